@@ -1,0 +1,68 @@
+"""Cards: what a method or a task is, as literals that can be read without importing its code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """The static description of a method; written as ``CARD = MethodCard(...)`` with literals only.
+
+    Attributes:
+        name: unique name, the one used on the command line (``"mult-vae"``).
+        title: what it is, in a few words.
+        family: folder under ``methods/`` and group on the boards.
+        offers: names of the protocols of :mod:`bench.protocols` that its class implements.
+        paper: number of the paper in ``elboard list papers`` (``"021"``); empty for a classical baseline.
+        cite: authors and year.
+        base: for a post-hoc method the method whose finished run it starts from; empty otherwise.
+        version: raised whenever the same configuration gives other results; part of a run's key.
+    """
+
+    name: str
+    title: str
+    family: str
+    offers: tuple[str, ...]
+    paper: str = ""
+    cite: str = ""
+    base: str = ""
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """The static description of a task; written as ``CARD = TaskCard(...)`` with literals only.
+
+    Attributes:
+        name: ``family/data``.
+        title: what is measured, in a few words.
+        needs: protocols that a method must offer, all of them.
+        primary: the metric key that orders the board.
+        metrics: metric keys shown on the board, the primary one among them.
+        selection: the key returned by ``Task.validate`` that selects epochs and hyper-parameters.
+        data: data sets of ``tasks/data/datasets.yaml`` that budgets beyond smoke read.
+        varies: what differs between seeds ("seed", or "seed and split").
+        papers: papers whose claims this task tests.
+        version: raised whenever the protocol changes; boards never mix versions.
+    """
+
+    name: str
+    title: str
+    needs: tuple[str, ...]
+    primary: str
+    metrics: tuple[str, ...]
+    selection: str
+    data: tuple[str, ...] = ()
+    varies: str = "seed"
+    papers: tuple[str, ...] = ()
+    version: int = 1
+
+    @property
+    def family(self) -> str:
+        return self.name.split("/")[0]
+
+
+def fits(method: MethodCard, task: TaskCard) -> bool:
+    """Whether ``method`` can run on ``task``: it offers every protocol that the task needs."""
+    return set(task.needs) <= set(method.offers)

@@ -1,0 +1,1 @@
+"""The ``elboard`` command: parse, call, print."""

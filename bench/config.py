@@ -1,0 +1,240 @@
+"""Configuration and identity of a run: defaults <- recipe <- task budget <- sweep file <- command line, and the key.
+
+Nothing here imports torch: defaults are read from the source of methods and tasks (:mod:`bench.source`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError, nearest
+from bench.registry import Entry, find
+
+BUDGETS = ("smoke", "lite", "full")
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """How long and on what batches a method trains; set by the task's budget, the same for all methods on it."""
+
+    epochs: int = 10
+    batch_size: int = 128
+    validate_every: int = 1  # epochs between validations; 0: only after the last
+    keep: str = "last"  # "last" epoch, or the "best" one by the task's selection metric on validation data
+
+
+@dataclass(kw_only=True)
+class TrainerConfig:
+    """What reaches ``pytorch_lightning.Trainer``. Only ``precision`` changes results, so only it enters the key."""
+
+    accelerator: str = "auto"
+    devices: str = "1"
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    threads: int = 1  # of the CPU; several small runs side by side are faster than one with many threads
+
+
+@dataclass(kw_only=True)
+class WandbConfig:
+    """Where Weights & Biases runs go. ``mode`` is online, offline or disabled."""
+
+    project: str = "elboard"
+    entity: str = ""
+    mode: str = "online"
+    group: str = ""
+
+
+SECTIONS = {"train": TrainConfig, "trainer": TrainerConfig, "wandb": WandbConfig}
+IN_KEY = ("method", "train", "task")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A frozen specification of a run. ``config`` has the sections method, train, task, trainer, wandb, all resolved."""
+
+    task: str
+    task_version: int
+    method: str
+    method_version: int
+    budget: str
+    seed: int
+    config: dict = field(hash=False)
+    base: RunSpec | None = None
+    paths: tuple[str, ...] = ()
+
+    def identity(self) -> dict:
+        """The canonical tree whose hash is the key: everything that changes the result, and nothing else."""
+        tree = {
+            "task": f"{self.task}@{self.task_version}",
+            "method": f"{self.method}@{self.method_version}",
+            "budget": self.budget,
+            "seed": self.seed,
+            "config": {section: self.config[section] for section in IN_KEY},
+            "precision": self.config["trainer"]["precision"],
+        }
+        if self.base is not None:
+            tree["base"] = self.base.identity()
+        return tree
+
+    @property
+    def key(self) -> str:
+        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, tree: Mapping) -> RunSpec:
+        base = tree.get("base")
+        return cls(**{**tree, "base": cls.from_dict(base) if base else None, "paths": tuple(tree.get("paths", ()))})
+
+
+def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        path = f"{prefix}{name}"
+        flat.update(flatten(value, path + ".") if isinstance(value, Mapping) else {path: value})
+    return flat
+
+
+def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
+    """``["latent_dim=8", "train.epochs=3"]`` -> a flat dict; values are YAML scalars or lists.
+
+    Raises UserError for a word without ``=`` or with a value that is not YAML.
+    """
+    import yaml
+
+    overrides = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            raise UserError(f"{word!r} is not of the form key=value")
+        try:
+            overrides[name] = _number(yaml.safe_load(text))
+        except yaml.YAMLError:
+            raise UserError(f"{word!r}: the value is not valid YAML") from None
+    return overrides
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-3`` as text; people mean a number."""
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+def _merge(schema: type, layers: Sequence[tuple[str, Mapping]]) -> dict:
+    """Merge ``layers`` (where from, values) into the structured configuration ``schema``, checking keys and types."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+    node = OmegaConf.structured(schema)
+    for origin, values in layers:
+        for name, value in values.items():
+            try:
+                OmegaConf.update(node, name, value)
+            except ConfigKeyError:
+                raise UserError(f"{origin}: no option {name!r}, {nearest(name, node)}") from None
+            except OmegaConfBaseException as error:
+                kind = schema.__dataclass_fields__[name].type
+                kind = getattr(kind, "__name__", str(kind)) if not getattr(kind, "__args__", None) else str(kind)
+                reason = str(error).splitlines()[0]
+                raise UserError(f"{origin}: {name}={value!r} is not a valid {kind} ({reason})") from None
+    try:
+        return OmegaConf.to_container(node, resolve=False, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{layers[0][0] if layers else schema.__name__}: {str(error).splitlines()[0]}") from None
+
+
+def _split(overrides: Mapping[str, Any], has_base: bool) -> dict[str, dict]:
+    """Sort flat overrides by section: a bare name is the method's own, ``train.``, ``task.`` ... name theirs."""
+    known = ("method", "task", *SECTIONS) + (("base",) if has_base else ())
+    sections: dict[str, dict] = {name: {} for name in known}
+    for path, value in overrides.items():
+        head, dot, rest = path.partition(".")
+        if not dot:
+            sections["method"][path] = value
+        elif head in sections:
+            sections[head][rest] = value
+        else:
+            raise UserError(f"{path}: no section {head!r}, {nearest(head, known)}")
+    return sections
+
+
+def _recipe(entry: Entry, task: str) -> dict:
+    recipes = entry.recipes()
+    return {**recipes.get(task.split("/")[0], {}), **recipes.get(task, {})}
+
+
+def resolve(
+    task: str,
+    method: str,
+    *,
+    seed: int = 0,
+    budget: str = "lite",
+    overrides: Mapping[str, Any] | None = None,
+    origin: str = "command line",
+    paths: tuple[str, ...] = (),
+) -> RunSpec:
+    """The frozen specification of one run.
+
+    Args:
+        task, method: names; must fit (the method offers the protocols that the task needs).
+        overrides: flat dict; ``latent_dim`` or ``method.latent_dim``, ``train.epochs``, ``task.nll_k``, ``trainer.devices``,
+            ``wandb.mode``, and for a post-hoc method ``base.method`` and ``base.<option>`` of the run it starts from.
+        origin: named in error messages.
+
+    Raises:
+        UserError: unknown names, unknown or badly typed options, a method that the task cannot use.
+    """
+    roots = tuple(Path(path) for path in paths)
+    t, m = find("task", task, roots), find("method", method, roots)
+    missing = [need for need in t.card.needs if need not in m.card.offers]
+    if missing:
+        raise UserError(f"{method} cannot run on {task}: it does not offer {', '.join(missing)} (see `elboard show {method}`)")
+    budgets = t.budgets()
+    if budget not in budgets:
+        raise UserError(f"{task} has no budget {budget!r}: {nearest(budget, budgets)}")
+    if not isinstance(seed, int) or seed < 0:
+        raise UserError(f"seed {seed!r} is not a whole number of at least 0")
+    given = _split(overrides or {}, bool(m.card.base))
+    settings = budgets[budget]
+    layers = {
+        "method": [(str(m.file), _recipe(m, task)), (f"budget {budget} of {task}", settings.get("method", {}))],
+        "task": [(f"budget {budget} of {task}", settings.get("task", {}))],
+        "train": [(f"budget {budget} of {task}", settings.get("train", {}))],
+    }
+    schemas = {"method": m.config_class(), "task": t.config_class(), **SECTIONS}
+    config = {name: _merge(schema, [*layers.get(name, []), (origin, given[name])]) for name, schema in schemas.items()}
+    _check_words(config, origin)
+    base = None
+    if m.card.base:
+        chosen = dict(given["base"])
+        base = resolve(task, chosen.pop("method", m.card.base), seed=seed, budget=budget, overrides=chosen, origin=origin, paths=paths)
+    return RunSpec(task, t.card.version, method, m.card.version, budget, seed, config, base, tuple(str(p) for p in paths))
+
+
+def _check_words(config: Mapping, origin: str) -> None:
+    if config["train"]["keep"] not in ("last", "best"):
+        raise UserError(f"{origin}: train.keep={config['train']['keep']!r} is neither 'last' nor 'best'")
+    if config["wandb"]["mode"] not in ("online", "offline", "disabled"):
+        raise UserError(f"{origin}: wandb.mode={config['wandb']['mode']!r} is none of online, offline, disabled")
+    if config["train"]["epochs"] < 0 or config["train"]["batch_size"] < 1:
+        raise UserError(f"{origin}: train.epochs must be at least 0 and train.batch_size at least 1")
+
+
+def difference(a: Mapping, b: Mapping) -> dict[str, tuple[Any, Any]]:
+    """Leaves in which two identity trees differ: ``{"config.train.epochs": (15, 20)}``; None stands for an absent leaf."""
+    left, right = flatten(a), flatten(b)
+    return {name: (left.get(name), right.get(name)) for name in sorted({*left, *right}) if left.get(name) != right.get(name)}

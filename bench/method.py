@@ -1,0 +1,145 @@
+"""The base class of methods: optimisers, schedules, accumulation of losses and reproducible noise, once for all."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from bench.card import MethodCard
+from bench.errors import NonFiniteLoss
+from bench.task import Batch, Data, DataSpec
+
+if TYPE_CHECKING:
+    from bench.training import Training
+
+
+class Method(pl.LightningModule):
+    """A method: one class, one file, beside its ``CARD`` literal.
+
+    A subclass gives ``__init__`` (networks, from ``self.config`` and ``self.spec``) and ``loss``, plus the protocols that its card offers.
+    A closed-form or post-hoc method overrides :meth:`fit`; a method with several optimisers sets ``automatic_optimization = False``
+    and overrides :meth:`training_step`.
+
+    Attributes:
+        config: instance of ``Config``.
+        spec: shapes and counts of the data.
+        base: for a post-hoc method the trained method that it starts from, in evaluation mode; else None.
+        progress: share of training done, 0 to 1, for schedules; 1 after training.
+        seed: the run's seed.
+    """
+
+    card: MethodCard
+
+    @dataclass(kw_only=True)
+    class Config:
+        """Options shared by gradient methods."""
+
+        lr: float = 1e-3
+        optimizer: str = "adam"  # adam, adamw or sgd
+        momentum: float = 0.9  # of sgd
+        weight_decay: float = 0.0
+        schedule: str = "constant"  # or "cosine", to zero over the whole training
+        warmup: float = 0.0  # share of training over which the learning rate rises linearly
+        clip: float = 0.0  # largest gradient norm; 0: no clipping
+
+    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+        super().__init__()
+        self.config, self.spec = config, spec
+        self.__dict__["base"] = base  # not a submodule: its weights belong to its own run
+        self.progress = 0.0
+        self.seed = 0
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+
+    # --- what a method defines -----------------------------------------------------------------
+
+    def prepare(self, data: Data) -> None:
+        """Called once with the training view of the data, before training and before a checkpoint is read.
+
+        For what depends on the data but is not learned by gradients: a graph, an output bias, buffers of the right shape.
+        """
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The objective on a batch: ``{"loss": scalar, ...}`` and further scalars for the curves. Pure: no logging, no state;
+        randomness only from torch."""
+        raise NotImplementedError
+
+    def fit(self, data: Data, training: Training) -> None:
+        """Train. By default by gradients with Lightning; closed-form and post-hoc methods override this."""
+        training.run(self)
+
+    # --- Lightning ---------------------------------------------------------------------------------
+
+    def parameter_groups(self) -> list[dict]:
+        """Optimiser parameter groups; override to exempt parameters from weight decay."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def make_optimizer(self, groups: list[dict]) -> torch.optim.Optimizer:
+        """The optimiser that the configuration names; override where the optimiser is the method."""
+        c = self.config
+        fused = all(p.device.type in ("cpu", "cuda") for g in groups for p in g["params"])
+        if c.optimizer == "sgd":
+            return torch.optim.SGD(groups, lr=c.lr, momentum=c.momentum, weight_decay=c.weight_decay, fused=fused)
+        classes = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+        if c.optimizer not in classes:
+            raise ValueError(f"optimizer {c.optimizer!r} is none of adam, adamw, sgd")
+        return classes[c.optimizer](groups, lr=c.lr, weight_decay=c.weight_decay, fused=fused)
+
+    def lr_factor(self, progress: float) -> float:
+        """Factor on the learning rate at ``progress`` in [0, 1]."""
+        c = self.config
+        if c.warmup > 0 and progress < c.warmup:
+            return max(progress / c.warmup, 1e-3)
+        if c.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * progress))
+        return 1.0
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self.parameter_groups())
+        if self.config.schedule == "constant" and self.config.warmup == 0:
+            return optimizer
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.lr_factor(min(1.0, step / total)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None) -> None:
+        if self.config.clip > 0:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), self.config.clip)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        out = self.loss(batch)
+        self.accumulate(out)
+        return out["loss"]
+
+    def accumulate(self, out: dict[str, Tensor]) -> None:
+        """Add scalars to the epoch's means. Nothing is synchronised here."""
+        for name, value in out.items():
+            value = value.detach()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+        self._steps += 1
+
+    def epoch_means(self) -> dict[str, float]:
+        """Means of what was accumulated since the last call. Raises NonFiniteLoss if the loss is NaN or infinite."""
+        names = list(self._sums)
+        values = torch.stack([self._sums[name].float() for name in names]).div(max(1, self._steps)).tolist() if names else []
+        self._sums, self._steps = {}, 0
+        means = dict(zip(names, values, strict=True))
+        if not math.isfinite(means.get("loss", 0.0)):
+            raise NonFiniteLoss(f"loss is {means['loss']} in epoch {self.current_epoch}")
+        return means
+
+    def on_train_epoch_start(self) -> None:
+        # Seeding by (seed, epoch) makes a run that was interrupted and resumed equal to one that was not.
+        torch.manual_seed((self.seed * 1_000_003 + 7_919 * (self.current_epoch + 1) + self.global_rank) % 2**63)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        steps = self.trainer.num_training_batches
+        self.progress = (self.current_epoch * steps + batch_idx) / max(1, steps * self.trainer.max_epochs)
+
+    def on_train_end(self) -> None:
+        self.progress = 1.0

@@ -1,0 +1,134 @@
+"""Discovery of methods and tasks: by folder, by entry point, and by ``--path``. Reads cards, imports nothing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from bench.card import MethodCard, TaskCard, fits
+from bench.errors import UserError, nearest
+from bench.source import config_class, last_class, literal
+
+CARDS = {"method": MethodCard, "task": TaskCard}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A discovered method or task: its card, its file, and how to import it."""
+
+    kind: str
+    card: MethodCard | TaskCard
+    file: Path
+    module: str
+
+    def load(self) -> type:
+        """Import the file and return its class, with ``card`` set on it."""
+        if self.module in sys.modules:
+            module = sys.modules[self.module]
+        elif self.module.startswith("elboard_plugin_"):
+            spec = importlib.util.spec_from_file_location(self.module, self.file)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[self.module] = module
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(self.module)
+        cls = getattr(module, last_class(self.file))
+        cls.card = self.card
+        return cls
+
+    def config_class(self) -> type:
+        """The dataclass of its configuration, read without importing the file."""
+        return config_class(self.file, last_class(self.file))
+
+    def budgets(self) -> dict[str, dict]:
+        """For a task: what each budget sets, ``{"smoke": {"train": {...}, "task": {...}}, ...}``."""
+        return literal(self.file, "BUDGETS") or {}
+
+    def recipes(self) -> dict[str, dict]:
+        """For a method: defaults that it changes on some tasks, by task name or family (``{"generation": {...}}``)."""
+        return literal(self.file, "RECIPES") or {}
+
+
+def _read(kind: str, file: Path, module: str) -> Entry | None:
+    words = literal(file, "CARD")
+    if words is None:
+        return None
+    try:
+        return Entry(kind, CARDS[kind](**words), file, module)
+    except TypeError as error:
+        raise UserError(f"{file}: CARD is not a valid {CARDS[kind].__name__} ({error})") from None
+
+
+def _package_files(package: str) -> list[tuple[Path, str]]:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    root = Path(list(spec.submodule_search_locations)[0])
+    files = sorted(root.glob("*/*.py")) + sorted(root.glob("*.py"))
+    return [(file, ".".join((package, *file.relative_to(root).with_suffix("").parts))) for file in files if file.name != "__init__.py"]
+
+
+def _entry_point_files(group: str) -> list[tuple[Path, str]]:
+    files = []
+    for point in importlib.metadata.entry_points(group=group):
+        spec = importlib.util.find_spec(point.value.split(":")[0])
+        if spec and spec.submodule_search_locations:
+            files += [(file, f"{spec.name}.{file.stem}") for file in sorted(Path(spec.submodule_search_locations[0]).glob("*.py"))]
+        elif spec and spec.origin:
+            files.append((Path(spec.origin), spec.name))
+    return files
+
+
+def _path_files(path: Path) -> list[tuple[Path, str]]:
+    if not path.exists():
+        raise UserError(f"--path {path}: no such folder or file")
+    files = [path] if path.is_file() else sorted(path.rglob("*.py"))
+    return [(file.resolve(), f"elboard_plugin_{zlib.crc32(str(file.resolve()).encode()):08x}_{file.stem}") for file in files]
+
+
+@lru_cache(maxsize=None)
+def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
+    """All entries of ``kind`` ("method" or "task") by name.
+
+    Raises UserError where two files claim one name.
+    """
+    files = _package_files(f"{kind}s") + _entry_point_files(f"elboard.{kind}s")
+    for path in paths:
+        files += _path_files(Path(path))
+    entries: dict[str, Entry] = {}
+    for file, module in files:
+        if kind == "method" and "TaskCard(" in _head(file) or kind == "task" and "MethodCard(" in _head(file):
+            continue
+        entry = _read(kind, file, module)
+        if entry is None:
+            continue
+        other = entries.get(entry.card.name)
+        if other is not None and other.file.resolve() != file.resolve():
+            raise UserError(f"{kind} {entry.card.name!r} is claimed by two files: {other.file} and {file}")
+        entries[entry.card.name] = entry
+    return entries
+
+
+@lru_cache(maxsize=None)
+def _head(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
+def find(kind: str, name: str, paths: tuple[Path, ...] = ()) -> Entry:
+    """The entry called ``name``. Raises UserError with the nearest names."""
+    entries = discover(kind, paths)
+    if name not in entries:
+        raise UserError(f"no {kind} {name!r}: {nearest(name, entries)}")
+    return entries[name]
+
+
+def compatible(paths: tuple[Path, ...] = ()) -> list[tuple[str, str]]:
+    """All (task, method) pairs whose protocols fit, sorted."""
+    tasks, methods = discover("task", paths), discover("method", paths)
+    return sorted((t, m) for t, task in tasks.items() for m, method in methods.items() if fits(method.card, task.card))

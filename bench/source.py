@@ -1,0 +1,143 @@
+"""Reading literals and configuration classes from source files without importing them.
+
+A listing, a dry run or a plan needs the cards, the budgets and the defaults of many methods; importing them would cost seconds of torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from dataclasses import MISSING, field, make_dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+
+TYPES = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": bool,
+    "list[int]": list[int],
+    "list[float]": list[float],
+    "list[str]": list[str],
+    "int | None": int | None,
+    "float | None": float | None,
+    "str | None": str | None,
+}
+
+
+@lru_cache(maxsize=None)
+def tree(file: Path) -> ast.Module:
+    """The syntax tree of ``file``. Raises UserError where it does not parse."""
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: does not parse as Python ({error})") from None
+
+
+@lru_cache(maxsize=None)
+def _file_of(module: str) -> Path | None:
+    parts = module.split(".")
+    spec = importlib.util.find_spec(parts[0])  # of the top-level package alone: finding a submodule would import its parents
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    for root in spec.submodule_search_locations:
+        path = Path(root, *parts[1:])
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def _imported_from(file: Path, name: str) -> tuple[Path, str] | None:
+    """File and name behind ``from module import name`` in ``file``."""
+    for node in tree(file).body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    source = _file_of(node.module)
+                    return (source, alias.name) if source else None
+    return None
+
+
+def literal(file: Path, name: str) -> Any:
+    """The literal assigned to ``name`` at the top level of ``file``, followed through ``from ... import``.
+
+    A call with keyword literals only (``MethodCard(name="vae", ...)``) gives the dict of its keywords. Returns None where ``name`` is absent.
+    """
+    for node in tree(file).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and target.id == name and node.value:
+            try:
+                if isinstance(node.value, ast.Call) and not node.value.args:
+                    return {word.arg: ast.literal_eval(word.value) for word in node.value.keywords}
+                return ast.literal_eval(node.value)
+            except ValueError:
+                raise UserError(f"{file}:{node.lineno}: {name} must be a literal, so that it can be read without importing") from None
+    found = _imported_from(file, name)
+    return literal(*found) if found else None
+
+
+def _class(file: Path, name: str) -> tuple[Path, ast.ClassDef] | None:
+    for node in tree(file).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return file, node
+    found = _imported_from(file, name)
+    return _class(*found) if found else None
+
+
+def _default(file: Path, node: ast.AnnAssign) -> Any:
+    value = node.value
+    if value is None:
+        return MISSING
+    if isinstance(value, ast.Call):  # field(default_factory=lambda: [200, 200])
+        words = {word.arg: word.value for word in value.keywords}
+        factory = words.get("default_factory")
+        value = factory.body if isinstance(factory, ast.Lambda) else ast.List([], ast.Load()) if factory else words["default"]
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        raise UserError(f"{file}:{node.lineno}: a default of Config must be a literal") from None
+
+
+def _fields(file: Path, class_name: str) -> dict[str, tuple[type, Any]]:
+    """Fields of ``class_name.Config`` with their types and defaults, those of base classes first."""
+    found = _class(file, class_name)
+    if found is None:
+        return {}
+    file, node = found
+    fields: dict[str, tuple[type, Any]] = {}
+    for base in reversed(node.bases):
+        if isinstance(base, ast.Name):
+            fields.update(_fields(file, base.id))
+    for inner in node.body:
+        if isinstance(inner, ast.ClassDef) and inner.name == "Config":
+            for item in inner.body:
+                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                    kind = ast.unparse(item.annotation)
+                    if kind not in TYPES:
+                        raise UserError(f"{file}:{item.lineno}: type {kind!r} of {item.target.id} is none of {', '.join(TYPES)}")
+                    fields[item.target.id] = (TYPES[kind], _default(file, item))
+    return fields
+
+
+@lru_cache(maxsize=None)
+def config_class(file: Path, class_name: str) -> type:
+    """A dataclass equal to ``class_name.Config`` of ``file``, fields of its base classes included."""
+    columns = []
+    for name, (kind, default) in _fields(file, class_name).items():
+        if isinstance(default, list):
+            columns.append((name, kind, field(default_factory=lambda value=tuple(default): list(value))))
+        else:
+            columns.append((name, kind) if default is MISSING else (name, kind, field(default=default)))
+    return make_dataclass(f"{class_name}Config", columns, kw_only=True)
+
+
+def last_class(file: Path) -> str:
+    """Name of the last class that ``file`` defines: by convention its method or its task."""
+    names = [node.name for node in tree(file).body if isinstance(node, ast.ClassDef)]
+    if not names:
+        raise UserError(f"{file}: has a CARD but defines no class")
+    return names[-1]

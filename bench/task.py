@@ -1,0 +1,103 @@
+"""The base class of tasks: data, protocol, metrics, budgets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from torch import Generator, Tensor
+
+from bench.card import TaskCard
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a method may know of the data when it builds its networks.
+
+    Attributes:
+        shape: of one example (``(1, 28, 28)``, ``(64,)``, ``(n_items,)``).
+        likelihood: "bernoulli", "discretised-logistic" or "gaussian" for density tasks, else "".
+        levels: number of grey levels under "discretised-logistic" (256 for bytes).
+        n_classes, n_train, n_nodes: counts; 0 where they do not apply.
+    """
+
+    shape: tuple[int, ...]
+    n_train: int
+    likelihood: str = ""
+    levels: int = 256
+    n_classes: int = 0
+    n_nodes: int = 0
+
+
+@dataclass
+class Data:
+    """The splits of a task as tensors on the CPU.
+
+    ``train`` and ``valid`` hold batches' fields (``x``, ``y`` ...); ``test`` and ``sealed`` (OOD sets, held-out edges, clean labels)
+    are for ``Task.evaluate`` alone: :meth:`for_training` gives methods a view without them.
+    ``shared`` is what both may see (a training graph). ``on_batch(batch, generator)`` transforms each training batch on its device.
+    """
+
+    spec: DataSpec
+    train: Batch
+    valid: Batch = field(default_factory=dict)
+    test: Batch = field(default_factory=dict)
+    sealed: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Tensor] = field(default_factory=dict)
+    on_batch: Callable[[Batch, Generator], Batch] | None = None
+
+    def for_training(self) -> Data:
+        return replace(self, test={}, sealed={})
+
+
+@dataclass
+class Scores:
+    """What ``Task.evaluate`` returns.
+
+    ``evidence`` are compact arrays from which the metrics can be computed again; ``pictures`` are uint8 images ``(H, W)`` or ``(H, W, 3)``.
+    """
+
+    metrics: dict[str, float]
+    evidence: dict[str, np.ndarray] = field(default_factory=dict)
+    pictures: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """Data with a protocol. A subclass sits in ``tasks/<family>/<data>.py`` beside its ``CARD`` and ``BUDGETS`` literals.
+
+    Attributes:
+        config: an instance of the class's ``Config``, with the budget's values.
+        budget: "smoke", "lite" or "full". At smoke, ``load`` needs no download.
+        seed: the run's seed; only tasks whose card says that the split varies may use it.
+        device: where evaluation runs; set by ``execute``.
+    """
+
+    card: TaskCard
+
+    @dataclass(kw_only=True)
+    class Config:
+        """Options of the task; ``BUDGETS`` sets them per budget."""
+
+    def __init__(self, config: Any, budget: str, seed: int):
+        self.config, self.budget, self.seed = config, budget, seed
+        self.device = "cpu"
+
+    @abstractmethod
+    def load(self) -> Data:
+        """Read and split the data. Raises tasks.data.DataError where they cannot be had."""
+
+    def validate(self, method: Any, data: Data) -> dict[str, float]:
+        """Metrics on validation data, for curves and selection; must hold ``card.selection``.
+
+        Keys that begin with ``track/`` are recorded per epoch for reporting and never used to select.
+        """
+        return {}
+
+    @abstractmethod
+    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
+        """Metrics on the test split. ``history`` holds one dict per epoch, with what ``validate`` returned."""

@@ -1,0 +1,45 @@
+"""What classifiers share: a backbone, a linear head, cross-entropy, softmax probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.method import Method
+from bench.protocols import Classifier
+from bench.task import Batch, DataSpec
+from methods.nets.backbones import backbone
+
+
+class ClassifierMethod(Method, Classifier):
+    """A deterministic classifier trained by maximum likelihood; base of the others.
+
+    ``features(x)`` gives the penultimate activations ``(B, n_features)``, ``head`` the logits ``(B, C)`` of them.
+    """
+
+    @dataclass(kw_only=True)
+    class Config(Method.Config):
+        backbone: str = "cnn"  # mlp, cnn or resnet20
+        dropout: float = 0.0
+
+    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+        super().__init__(config, spec, base)
+        self.backbone = backbone(config.backbone, spec.shape, config.dropout)
+        self.head = nn.Linear(self.backbone.n_features, spec.n_classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.backbone(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        logits = self(batch["x"])
+        accuracy = (logits.argmax(1) == batch["y"]).float().mean()
+        return {"loss": F.cross_entropy(logits, batch["y"]), "accuracy": accuracy}
+
+    def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
+        return self(x).softmax(1)[None]
