@@ -134,23 +134,23 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _merge(schema: type, layers: Sequence[tuple[str, Mapping]]) -> dict:
+def _merge(schema: type, layers: Sequence[tuple[str, Mapping]], section: str = "") -> dict:
     """Merge ``layers`` (where from, values) into the structured configuration ``schema``, checking keys and types."""
     from omegaconf import OmegaConf
-    from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     node = OmegaConf.structured(schema)
     for origin, values in layers:
         for name, value in values.items():
+            if name not in node:
+                raise UserError(f"{origin}: no option {section + name!r}, {nearest(name, node)}")
             try:
                 OmegaConf.update(node, name, value)
-            except ConfigKeyError:
-                raise UserError(f"{origin}: no option {name!r}, {nearest(name, node)}") from None
             except OmegaConfBaseException as error:
                 kind = schema.__dataclass_fields__[name].type
                 kind = getattr(kind, "__name__", str(kind)) if not getattr(kind, "__args__", None) else str(kind)
                 reason = str(error).splitlines()[0]
-                raise UserError(f"{origin}: {name}={value!r} is not a valid {kind} ({reason})") from None
+                raise UserError(f"{origin}: {section}{name}={value!r} is not a valid {kind} ({reason})") from None
     try:
         return OmegaConf.to_container(node, resolve=False, throw_on_missing=True)
     except MissingMandatoryValue as error:
@@ -216,11 +216,16 @@ def resolve(
         "train": [(f"budget {budget} of {task}", settings.get("train", {}))],
     }
     schemas = {"method": m.config_class(), "task": t.config_class(), **SECTIONS}
-    config = {name: _merge(schema, [*layers.get(name, []), (origin, given[name])]) for name, schema in schemas.items()}
+    config = {
+        name: _merge(schema, [*layers.get(name, []), (origin, given[name])], "" if name == "method" else f"{name}.")
+        for name, schema in schemas.items()
+    }
     _check_words(config, origin)
     base = None
     if m.card.base:
-        chosen = dict(given["base"])
+        # the base must see the same data on the same hardware
+        inherited = {f"{section}.{name}": value for section in ("task", "trainer") for name, value in given[section].items()}
+        chosen = {**inherited, **given["base"]}
         base = resolve(task, chosen.pop("method", m.card.base), seed=seed, budget=budget, overrides=chosen, origin=origin, paths=paths)
     return RunSpec(task, t.card.version, method, m.card.version, budget, seed, config, base, tuple(str(p) for p in paths))
 

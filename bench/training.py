@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from bench.batches import Batches
 from bench.metrics.conventions import better
 from bench.task import Data, Task
 
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices and advertisements are no news in every run
+
 SAVE_EVERY = 30.0  # seconds between checkpoints for resuming
 
 
@@ -24,6 +27,8 @@ class Training:
     Attributes:
         history: one dict per epoch with training means, validation metrics and ``epoch``.
         folder: the run's folder.
+        base_folder: for a post-hoc method the folder of the run that it starts from.
+        chosen_epoch: the epoch whose weights were kept; None for a method that does not train by gradients.
     """
 
     def __init__(self, task: Task, data: Data, config: dict, seed: int, folder: Path, report: Callable[[dict], None]):
@@ -31,6 +36,7 @@ class Training:
         self.history: list[dict[str, float]] = []
         self.chosen_epoch: int | None = None
         self.global_zero = True
+        self.base_folder: Path | None = None
 
     @property
     def last(self) -> Path:

@@ -1,0 +1,5 @@
+"""``python -m bench`` is ``elboard``."""
+
+from bench.cli import entry
+
+entry()

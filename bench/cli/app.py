@@ -1,0 +1,143 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="ELBOard: a benchmark of variational, dropout, Bayesian and generative deep learning.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Data sets: list, fetch, check.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Paths = Annotated[list[Path], typer.Option("--path", help="Folder or file with methods and tasks outside the package; repeatable.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of runs (default: $ELBOARD_HOME, else ./runs).")]
+TrackerName = Annotated[str, typer.Option("--tracker", help="none, csv or wandb.")]
+Force = Annotated[bool, typer.Option("--force", help="Run again what is done.")]
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, tasks, sweeps or papers.")],
+    path: Paths = [],  # noqa: B006 (typer reads the default)
+) -> None:
+    """List methods, tasks, sweeps or papers."""
+    from bench.cli.listing import print_list
+
+    print_list(what, tuple(path))
+
+
+@app.command()
+def show(name: str, path: Paths = []) -> None:  # noqa: B006
+    """Show a method or a task: its card, its options with their defaults, what it fits."""
+    from bench.cli.listing import print_entry
+
+    print_entry(name, tuple(path))
+
+
+@app.command(context_settings={"allow_interspersed_args": True})
+def run(
+    task: str,
+    method: str,
+    options: Annotated[list[str], typer.Argument(help="key=value: latent_dim=8 train.epochs=3 trainer.devices=2 wandb.mode=offline ...")] = [],  # noqa: B006
+    seed: Annotated[int | None, typer.Option(help="One seed (default 0).")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Several: 0-4 or 0,2,5.")] = None,
+    budget: Annotated[str, typer.Option(help="smoke, lite or full.")] = "lite",
+    json: Annotated[bool, typer.Option("--json", help="Print records as JSON lines.")] = False,
+    tracker: TrackerName = "none",
+    jobs: Annotated[int, typer.Option(help="Worker processes for several seeds.")] = 1,
+    out: Out = None,
+    force: Force = False,
+    path: Paths = [],  # noqa: B006
+) -> int:
+    """Run a method on a task."""
+    from bench.cli.running import run_command
+
+    return run_command(task, method, options, seed, seeds, budget, json, tracker, jobs, out, force, tuple(path))
+
+
+@app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(help="A sweep of `elboard list sweeps`, or a YAML file.")],
+    options: Annotated[list[str], typer.Argument(help="key=value, over what the file sets.")] = [],  # noqa: B006
+    jobs: Annotated[int | None, typer.Option(help="Worker processes (default: one per core, one if there is a GPU).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and what is done of them; run nothing.")] = False,
+    tracker: TrackerName = "none",
+    out: Out = None,
+    force: Force = False,
+    path: Paths = [],  # noqa: B006
+) -> int:
+    """Run all runs of a sweep, then print its leaderboards. What is done is not run again."""
+    from bench.cli.running import sweep_command
+
+    return sweep_command(name, options, jobs, dry_run, tracker, out, force, tuple(path))
+
+
+@app.command()
+def leaderboard(
+    which: Annotated[str, typer.Argument(help="A task or a family; all if left out.")] = "",
+    format: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex.")] = "table",
+    shipped: Annotated[bool, typer.Option(help="Also show the reference records that ship with the package.")] = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> None:
+    """Print leaderboards from records."""
+    from bench.cli.boards import print_boards
+
+    print_boards(which, format, shipped, out, tuple(path))
+
+
+@app.command()
+def why(key: Annotated[str, typer.Argument(help="A run's key, or its beginning.")], out: Out = None) -> None:
+    """What a run's key was made of, and what differs from the nearest other run."""
+    from bench.cli.listing import print_why
+
+    print_why(key, out)
+
+
+@app.command()
+def doctor(out: Out = None) -> None:
+    """Versions, devices, data, and what is missing."""
+    from bench.cli.doctor import print_doctor
+
+    print_doctor(out)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """All data sets, their licences, and which are here."""
+    from bench.cli.data import print_data
+
+    print_data()
+
+
+@data_app.command("fetch")
+def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets, or `all`.")]) -> int:
+    """Fetch data sets into the cache."""
+    from bench.cli.data import fetch_data
+
+    return fetch_data(names)
+
+
+@data_app.command("check")
+def data_check(names: Annotated[list[str], typer.Argument(help="Data sets; all that are here if left out.")] = []) -> int:  # noqa: B006
+    """Compare the data sets that are here with their checksums."""
+    from bench.cli.data import check_data
+
+    return check_data(names)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
+    if show:
+        from bench import __version__
+
+        print(__version__)
+        raise typer.Exit

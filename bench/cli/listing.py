@@ -1,0 +1,144 @@
+"""``list``, ``show`` and ``why``: from cards and records, without torch."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+from bench.card import fits
+from bench.errors import UserError, nearest
+from bench.registry import Entry, discover
+
+KINDS = ("methods", "tasks", "sweeps", "papers")
+
+
+def print_table(columns: list[str], rows: list[list[str]]) -> None:
+    """A plain table on standard output; folded to the terminal's width, whole where the output is not a terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(160, *(sum(len(cell) + 3 for cell in row) for row in rows))) if rows else console
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, highlight=False, markup=False)
+
+
+def print_list(what: str, paths: tuple[Path, ...]) -> None:
+    """``elboard list``. Raises UserError for an unknown kind."""
+    if what not in KINDS:
+        raise UserError(f"cannot list {what!r}: {nearest(what, KINDS)}")
+    columns, rows = {"methods": _methods, "tasks": _tasks, "sweeps": _sweeps, "papers": _papers}[what](paths)
+    print_table(columns, rows)
+
+
+def _methods(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
+    entries = sorted(discover("method", paths).values(), key=lambda entry: (entry.card.family, entry.card.name))
+    tasks = [entry.card for entry in discover("task", paths).values()]
+    rows = []
+    for entry in entries:
+        families = sorted({task.family for task in tasks if fits(entry.card, task)})
+        rows.append([entry.card.name, entry.card.family, entry.card.paper, entry.card.title, entry.card.cite, ", ".join(families)])
+    return ["method", "family", "paper", "what", "source", "runs on"], rows
+
+
+def _tasks(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
+    methods = [entry.card for entry in discover("method", paths).values()]
+    rows = []
+    for name, entry in sorted(discover("task", paths).items()):
+        fitting = sum(fits(method, entry.card) for method in methods)
+        rows.append([name, f"v{entry.card.version}", entry.card.title, entry.card.primary, ", ".join(entry.budgets()), str(fitting)])
+    return ["task", "version", "what", "primary metric", "budgets", "methods"], rows
+
+
+def _sweeps(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
+    from sweeps.plan import named, read
+
+    trees = {name: read(file) for name, file in named().items()}
+    return ["sweep", "what"], [[name, tree.get("description", "")] for name, tree in trees.items()]
+
+
+def _papers(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
+    import results
+
+    papers = json.loads((Path(results.__file__).parent / "reported" / "papers.json").read_text(encoding="utf-8"))
+    methods: dict[str, list[str]] = {}
+    for name, entry in sorted(discover("method", paths).items()):
+        methods.setdefault(entry.card.paper, []).append(name)
+    rows = [[p["n"], p["title"], p["authors"].split(",")[0], str(p["year"]), p["kind"], ", ".join(methods.get(p["n"], []))] for p in papers]
+    return ["paper", "title", "first author", "year", "kind", "methods here"], rows
+
+
+def print_entry(name: str, paths: tuple[Path, ...]) -> None:
+    """``elboard show``. Raises UserError with the nearest names."""
+    methods, tasks = discover("method", paths), discover("task", paths)
+    if name not in methods and name not in tasks:
+        raise UserError(f"no method or task {name!r}: {nearest(name, [*methods, *tasks])}")
+    entry = methods.get(name) or tasks[name]
+    card = entry.card
+    print(f"{name}: {card.title}\n")
+    print(_docstring(entry.file), "\n")
+    for field_name in card.__dataclass_fields__:
+        value = getattr(card, field_name)
+        if field_name not in ("name", "title") and value:
+            print(f"{field_name}: {', '.join(map(str, value)) if isinstance(value, tuple) else value}")
+    print(f"file: {entry.file}\n")
+    _print_options(entry)
+    if entry.kind == "method":
+        others = [task.card.name for task in tasks.values() if fits(card, task.card)]
+        print("runs on:", ", ".join(sorted(others)) or "no task here")
+        if entry.recipes():
+            print("set for some tasks:", json.dumps(entry.recipes()))
+    else:
+        for budget, values in entry.budgets().items():
+            print(f"budget {budget}: {json.dumps(values)}")
+        print("methods:", ", ".join(sorted(m.card.name for m in methods.values() if fits(m.card, card))) or "none here")
+
+
+def _print_options(entry: Entry) -> None:
+    schema = entry.config_class()
+    prefix = "task." if entry.kind == "task" else ""
+    for name, column in schema.__dataclass_fields__.items():
+        default = column.default_factory() if callable(column.default_factory) else column.default
+        kind = getattr(column.type, "__name__", str(column.type)) if not getattr(column.type, "__args__", None) else str(column.type)
+        print(f"  {prefix}{name} = {default!r}  ({kind})")
+    print()
+
+
+def _docstring(file: Path) -> str:
+    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+
+
+def print_why(key: str, out: Path | None) -> None:
+    """``elboard why``. Raises UserError for an unknown or ambiguous key."""
+    from bench.config import difference
+    from bench.run import root_folder
+    from results.store import latest, load, spec_of
+
+    found = latest(load(root_folder(out)))
+    matches = [known for known in found if known.startswith(key)]
+    if len(matches) != 1:
+        said = f"{len(matches)} keys begin with {key!r}: {', '.join(sorted(matches)[:6])}" if matches else f"no run {key!r}: {nearest(key, found)}"
+        raise UserError(said)
+    record = found[matches[0]]
+    spec = spec_of(record)
+    print(f"{record.key}: {spec.method} on {spec.task}, {record.status}")
+    if record.failure:
+        print(f"failed ({record.failure['class']}): {record.failure['message']}")
+    print(json.dumps(spec.identity(), indent=1, sort_keys=True))
+    others = []
+    for other_key, other in found.items():
+        if other_key != record.key:
+            leaves = difference(spec.identity(), spec_of(other).identity())
+            others.append((len(leaves), other_key, leaves))
+    if others:
+        _, other_key, leaves = min(others, key=lambda item: item[:2])
+        print(f"nearest other run: {other_key}")
+        for leaf, (mine, theirs) in leaves.items():
+            print(f"  {leaf}: {mine!r} here, {theirs!r} there")

@@ -1,0 +1,347 @@
+"""``execute(run) -> Record``: one run from its specification to its record, the same under every engine."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import random
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench import record as records
+from bench.config import RunSpec
+from bench.errors import NonFiniteLoss, UserError
+from bench.record import Record
+from bench.registry import find
+
+Report = Callable[[dict], None]
+
+
+def root_folder(out: str | Path | None = None) -> Path:
+    """Where runs lie: ``out``, else the environment's ``ELBOARD_HOME``, else ``runs`` in the current folder."""
+    return Path(out or os.environ.get("ELBOARD_HOME") or "runs")
+
+
+def finished(spec: RunSpec, root: Path) -> Record | None:
+    """The newest record of a completed attempt at ``spec`` under ``root``, or None. Invalid files are passed over."""
+    found: list[Record] = []
+    for file in (root / spec.key / "attempts").glob("*.json"):
+        with contextlib.suppress(records.InvalidRecord, OSError):
+            found.append(records.read(file))
+    done = [record for record in found if record.status == "done"]
+    return max(done, key=lambda record: record.ended) if done else None
+
+
+def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | None = None) -> Record:
+    """Run ``spec`` in ``root/<key>/`` and return its record, which is also written there.
+
+    Trains (or resumes from the last checkpoint), evaluates, writes evidence, pictures, the final checkpoint and the record. For a post-hoc
+    method the run it starts from is executed first unless it is there. An exception becomes a failed record with its class.
+
+    Args:
+        tracker: none, csv or wandb.
+        report: called with ``{"event": "stage" | "epoch", ...}`` for a live display.
+
+    Raises:
+        UserError: a mistake in the specification, or a folder that cannot be written.
+        KeyboardInterrupt: passed on after the record of the killed attempt is written.
+    """
+    return _Attempt(spec, root, tracker, report or (lambda event: None)).run()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def pick_device(trainer: dict) -> Any:
+    """The device on which methods that do not train by gradients work, from the ``trainer`` section."""
+    import torch
+
+    wanted = trainer["accelerator"]
+    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    if wanted in ("auto", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def build(spec: RunSpec, base: Any = None, data: Any = None) -> tuple[Any, Any, Any]:
+    """Task, data and method of ``spec``, freshly seeded: ``(task, data, method)``. ``data`` is used instead of loading them again."""
+    paths = tuple(Path(path) for path in spec.paths)
+    task_class, method_class = find("task", spec.task, paths).load(), find("method", spec.method, paths).load()
+    seed_everything(spec.seed)
+    task = task_class(task_class.Config(**spec.config["task"]), spec.budget, spec.seed)
+    if data is None:
+        data = task.load()
+    seed_everything(spec.seed)
+    method = method_class(method_class.Config(**spec.config["method"]), data.spec, base)
+    method.seed = spec.seed
+    method.prepare(data.for_training())
+    return task, data, method
+
+
+def load_trained(spec: RunSpec, root: Path, data: Any = None) -> Any:
+    """The method of a finished run with its final weights, in evaluation mode. Raises UserError if there is no final checkpoint."""
+    import torch
+
+    file = root / spec.key / "checkpoints" / "final.ckpt"
+    if not file.exists():
+        raise UserError(f"{file}: no final checkpoint; run `elboard run {spec.task} {spec.method} --seed {spec.seed}` first")
+    base = load_trained(spec.base, root, data) if spec.base else None
+    _, _, method = build(spec, base, data)
+    method.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state"])
+    method.progress = 1.0
+    return method.eval()
+
+
+class _Log:
+    """``log.txt`` and ``curves.jsonl`` of a run's folder; one attempt writes at a time."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.lines = folder, []
+        self.file = open(folder / "log.txt", "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
+        self.curves = open(folder / "curves.jsonl", "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+
+    def line(self, text: str) -> None:
+        stamped = [f"{_now()} {line}" for line in text.rstrip().splitlines()]
+        self.lines += stamped
+        self.file.write("\n".join(stamped) + "\n")
+
+    def epoch(self, row: dict) -> None:
+        self.curves.write(json.dumps(row) + "\n")
+
+    def close(self) -> None:
+        self.file.close()
+        self.curves.close()
+
+
+class _Attempt:
+    """One attempt at a run."""
+
+    def __init__(self, spec: RunSpec, root: Path, tracker: str, report: Report):
+        self.spec, self.root, self.tracker_name, self.report = spec, root, tracker, report
+        self.folder = root / spec.key
+        self.stage = "start"
+        self.started = _now()
+        self.fields: dict[str, Any] = {}
+
+    def run(self) -> Record:
+        spec = self.spec
+        base_record = self._base()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            log = _Log(self.folder)
+            records.write_text_atomically(self.folder / "config.yaml", _yaml(spec.to_dict()))
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written ({error.strerror or error}); choose another folder with --out") from None
+        with contextlib.closing(log), _collected_warnings(log) as heard:
+            if base_record is not None and base_record.status != "done":
+                return self._write(log, heard, failure=("infra", f"the run {base_record.key} that it starts from failed"))
+            try:
+                log.line(f"{spec.method} on {spec.task}, budget {spec.budget}, seed {spec.seed}, key {spec.key}")
+                self._work(log)
+            except (KeyboardInterrupt, SystemExit) as stop:
+                if isinstance(stop, SystemExit) and stop.code == 0:
+                    raise  # a process of a distributed run whose work is done
+                log.line("stopped by a signal")
+                self._write(log, heard, failure=("killed", "stopped by a signal"))
+                raise KeyboardInterrupt from None
+            except Exception as error:
+                if isinstance(error, UserError) and self.stage != "load":
+                    raise
+                log.line(traceback.format_exc())
+                return self._write(log, heard, failure=(self._class(error), f"{type(error).__name__}: {error}".splitlines()[0]))
+            return self._write(log, heard)
+
+    def _base(self) -> Record | None:
+        if self.spec.base is None:
+            return None
+        done = finished(self.spec.base, self.root)
+        if done and (self.root / done.key / "checkpoints" / "final.ckpt").exists():
+            return done
+        return execute(self.spec.base, self.root, "none", self.report)
+
+    def _enter(self, stage: str, log: _Log) -> None:
+        self.stage = stage
+        log.line(stage)
+        self.report({"event": "stage", "stage": stage})
+
+    def _work(self, log: _Log) -> None:
+        import torch
+
+        from bench import trackers
+        from bench.cost import Meter, count_parameters, flops_per_example
+        from bench.training import Training, evaluating
+
+        spec = self.spec
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_num_threads(spec.config["trainer"]["threads"])
+        meter, clock = Meter(), time.perf_counter
+        self._enter("load", log)
+        task, data, method = build(spec, load_trained(spec.base, self.root) if spec.base else None)
+        task.device = pick_device(spec.config["trainer"])
+        self.stage = "build"
+        tracker = trackers.make(self.tracker_name, spec, self.folder)
+        self.tracker = tracker
+
+        def report(event: dict) -> None:
+            if event["event"] == "epoch":
+                row = {name: value for name, value in event.items() if name not in ("event", "epochs")}
+                log.epoch(row)
+                tracker.epoch(row)
+            self.report(event)
+
+        training = Training(task, data, spec.config, spec.seed, self.folder, report)
+        training.base_folder = self.root / spec.base.key if spec.base else None
+        self._enter("train", log)
+        if not training.last.exists():
+            (self.folder / "checkpoints").mkdir(exist_ok=True)
+        cost: dict[str, float] = {"parameters": count_parameters(method)}
+        flops = flops_per_example(method, _one_batch(data, spec))
+        if flops is not None:
+            cost["flops_per_example"] = flops
+        seed_everything(spec.seed)
+        start = clock()
+        if spec.base:
+            method.base.to(task.device)
+        method.fit(data.for_training(), training)
+        if not training.global_zero:
+            raise SystemExit(0)
+        cost["train_s"] = round(clock() - start, 3)
+        self._enter("evaluate", log)
+        start = clock()
+        method.to(task.device)
+        seed_everything(spec.seed + 1)
+        with evaluating(method):
+            scores = task.evaluate(method, data, training.history)
+        cost["evaluate_s"] = round(clock() - start, 3)
+        self._keep(method, scores, task, training, cost | meter.read())
+
+    def _keep(self, method: Any, scores: Any, task: Any, training: Any, cost: dict) -> None:
+        """Check the scores, write evidence, pictures and the final checkpoint, and note what the record will say."""
+        import numpy as np
+        import torch
+        from PIL import Image
+
+        from bench.training import save_atomically
+
+        metrics = {name: float(value) for name, value in scores.metrics.items()}
+        bad = [name for name, value in metrics.items() if not np.isfinite(value)]
+        if bad:
+            raise NonFiniteLoss(f"metric {bad[0]} is {metrics[bad[0]]}")
+        files: dict[str, list[str]] = {"evidence": [], "pictures": []}
+        if scores.evidence:
+            _save_arrays(self.folder / "evidence" / "evidence.npz", scores.evidence)
+            files["evidence"].append("evidence/evidence.npz")
+        for name, picture in scores.pictures.items():
+            image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
+            save_atomically(self.folder / "pictures" / f"{name}.png", lambda path, image=image: image.save(path, format="PNG"))
+            files["pictures"].append(f"pictures/{name}.png")
+        state = {name: tensor.detach().cpu() for name, tensor in method.state_dict().items()}
+        save_atomically(self.folder / "checkpoints" / "final.ckpt", lambda path: torch.save({"state": state, "key": self.spec.key}, path))
+        training.last.unlink(missing_ok=True)
+        notes = {} if training.chosen_epoch is None else {"chosen_epoch": training.chosen_epoch}
+        self.fields = {"metrics": metrics, "primary": task.card.primary, "cost": cost, "files": files, "notes": notes}
+
+    def _class(self, error: Exception) -> str:
+        import torch
+
+        if isinstance(error, NonFiniteLoss):
+            return "nan"
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+            return "oom"
+        return "infra" if isinstance(error, OSError | UserError) else "bug"
+
+    def _write(self, log: _Log, heard: list[str], failure: tuple[str, str] | None = None) -> Record:
+        from bench.provenance import provenance
+
+        attempt = records.new_attempt()
+        said = {} if failure is None else {"class": failure[0], "message": failure[1], "log": "\n".join(log.lines[-20:])}
+        record = Record(
+            key=self.spec.key,
+            attempt=attempt,
+            status="failed" if failure else "done",
+            spec=self.spec.to_dict(),
+            failure=said,
+            started=self.started,
+            ended=_now(),
+            provenance=provenance(_checksums(self.spec)),
+            warnings=sorted(set(heard))[:20],
+            **({} if failure else self.fields),
+        )
+        path = self.folder / "attempts" / f"{attempt}.json"
+        records.write(record, path)
+        if failure is None:
+            records.read(path)  # what was written must be valid: an out-of-range metric is a bug to hear of now
+        log.line(f"{record.status}{': ' + failure[1] if failure else ''}")
+        if hasattr(self, "tracker"):
+            self.tracker.finish(record)
+        return record
+
+
+def _one_batch(data: Any, spec: RunSpec) -> dict:
+    from bench.batches import Batches
+
+    return next(iter(Batches(data.train, spec.config["train"]["batch_size"], spec.seed, data.on_batch)))
+
+
+def _checksums(spec: RunSpec) -> dict[str, str]:
+    """Content checksums of the data sets that the task read, as its class reports them."""
+    if spec.budget == "smoke":
+        return {}
+    entry = find("task", spec.task, tuple(Path(path) for path in spec.paths))
+    try:
+        return entry.load().checksums()
+    except Exception as error:  # a failed download must not hide the failure being recorded
+        return {"error": str(error).splitlines()[0]}
+
+
+def _save_arrays(path: Path, arrays: dict) -> None:
+    import numpy as np
+
+    from bench.training import save_atomically
+
+    def save(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # given a name, NumPy would add a suffix to it
+            np.savez_compressed(file, **arrays)
+
+    save_atomically(path, save)
+
+
+@contextlib.contextmanager
+def _collected_warnings(log: _Log) -> Iterator[list[str]]:
+    """Warnings go to the log and the record instead of the screen."""
+    heard: list[str] = []
+
+    def show(message: Any, category: type, filename: str, lineno: int, *rest: Any) -> None:
+        text = f"{category.__name__}: {message}".splitlines()[0]
+        if text not in heard:
+            heard.append(text)
+            log.line(text)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield heard
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _yaml(tree: dict) -> str:
+    import yaml
+
+    return yaml.safe_dump(json.loads(json.dumps(tree)), sort_keys=False)

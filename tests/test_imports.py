@@ -1,0 +1,74 @@
+"""Who may import whom, and what stays cheap to import."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("bench", "tasks", "methods", "sweeps", "results")
+FORBIDDEN = {
+    "bench": {"tasks", "methods", "sweeps", "results"},
+    "methods": {"tasks", "sweeps", "results"},
+    "tasks": {"methods", "sweeps", "results"},
+    "sweeps": {"tasks", "methods", "results"},
+    "results": {"tasks", "methods", "sweeps", "torch", "pytorch_lightning"},
+}
+
+
+def _imports(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative imports hide where things come from"
+            names.add(node.module or "")
+    return names
+
+
+def _files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_walls(package: str) -> None:
+    assert _files(package)
+    for file in _files(package):
+        if package == "bench" and "cli" in file.relative_to(ROOT).parts:
+            continue
+        bad = {name for name in _imports(file) if name.split(".")[0] in FORBIDDEN[package]}
+        assert not bad, f"{file.relative_to(ROOT)} imports {sorted(bad)}"
+
+
+@pytest.mark.parametrize("package", ("methods", "tasks"))
+def test_families_do_not_import_each_other(package: str) -> None:
+    shared = {"nets"} if package == "methods" else {"data"}
+    for file in _files(package):
+        family = file.relative_to(ROOT / package).parts[0]
+        for name in _imports(file):
+            parts = name.split(".")
+            if parts[0] == package and len(parts) > 1:
+                assert parts[1] in {family, *shared}, f"{file.relative_to(ROOT)} imports {name}"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list", "methods"], ["list", "tasks"], ["list", "papers"], ["show", "vae"], ["sweep", "quickstart", "--dry-run"]])
+def test_listing_imports_no_torch(words: list[str], tmp_path: Path) -> None:
+    code = f"import sys; from bench.cli import main; code = main({words!r}); print('torch' in sys.modules, code)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={"PATH": "", "PYTHONPATH": str(ROOT)})
+    assert done.stdout.splitlines()[-1] == "False 0", done.stderr
+
+
+def test_sizes() -> None:
+    """No file above 400 lines, no function above 50."""
+    for package in (*PACKAGES, "tests"):
+        for file in _files(package):
+            text = file.read_text(encoding="utf-8")
+            assert len(text.splitlines()) <= 400, file
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef):
+                    assert node.end_lineno - node.lineno < 50, f"{file}:{node.lineno} {node.name}"
