@@ -89,7 +89,8 @@ class RunSpec:
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict:
-        return asdict(self)
+        tree = asdict(self)
+        return {**tree, "paths": list(self.paths), "base": self.base.to_dict() if self.base else None}
 
     @classmethod
     def from_dict(cls, tree: Mapping) -> RunSpec:
@@ -177,6 +178,18 @@ def _recipe(entry: Entry, task: str) -> dict:
     return {**recipes.get(task.split("/")[0], {}), **recipes.get(task, {})}
 
 
+def _layered(t: Entry, m: Entry, budget: str, given: Mapping[str, Mapping], origin: str) -> dict[str, dict]:
+    """Defaults <- the method's recipe for the task <- the task's budget <- what was given, section by section."""
+    settings, named = t.budgets()[budget], f"budget {budget} of {t.card.name}"
+    layers = {section: [(named, settings.get(section, {}))] for section in ("task", "train")}
+    layers["method"] = [(str(m.file), _recipe(m, t.card.name))]
+    schemas = {"method": m.config_class(), "task": t.config_class(), **SECTIONS}
+    return {
+        name: _merge(schema, [*layers.get(name, []), (origin, given[name])], "" if name == "method" else f"{name}.")
+        for name, schema in schemas.items()
+    }
+
+
 def resolve(
     task: str,
     method: str,
@@ -209,17 +222,7 @@ def resolve(
     if not isinstance(seed, int) or seed < 0:
         raise UserError(f"seed {seed!r} is not a whole number of at least 0")
     given = _split(overrides or {}, bool(m.card.base))
-    settings = budgets[budget]
-    layers = {
-        "method": [(str(m.file), _recipe(m, task)), (f"budget {budget} of {task}", settings.get("method", {}))],
-        "task": [(f"budget {budget} of {task}", settings.get("task", {}))],
-        "train": [(f"budget {budget} of {task}", settings.get("train", {}))],
-    }
-    schemas = {"method": m.config_class(), "task": t.config_class(), **SECTIONS}
-    config = {
-        name: _merge(schema, [*layers.get(name, []), (origin, given[name])], "" if name == "method" else f"{name}.")
-        for name, schema in schemas.items()
-    }
+    config = _layered(t, m, budget, given, origin)
     _check_words(config, origin)
     base = None
     if m.card.base:

@@ -1,0 +1,147 @@
+"""Configuration, keys and discovery."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.config import RunSpec, difference, flatten, parse_overrides, resolve
+from bench.errors import UserError
+from bench.registry import discover
+from bench.source import literal
+
+PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
+
+
+def spec_of(seed: int = 0, **overrides: object) -> RunSpec:
+    return resolve("test/blobs", "test-linear", seed=seed, budget="smoke", overrides=overrides, paths=PLUGINS)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("lrr=1", "command line: no option 'lrr', did you mean 'lr'?"),
+        ("lr=fast", "command line: lr='fast' is not a valid float"),
+        ("train.epochs=2.5", "command line: train.epochs=2.5 is not a valid int"),
+        ("train.epoch=2", "no option 'train.epoch', did you mean 'epochs'?"),
+        ("trian.epochs=2", "no section 'trian', did you mean 'train'"),
+        ("train.keep=worst", "train.keep='worst' is neither 'last' nor 'best'"),
+        ("wandb.mode=of", "wandb.mode='of' is none of online, offline, disabled"),
+        ("train.batch_size=0", "train.batch_size at least 1"),
+        ("epochs", "'epochs' is not of the form key=value"),
+        ("lr=[1", "the value is not valid YAML"),
+        ("base.lr=1", "no section 'base'"),
+    ],
+)
+def test_mistakes_name_the_nearest_valid_thing(word: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        resolve("test/blobs", "test-linear", budget="smoke", overrides=parse_overrides([word]), paths=PLUGINS)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "budget", "message"),
+    [
+        ("test/blob", "test-linear", "smoke", "no task 'test/blob': did you mean 'test/blobs'"),
+        ("test/blobs", "test-liner", "smoke", "no method 'test-liner': did you mean 'test-linear'"),
+        ("test/blobs", "test-linear", "small", "test/blobs has no budget 'small': known: lite, smoke"),
+    ],
+)
+def test_unknown_names(task: str, method: str, budget: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        resolve(task, method, budget=budget, paths=PLUGINS)
+
+
+def test_layers() -> None:
+    """Defaults, then the budget, then what was given."""
+    spec = spec_of(lr=0.5)
+    assert spec.config["method"]["lr"] == 0.5
+    assert spec.config["train"]["epochs"] == 3 and spec.config["task"]["n"] == 200
+    assert spec_of(**{"train.epochs": 7}).config["train"]["epochs"] == 7
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("3", 3), ("[1, 2e-1]", [1, 0.2]), ("null", None), ("true", True), ("abc", "abc")])
+def test_values(text: str, value: object) -> None:
+    assert parse_overrides([f"x={text}"]) == {"x": value}
+
+
+def test_the_key_holds_what_changes_results_and_nothing_else() -> None:
+    key = spec_of().key
+    same = [{"trainer.threads": 2}, {"trainer.devices": "4"}, {"wandb.mode": "offline"}, {"lr": 0.05}, {"trainer.accelerator": "cpu"}]
+    other = [{"lr": 0.06}, {"train.epochs": 4}, {"task.n": 100}, {"trainer.precision": "bf16-mixed"}]
+    assert {spec_of(**change).key for change in same} == {key}
+    assert len({key, spec_of(seed=1).key, *(spec_of(**change).key for change in other)}) == 6
+
+
+def test_the_key_is_stable() -> None:
+    """A change here makes every existing record foreign: raise the schema with it."""
+    tree = {"method": {"lr": 0.1}, "train": {"epochs": 1}, "task": {}, "trainer": {"precision": "32-true"}, "wandb": {}}
+    assert RunSpec("a/b", 1, "m", 2, "lite", 3, tree).key == "58fb101c744e9b64"
+
+
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        "lr": st.floats(1e-6, 1.0),
+        "scale": st.floats(0.1, 10),
+        "train.epochs": st.integers(0, 50),
+        "task.n": st.integers(3, 99),
+        "explode_at": st.none() | st.integers(0, 9),
+    },
+)
+
+
+@given(options, st.integers(0, 2**31))
+def test_a_spec_survives_json(overrides: dict, seed: int) -> None:
+    spec = spec_of(seed, **overrides)
+    again = RunSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
+    assert again.key == spec.key and again.identity() == spec.identity()
+    assert difference(spec.identity(), again.identity()) == {}
+
+
+@given(options, options)
+def test_keys_are_equal_exactly_when_identities_are(a: dict, b: dict) -> None:
+    left, right = spec_of(**a), spec_of(**b)
+    assert (left.key == right.key) == (left.identity() == right.identity()) == (difference(left.identity(), right.identity()) == {})
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), st.integers() | st.dictionaries(st.text("xyz", min_size=1), st.integers(), min_size=1)))
+def test_flatten_keeps_every_leaf(tree: dict) -> None:
+    flat = flatten(tree)
+    assert sorted(flat.values()) == sorted(v for value in tree.values() for v in (value.values() if isinstance(value, dict) else [value]))
+
+
+def test_two_files_cannot_claim_one_name(tmp_path: Path) -> None:
+    text = (Path(PLUGINS[0]) / "linear.py").read_text()
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match="'test-linear' is claimed by two files"):
+        discover("method", (tmp_path,))
+
+
+def test_a_card_must_be_literal(tmp_path: Path) -> None:
+    file = tmp_path / "m.py"
+    file.write_text("NAME = 'x'\nCARD = MethodCard(name=NAME, title='', family='', offers=())\n")
+    with pytest.raises(UserError, match="m.py:2: CARD must be a literal"):
+        literal(file, "CARD")
+
+
+def test_a_card_with_an_unknown_field(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text("CARD = MethodCard(name='x', title='', family='', offers=(), colour='red')\nclass M: pass\n")
+    with pytest.raises(UserError, match="CARD is not a valid MethodCard"):
+        discover("method", (tmp_path,))
+
+
+def test_a_file_that_does_not_parse(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text("class (:\n")
+    with pytest.raises(UserError, match="m.py: does not parse"):
+        discover("method", (tmp_path,))
+
+
+def test_missing_path() -> None:
+    with pytest.raises(UserError, match="--path nowhere: no such folder or file"):
+        discover("method", (Path("nowhere"),))

@@ -1,0 +1,172 @@
+"""One run: its files, its determinism, its failures, its resumption."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import record as records
+from bench import training
+from bench.config import RunSpec, resolve
+from bench.errors import UserError
+from bench.run import execute, finished, load_trained
+
+PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
+
+
+def spec_of(**overrides: object) -> RunSpec:
+    return resolve("test/blobs", "test-linear", budget="smoke", overrides=overrides, paths=PLUGINS)
+
+
+def test_a_run_leaves_everything(home: Path) -> None:
+    spec = spec_of()
+    record = execute(spec, home)
+    folder = home / spec.key
+    assert record.status == "done" and record.primary == "accuracy"
+    assert set(record.metrics) == {"accuracy", "class_nll"}
+    for name in ("config.yaml", "log.txt", "curves.jsonl", "checkpoints/final.ckpt", "evidence/evidence.npz", "pictures/probabilities.png"):
+        assert (folder / name).stat().st_size > 0, name
+    assert not (folder / "checkpoints" / "last.ckpt").exists()
+    rows = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [0, 1, 2] and rows[-1]["train/loss"] < rows[0]["train/loss"]
+    assert records.read(next((folder / "attempts").glob("*.json"))) == record == finished(spec, home)
+    assert record.cost["parameters"] == 12 and record.cost["flops_per_example"] == 2 * 3 * 3 * 2  # forward, and the weights' gradient
+    assert {"wall_s", "cpu_s", "train_s", "evaluate_s", "peak_memory_mib"} <= set(record.cost)
+    assert record.provenance["versions"]["torch"] == torch.__version__
+
+
+def test_same_seed_same_numbers(tmp_path: Path) -> None:
+    spec = spec_of()
+    torch.manual_seed(1)
+    first = execute(spec, tmp_path / "a")
+    torch.manual_seed(2)
+    second = execute(spec, tmp_path / "b")
+    other = execute(resolve("test/blobs", "test-linear", seed=1, budget="smoke", paths=PLUGINS), tmp_path / "a")
+    assert first.metrics == second.metrics
+    assert first.metrics != other.metrics
+
+
+def test_checkpoint_gives_the_same_predictions(home: Path) -> None:
+    spec = spec_of()
+    record = execute(spec, home)
+    method = load_trained(spec, home)
+    from bench.run import build
+
+    task, data, _ = build(spec)
+    with torch.no_grad():
+        assert task.evaluate(method, data, []).metrics == pytest.approx(record.metrics, abs=0)
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
+    spec = spec_of(**{"train.epochs": 6, "schedule": "cosine", "train.keep": "best"})
+    whole = execute(spec, tmp_path / "whole")
+
+    def stop_in_epoch_3(event: dict) -> None:
+        if event["event"] == "epoch" and event["epoch"] == 3 and "epochs" in event:
+            raise Stop
+
+    broken = execute(spec, tmp_path / "broken", report=stop_in_epoch_3)
+    assert broken.status == "failed"
+    last = tmp_path / "broken" / spec.key / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["epoch"] == 2
+    resumed = execute(spec, tmp_path / "broken")
+    assert resumed.metrics == whole.metrics and resumed.notes == whole.notes
+    curves = [(tmp_path / name / spec.key / "curves.jsonl").read_text() for name in ("whole", "broken")]
+    assert curves[0] == curves[1]
+
+
+def test_nan_loss_is_a_failed_record(home: Path) -> None:
+    record = execute(spec_of(explode_at=1), home)
+    assert record.status == "failed" and record.failure["class"] == "nan"
+    assert record.failure["message"] == "NonFiniteLoss: loss is nan in epoch 1"
+    assert "NonFiniteLoss" in record.failure["log"]
+    assert finished(spec_of(explode_at=1), home) is None
+
+
+def test_an_exception_is_a_failed_record(home: Path) -> None:
+    record = execute(spec_of(raise_at=2), home)
+    assert (record.failure["class"], record.failure["message"]) == ("bug", "RuntimeError: as asked")
+    assert "in loss" in record.failure["log"]
+
+
+def test_memory_error_is_oom(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: object) -> None:
+        raise MemoryError("no more")
+
+    spec = spec_of()
+    from bench.registry import find
+
+    monkeypatch.setattr(find("task", "test/blobs", tuple(map(Path, PLUGINS))).load(), "load", full)
+    assert execute(spec, home).failure["class"] == "oom"
+
+
+def test_ctrl_c_leaves_a_record_and_goes_on(home: Path) -> None:
+    def press(event: dict) -> None:
+        if event["event"] == "epoch":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(spec_of(), home, report=press)
+    found = [records.read(file) for file in (home / spec_of().key / "attempts").glob("*.json")]
+    assert [record.failure["class"] for record in found] == ["killed"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(stat.S_IREAD | stat.S_IEXEC)
+    with pytest.raises(UserError, match="cannot be written"):
+        execute(spec_of(), tmp_path / "runs")
+
+
+def test_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(UserError, match="cannot be written .*; choose another folder with --out"):
+        execute(spec_of(), tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "not valid JSON, perhaps truncated"),
+        (lambda text: text.replace('"schema": 1', '"schema": 9'), "schema 9 is not the known 1"),
+        (lambda text: text.replace('"seed": 0', '"seed": 5'), "is not the hash"),
+        (lambda text: text.replace('"status": "done"', '"status": "fine"'), "status 'fine' is none of done, failed"),
+        (lambda text: text.replace('"accuracy": 0.', '"accuracy": 7.'), "metric accuracy is 7"),
+    ],
+)
+def test_a_damaged_record_is_refused(home: Path, damage: object, message: str) -> None:
+    spec = spec_of()
+    execute(spec, home)
+    file = next((home / spec.key / "attempts").glob("*.json"))
+    file.write_text(damage(file.read_text()))
+    with pytest.raises(records.InvalidRecord, match=message):
+        records.read(file)
+    assert finished(spec, home) is None
+
+
+def test_closed_form_methods_skip_lightning(home: Path) -> None:
+    record = execute(spec_of(**{"train.epochs": 0}), home)
+    assert record.status == "done" and "chosen_epoch" not in record.notes
+
+
+def test_best_epoch_is_kept(home: Path) -> None:
+    spec = spec_of(**{"train.keep": "best", "train.epochs": 8, "lr": 0.5})
+    record = execute(spec, home)
+    rows = [json.loads(line) for line in (home / spec.key / "curves.jsonl").read_text().splitlines()]
+    values = [row["valid/accuracy"] for row in rows]
+    assert record.notes["chosen_epoch"] == values.index(max(values))
+
+
+def test_pair_that_does_not_fit() -> None:
+    with pytest.raises(UserError, match="cannot run on"):
+        resolve("test/blobs", "popularity", budget="smoke", paths=PLUGINS)
