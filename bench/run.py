@@ -183,13 +183,13 @@ class _Attempt:
 
         from bench import trackers
         from bench.cost import Meter, count_parameters, flops_per_example
-        from bench.training import Training, evaluating
+        from bench.training import Training
 
         spec = self.spec
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.set_num_threads(spec.config["trainer"]["threads"])
-        meter, clock = Meter(), time.perf_counter
+        meter = Meter()
         self._enter("load", log)
         task, data, method = build(spec, load_trained(spec.base, self.root) if spec.base else None)
         task.device = pick_device(spec.config["trainer"])
@@ -207,28 +207,32 @@ class _Attempt:
         training = Training(task, data, spec.config, spec.seed, self.folder, report)
         training.base_folder = self.root / spec.base.key if spec.base else None
         self._enter("train", log)
-        if not training.last.exists():
-            (self.folder / "checkpoints").mkdir(exist_ok=True)
         cost: dict[str, float] = {"parameters": count_parameters(method)}
         flops = flops_per_example(method, _one_batch(data, spec))
         if flops is not None:
             cost["flops_per_example"] = flops
         seed_everything(spec.seed)
-        start = clock()
+        start = time.perf_counter()
         if spec.base:
             method.base.to(task.device)
         method.fit(data.for_training(), training)
         if not training.global_zero:
             raise SystemExit(0)
-        cost["train_s"] = round(clock() - start, 3)
+        cost["train_s"] = round(time.perf_counter() - start, 3)
+        scores = self._evaluate(method, task, data, training, cost, log)
+        self._keep(method, scores, task, training, cost | meter.read())
+
+    def _evaluate(self, method: Any, task: Any, data: Any, training: Any, cost: dict, log: _Log) -> Any:
+        from bench.training import evaluating
+
         self._enter("evaluate", log)
-        start = clock()
+        start = time.perf_counter()
         method.to(task.device)
-        seed_everything(spec.seed + 1)
+        seed_everything(self.spec.seed + 1)
         with evaluating(method):
             scores = task.evaluate(method, data, training.history)
-        cost["evaluate_s"] = round(clock() - start, 3)
-        self._keep(method, scores, task, training, cost | meter.read())
+        cost["evaluate_s"] = round(time.perf_counter() - start, 3)
+        return scores
 
     def _keep(self, method: Any, scores: Any, task: Any, training: Any, cost: dict) -> None:
         """Check the scores, write evidence, pictures and the final checkpoint, and note what the record will say."""

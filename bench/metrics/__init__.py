@@ -1,0 +1,1 @@
+"""Metrics in NumPy, each with its convention (:mod:`bench.metrics.conventions`) and an independent oracle in the tests."""

@@ -1,0 +1,80 @@
+"""Accuracy, proper scores and calibration of averaged predictive probabilities ``(N, C)`` against classes ``(N,)``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+FLOOR = 1e-12  # probabilities below this count as this in logarithms
+BINS = 15
+
+
+def accuracy(p: np.ndarray, y: np.ndarray) -> float:
+    """Share of examples whose most probable class is right; the lowest index among equals."""
+    return float((p.argmax(axis=1) == y).mean())
+
+
+def class_nll(p: np.ndarray, y: np.ndarray) -> float:
+    """Mean of -log p(y), with probabilities floored at 1e-12."""
+    return float(-np.log(np.clip(p[np.arange(len(y)), y].astype(np.float64), FLOOR, 1.0)).mean())
+
+
+def brier(p: np.ndarray, y: np.ndarray) -> float:
+    """Mean over examples of the sum over classes of ``(p - onehot)^2``: 0 to 2 (Brier 1950)."""
+    target = np.zeros(p.shape)
+    target[np.arange(len(y)), y] = 1
+    return float(((p - target) ** 2).sum(axis=1).mean())
+
+
+def entropy(p: np.ndarray) -> float:
+    """Mean entropy of the predictive distribution, in nats."""
+    p = np.asarray(p, dtype=np.float64)
+    return float(-(p * np.log(np.clip(p, FLOOR, 1.0))).sum(axis=1).mean())
+
+
+def equal_width_bins(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Bin of each confidence: right-closed, ``(i/bins, (i+1)/bins]``; 0 belongs to the first, 1 to the last."""
+    return np.clip(np.ceil(np.asarray(confidence, dtype=np.float64) * bins).astype(int) - 1, 0, bins - 1)
+
+
+def _binned_gap(confidence: np.ndarray, hit: np.ndarray, index: np.ndarray) -> float:
+    """``sum_b n_b/N |mean confidence - mean hit|``."""
+    gap = np.bincount(index, weights=np.asarray(confidence, dtype=np.float64) - hit)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
+def ece(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
+    """Expected calibration error of the top class, equal-width right-closed bins (Guo et al. 2017)."""
+    confidence = p.max(axis=1)
+    return _binned_gap(confidence, p.argmax(axis=1) == y, equal_width_bins(confidence, bins))
+
+
+def adaptive_ece(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
+    """As :func:`ece`, with bins of equal mass: the sorted examples cut into ``bins`` parts whose sizes differ by one at most."""
+    confidence = p.max(axis=1)
+    order = np.argsort(confidence, kind="stable")
+    index = np.empty(len(y), dtype=int)
+    for i, part in enumerate(np.array_split(order, bins)):
+        index[part] = i
+    return _binned_gap(confidence, p.argmax(axis=1) == y, index)
+
+
+def classwise_ece(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
+    """Mean over classes of the calibration error of that class's probability (Kull et al. 2019)."""
+    return float(np.mean([_binned_gap(p[:, c], y == c, equal_width_bins(p[:, c], bins)) for c in range(p.shape[1])]))
+
+
+def classification_metrics(p: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """accuracy, class_nll, brier, ece, adaptive_ece, classwise_ece, entropy."""
+    p, y = np.asarray(p, dtype=np.float64), np.asarray(y)
+    scores = {name: score(p, y) for name, score in _SCORES.items()}
+    return {**scores, "entropy": entropy(p)}
+
+
+_SCORES = {
+    "accuracy": accuracy,
+    "class_nll": class_nll,
+    "brier": brier,
+    "ece": ece,
+    "adaptive_ece": adaptive_ece,
+    "classwise_ece": classwise_ece,
+}

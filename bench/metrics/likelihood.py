@@ -1,0 +1,46 @@
+"""Likelihoods and latent codes. Everything in nats unless said."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def nll_from_log_weights(log_weights: np.ndarray) -> np.ndarray:
+    """``-log (1/k) sum_i w_i`` for log importance weights ``(N, k)`` -> ``(N,)`` (Burda et al. 2016, eq. 8)."""
+    log_weights = np.asarray(log_weights, dtype=np.float64)
+    top = log_weights.max(axis=1)
+    return -(top + np.log(np.exp(log_weights - top[:, None]).mean(axis=1)))
+
+
+def bits_per_dim(nats: float, dimensions: int) -> float:
+    """Bits per dimension of a negative log likelihood in nats."""
+    return nats / (dimensions * math.log(2))
+
+
+def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
+    """Number of latent units whose posterior mean ``(N, Z)`` has a variance over examples above ``threshold``
+    (Burda et al. 2016, section 5.2)."""
+    return int((np.var(np.asarray(means, dtype=np.float64), axis=0) > threshold).sum())
+
+
+def mutual_information(means: np.ndarray, logvars: np.ndarray, z: np.ndarray) -> float:
+    """Mutual information of example and code under q(z|x) p_data(x): mean of log q(z_n|x_n) - log (1/N) sum_m q(z_n|x_m).
+
+    Hoffman & Johnson 2016 with the aggregate posterior of the N given examples, so it is at most log N.
+
+    Args:
+        means, logvars: of the diagonal Gaussian q(z|x), ``(N, Z)``.
+        z: one sample an example, ``(N, Z)``.
+    """
+    means, logvars, z = (np.asarray(a, dtype=np.float64) for a in (means, logvars, z))
+    n = len(z)
+    total = 0.0
+    for start in range(0, n, 256):
+        part = z[start : start + 256, None, :]
+        log_q = -0.5 * ((part - means) ** 2 / np.exp(logvars) + logvars + math.log(2 * math.pi)).sum(axis=2)
+        top = log_q.max(axis=1)
+        own = log_q[np.arange(len(part)), np.arange(start, start + len(part))]
+        total += float((own - top - np.log(np.exp(log_q - top[:, None]).mean(axis=1))).sum())
+    return total / n

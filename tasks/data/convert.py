@@ -1,0 +1,148 @@
+"""From the files of a source to the arrays of a data set. No pickles. Functions are named in ``datasets.yaml``."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+Files = dict[str, Path]
+Arrays = dict[str, np.ndarray]
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    """An IDX file of unsigned bytes (LeCun's format), gzipped or not."""
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)
+    kind, dimensions = data[2], data[3]
+    if kind != 8:
+        raise ValueError(f"{path}: IDX type {kind} is not unsigned byte")
+    shape = struct.unpack(f">{dimensions}I", data[4 : 4 + 4 * dimensions])
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def idx(files: Files) -> Arrays:
+    return {role: _read_idx(path) for role, path in files.items()}
+
+
+def npz(files: Files) -> Arrays:
+    (path,) = files.values()
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def raw(files: Files) -> Arrays:
+    """A file's bytes as they are."""
+    return {role: np.frombuffer(path.read_bytes(), np.uint8) for role, path in files.items()}
+
+
+def graph(files: Files) -> Arrays:
+    """Edges ``(E, 2)`` with u < v, dense features ``(N, F)``, labels ``(N,)``."""
+    z = npz(files)
+    n, width = len(z["labels"]), int(z["num_features"])
+    features = np.zeros((n, width), np.float32)
+    rows = np.repeat(np.arange(n), np.diff(z["x_indptr"]))
+    features[rows, z["x_indices"].astype(np.int64)] = z["x_data"]
+    edges = np.sort(z["edges"].astype(np.int64), axis=1)
+    edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0)
+    return {"edges": edges, "features": features, "labels": z["labels"].astype(np.int64)}
+
+
+def digits(files: Files) -> Arrays:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return {"x": bunch.images.astype(np.uint8), "y": bunch.target.astype(np.uint8)}
+
+
+def _cifar(images: dict[str, np.ndarray], train_y: np.ndarray, test_y: np.ndarray) -> Arrays:
+    train = np.concatenate([images[f"train_{i}"] for i in range(1, 6)])
+    return {"train_x": train, "train_y": train_y.astype(np.uint8), "test_x": images["test"], "test_y": test_y.astype(np.uint8)}
+
+
+def _pixels(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def cifar_sheets(files: Files) -> Arrays:
+    """Sheets of 100 x 100 tiles; tile k at row k // 100, column k % 100."""
+    images = {
+        role: _pixels(path).reshape(100, 32, 100, 32, 3).transpose(0, 2, 1, 3, 4).reshape(10000, 32, 32, 3)
+        for role, path in files.items()
+        if role != "labels"
+    }
+    labels = npz({"labels": files["labels"]})
+    return _cifar(images, labels["train"], labels["test"])
+
+
+def cifar_strips(files: Files) -> Arrays:
+    """PNG files with one image of 32 x 32 pixels a row, row-major."""
+    images = {role: _pixels(path).reshape(10000, 32, 32, 3) for role, path in files.items() if "labels" not in role}
+    train_y, test_y = (np.array(json.loads(files[f"{part}_labels"].read_text())) for part in ("train", "test"))
+    return _cifar(images, train_y, test_y)
+
+
+def cifar_bins(files: Files) -> Arrays:
+    """The original binary version: a label byte, then 1024 red, green and blue bytes."""
+    rows = {role: np.frombuffer(path.read_bytes(), np.uint8).reshape(10000, 3073) for role, path in files.items()}
+    images = {role: np.ascontiguousarray(r[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)) for role, r in rows.items()}
+    return _cifar(images, np.concatenate([rows[f"train_{i}"][:, 0] for i in range(1, 6)]), rows["test"][:, 0])
+
+
+def _ratings(rows: list[list[str]]) -> Arrays:
+    """Columns user, item, rating, timestamp, in a canonical order: sources differ in theirs."""
+    table = np.array([[float(cell) for cell in row[:4]] for row in rows])
+    table = table[np.lexsort((table[:, 1], table[:, 0]))]
+    user, item, rating, timestamp = table.T
+    return {
+        "user": user.astype(np.int64),
+        "item": item.astype(np.int64),
+        "rating": rating.astype(np.float32),
+        "timestamp": timestamp.astype(np.int64),
+    }
+
+
+def ratings_tsv(files: Files) -> Arrays:
+    return _ratings([line.split("\t") for line in files["ratings"].read_text().splitlines()])
+
+
+def ratings_inter(files: Files) -> Arrays:
+    """Tab-separated with a typed header (RecBole)."""
+    return _ratings([line.split("\t") for line in files["ratings"].read_text().splitlines()[1:]])
+
+
+def ratings_csv(files: Files) -> Arrays:
+    with open(files["ratings"], newline="", encoding="utf-8") as file:
+        return _ratings(list(csv.reader(file))[1:])
+
+
+def ratings_dslabs(files: Files) -> Arrays:
+    """The object ``movielens`` of R's package dslabs, read with the package rdata (``pip install rdata``)."""
+    from bench.errors import UserError
+
+    try:
+        import rdata
+    except ImportError:
+        raise UserError("movielens-small from r-cran-dslabs needs the Python package rdata: pip install rdata") from None
+
+    def parsed(data: bytes) -> object:
+        return rdata.conversion.convert(rdata.parser.parse_data(data))
+
+    index = parsed(zlib.decompress(files["index"].read_bytes()))
+    offset, length = (int(value) for value in index["variables"]["movielens"])
+    block = files["values"].read_bytes()[offset : offset + length]
+    frame = parsed(zlib.decompress(block[4:]))
+    out = io.StringIO()
+    frame[["userId", "movieId", "rating", "timestamp"]].to_csv(out, index=False)
+    return _ratings([line.split(",") for line in out.getvalue().splitlines()[1:]])

@@ -1,0 +1,68 @@
+"""Data sets as NumPy arrays, in the order of their originals. Each fetches what is missing; raises tasks.data.fetch.DataError if it cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tasks.data.fetch import fetch
+
+Labelled = tuple[np.ndarray, np.ndarray]
+
+
+def arrays(name: str) -> dict[str, np.ndarray]:
+    """All arrays of the data set ``name``."""
+    with np.load(fetch(name), allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _split(name: str, split: str) -> Labelled:
+    if split not in ("train", "test"):
+        raise ValueError(f"split {split!r} is neither train nor test")
+    with np.load(fetch(name), allow_pickle=False) as archive:
+        return archive[f"{split}_x"], archive[f"{split}_y"].astype(np.int64)
+
+
+def digits() -> Labelled:
+    """``(1797, 8, 8)`` uint8 of 0 to 16, labels ``(1797,)``; no split of its own."""
+    data = arrays("digits")
+    return data["x"], data["y"].astype(np.int64)
+
+
+def mnist(split: str) -> Labelled:
+    """``(60000 | 10000, 28, 28)`` uint8 and labels, for "train" or "test"."""
+    return _split("mnist", split)
+
+
+def fashion_mnist(split: str) -> Labelled:
+    """``(60000 | 10000, 28, 28)`` uint8 and labels, for "train" or "test"."""
+    return _split("fashion-mnist", split)
+
+
+def notmnist() -> Labelled:
+    """The test part: ``(10000, 28, 28)`` uint8, labels 0 to 9 for A to J."""
+    return _split("notmnist", "test")
+
+
+def cifar10(split: str) -> Labelled:
+    """``(50000 | 10000, 32, 32, 3)`` uint8 RGB and labels, for "train" or "test"."""
+    return _split("cifar10", split)
+
+
+def cifar10n() -> dict[str, np.ndarray]:
+    """Labels ``(50000,)`` of the CIFAR-10 training images: clean_label, aggre_label, random_label1..3, worse_label."""
+    return {name: labels.astype(np.int64) for name, labels in arrays("cifar10n").items()}
+
+
+def ml_100k() -> dict[str, np.ndarray]:
+    """``user, item, rating, timestamp``, each ``(100000,)``, ids as published, sorted by user and item."""
+    return arrays("ml-100k")
+
+
+def movielens_small() -> dict[str, np.ndarray]:
+    """``user, item, rating, timestamp``, each ``(100004,)``, ids as published, sorted by user and item."""
+    return arrays("movielens-small")
+
+
+def planetoid(name: str) -> dict[str, np.ndarray]:
+    """"cora" or "citeseer": ``edges`` (E, 2) with u < v, each once, no loops; ``features`` (N, F) float32; ``labels`` (N,)."""
+    return arrays(name)

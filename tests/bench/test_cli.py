@@ -1,0 +1,105 @@
+"""The command line: output, messages, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+
+PLUGINS = str(Path(__file__).parents[1] / "plugins")
+RUN = ["run", "test/blobs", "test-linear", "--budget", "smoke", "--path", PLUGINS]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["list", "method"], "cannot list 'method': did you mean 'methods'?"),
+        (["show", "vaee"], "no method or task 'vaee': did you mean"),
+        (["run", "test/blob", "test-linear", "--path", PLUGINS], "no task 'test/blob': did you mean 'test/blobs'"),
+        ([*RUN, "lrr=1"], "no option 'lrr', did you mean 'lr'?"),
+        ([*RUN, "lr"], "'lr' is not of the form key=value"),
+        ([*RUN, "--seed", "0", "--seeds", "0-1"], "give --seed or --seeds, not both"),
+        ([*RUN, "--seed=-1"], "seed -1 is not a whole number of at least 0"),
+        ([*RUN, "--tracker", "wandbb"], "no tracker 'wandbb': did you mean 'wandb'"),
+        ([*RUN, "--jobs", "0"], "--jobs 0: at least 1"),
+        (["sweep", "quikstart"], "no sweep 'quikstart': did you mean 'quickstart'"),
+        (["leaderboard", "generatoin"], "no task or family 'generatoin': did you mean 'generation'"),
+        (["leaderboard", "--format", "tex"], "no format 'tex': did you mean 'latex'"),
+        (["data", "fetch", "mnits"], "no data set 'mnits': did you mean 'mnist'"),
+        (["why", "zzzz"], "no run 'zzzz'"),
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["run", "x"], "Missing argument"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(words: list[str], message: str, home: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert message in err and err.startswith("error: ") and err.count("\n") == 1 and not out
+    assert not home.exists()
+
+
+def test_run_twice(home: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main([*RUN, "--seeds", "0-1", "--json"]) == 0
+    first = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["spec"]["seed"] for record in first] == [0, 1] and {record["state"] for record in first} == {"done"}
+    assert main([*RUN, "--seeds", "0-1", "--json"]) == 0
+    second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {record["state"] for record in second} == {"present"}
+    assert [record["attempt"] for record in first] == [record["attempt"] for record in second]
+    assert main([*RUN, "--force", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["attempt"] != first[0]["attempt"]
+
+
+def test_a_failed_run_gives_exit_code_1(home: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main([*RUN, "explode_at=0"]) == 1
+    assert "failed: test-linear on test/blobs, seed 0: nan: NonFiniteLoss: loss is nan in epoch 0" in capsys.readouterr().err
+
+
+def test_sweep_leaderboard_why(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("budget: smoke\nseeds: 0-1\nruns:\n  - {tasks: [test/blobs], methods: [test-linear], grid: {lr: [0.1, 0.2]}}\n")
+    assert main(["sweep", str(file), "--dry-run", "--path", PLUGINS]) == 0
+    assert "4 runs, 0 done" in capsys.readouterr().out and not home.exists()
+    assert main(["sweep", str(file), "--path", PLUGINS, "--jobs", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "mine: 4 runs done now, 0 done before, 0 failed" in out and "lr=0.2" in out and "probabilities.png" in out
+    assert main(["sweep", str(file), "--path", PLUGINS]) == 0
+    assert "0 runs done now, 4 done before" in capsys.readouterr().out
+    assert main(["leaderboard", "test/blobs", "--format", "json", "--path", PLUGINS]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["n"] for row in rows} == {2} and len(rows) == 4
+    key = rows[0]["keys"].split()[0]
+    assert main(["why", key[:10]]) == 0
+    assert "nearest other run" in capsys.readouterr().out
+
+
+def test_list_and_show(capsys: pytest.CaptureFixture) -> None:
+    assert main(["list", "methods", "--path", PLUGINS]) == 0
+    assert "test-linear" in capsys.readouterr().out
+    assert main(["list", "tasks", "--path", PLUGINS]) == 0
+    assert "test/blobs" in capsys.readouterr().out
+    assert main(["list", "papers"]) == 0
+    assert len([line for line in capsys.readouterr().out.splitlines() if line.strip()[:3].isdigit()]) == 118
+    assert main(["list", "sweeps"]) == 0
+    assert "quickstart" in capsys.readouterr().out
+    assert main(["show", "test-linear", "--path", PLUGINS]) == 0
+    out = capsys.readouterr().out
+    assert "scale = 1.0  (float)" in out and "runs on: " in out and "test/blobs" in out
+    assert main(["show", "test/blobs", "--path", PLUGINS]) == 0
+    assert "budget smoke" in capsys.readouterr().out
+
+
+def test_doctor(home: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "torch: " in out and "runs: " in out and "data" in out and "WARNING" not in out
+
+
+def test_version(capsys: pytest.CaptureFixture) -> None:
+    from bench import __version__
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__

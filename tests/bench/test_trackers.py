@@ -1,0 +1,70 @@
+"""Trackers: a CSV file, and a real offline Weights & Biases run that is read back from its file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.config import resolve
+from bench.errors import UserError
+from bench.run import execute
+from bench.trackers import make
+
+PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
+
+
+def test_csv(home: Path) -> None:
+    spec = resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS)
+    execute(spec, home, tracker="csv")
+    rows = list(csv.DictReader((home / spec.key / "curves.csv").open()))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert float(rows[-1]["train/loss"]) < float(rows[0]["train/loss"]) and rows[0]["valid/accuracy"]
+
+
+def _read_wandb(file: Path) -> dict[str, list]:
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    store, found = DataStore(), {"run": [], "history": [], "summary": [], "files": []}
+    store.open_for_scan(str(file))
+    while data := store.scan_data():
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            found["run"].append(record.run)
+        elif kind == "history":
+            found["history"].append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in record.history.item})
+        elif kind == "summary":
+            found["summary"].append({u.key or "/".join(u.nested_key): json.loads(u.value_json) for u in record.summary.update})
+        elif kind == "files":
+            found["files"] += [f.path for f in record.files.files]
+    return found
+
+
+def test_wandb_offline(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    overrides = {"wandb.mode": "offline", "wandb.group": "my-sweep"}
+    spec = resolve("test/blobs", "test-linear", budget="smoke", overrides=overrides, paths=PLUGINS)
+    record = execute(spec, home, tracker="wandb")
+    assert record.status == "done"
+    found = _read_wandb(next((home / spec.key / "wandb").glob("offline-run-*/run-*.wandb")))
+    run = found["run"][0]
+    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    assert run.run_group == "my-sweep" and run.project == "elboard"
+    assert config["key"] == spec.key and config["config"]["method"]["lr"] == 0.05
+    losses = [row["train/loss"] for row in found["history"] if "train/loss" in row]
+    curve = [json.loads(line)["train/loss"] for line in (home / spec.key / "curves.jsonl").read_text().splitlines()]
+    assert losses == curve
+    summary = {name: value for part in found["summary"] for name, value in part.items()}
+    assert summary["metrics.accuracy"] == record.metrics["accuracy"]
+    assert any("probabilities" in path for path in found["files"])
+
+
+def test_unknown_tracker(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no tracker 'wanbd': did you mean 'wandb'"):
+        make("wanbd", resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS), tmp_path)
