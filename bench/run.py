@@ -258,7 +258,7 @@ class _Attempt:
         save_atomically(self.folder / "checkpoints" / "final.ckpt", lambda path: torch.save({"state": state, "key": self.spec.key}, path))
         training.last.unlink(missing_ok=True)
         notes = {} if training.chosen_epoch is None else {"chosen_epoch": training.chosen_epoch}
-        self.fields = {"metrics": metrics, "primary": task.card.primary, "cost": cost, "files": files, "notes": notes}
+        self.fields = {"metrics": metrics, "primary": _primary(task.card.primary, metrics), "cost": cost, "files": files, "notes": notes}
 
     def _class(self, error: Exception) -> str:
         import torch
@@ -294,6 +294,16 @@ class _Attempt:
         if hasattr(self, "tracker"):
             self.tracker.finish(record)
         return record
+
+
+def _primary(wanted: str, metrics: dict[str, float]) -> str:
+    """The key of the card's primary metric, which may leave out the parameters (``nll`` for ``nll[k=500]``)."""
+    from bench.metrics.conventions import bare
+
+    found = [key for key in metrics if wanted in (key, bare(key))]
+    if len(found) != 1:
+        raise RuntimeError(f"the task's primary metric {wanted!r} is {len(found)} times among its metrics {sorted(metrics)}")
+    return found[0]
 
 
 def _one_batch(data: Any, spec: RunSpec) -> dict:

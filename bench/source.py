@@ -103,23 +103,25 @@ def _default(file: Path, node: ast.AnnAssign) -> Any:
 
 
 def _fields(file: Path, class_name: str) -> dict[str, tuple[type, Any]]:
-    """Fields of ``class_name.Config`` with their types and defaults, those of base classes first."""
+    """Fields of ``class_name.Config`` with their types and defaults, those of the classes that Config inherits from first."""
     found = _class(file, class_name)
     if found is None:
         return {}
     file, node = found
+    inner = next((item for item in node.body if isinstance(item, ast.ClassDef) and item.name == "Config"), None)
+    if inner is None:
+        parents = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    else:  # class Config(Parent.Config), or a Config that starts afresh
+        parents = [base.value.id for base in inner.bases if isinstance(base, ast.Attribute) and isinstance(base.value, ast.Name)]
     fields: dict[str, tuple[type, Any]] = {}
-    for base in reversed(node.bases):
-        if isinstance(base, ast.Name):
-            fields.update(_fields(file, base.id))
-    for inner in node.body:
-        if isinstance(inner, ast.ClassDef) and inner.name == "Config":
-            for item in inner.body:
-                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                    kind = ast.unparse(item.annotation)
-                    if kind not in TYPES:
-                        raise UserError(f"{file}:{item.lineno}: type {kind!r} of {item.target.id} is none of {', '.join(TYPES)}")
-                    fields[item.target.id] = (TYPES[kind], _default(file, item))
+    for parent in reversed(parents):
+        fields.update(_fields(file, parent))
+    for item in inner.body if inner else ():
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            kind = ast.unparse(item.annotation)
+            if kind not in TYPES:
+                raise UserError(f"{file}:{item.lineno}: type {kind!r} of {item.target.id} is none of {', '.join(TYPES)}")
+            fields[item.target.id] = (TYPES[kind], _default(file, item))
     return fields
 
 

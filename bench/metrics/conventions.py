@@ -97,6 +97,12 @@ def parse(key: str) -> Key:
     return Key(**{part: value or "" for part, value in match.groupdict().items()})
 
 
+def bare(key: str) -> str:
+    """``key`` without its parameters: ``fid[mnist-cnn,n=10]/x`` -> ``fid/x``."""
+    head, bracket, rest = key.partition("[")
+    return head + rest.partition("]")[2] if bracket else key
+
+
 def convention(key: str) -> Convention:
     """The convention of ``key``. Raises UserError with the nearest names."""
     name = parse(key).name

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.card import TaskCard
 from bench.config import RunSpec, difference, resolve
 from bench.errors import UserError
-from bench.metrics.conventions import convention, parse
+from bench.metrics.conventions import bare, convention
 from bench.record import Record
 from bench.registry import discover
 from results.stats import Cell, summarise
@@ -58,14 +58,8 @@ def columns_of(card: TaskCard, present: Iterable[str]) -> tuple[str, ...]:
         if wanted in present:
             chosen.append(wanted)
         else:
-            chosen += [key for key in present if _bare(key) == wanted]
+            chosen += [key for key in present if bare(key) == wanted]
     return tuple(dict.fromkeys(chosen))
-
-
-def _bare(key: str) -> str:
-    """``fid[mnist-cnn,n=10]/x`` -> ``fid/x``."""
-    head, bracket, rest = key.partition("[")
-    return head + rest.partition("]")[2] if bracket else key
 
 
 def _changed(spec: RunSpec) -> dict[str, object]:
@@ -98,7 +92,7 @@ def _board(card: TaskCard, budget: str, groups: list[list[tuple[RunSpec, Record]
     present = [key for group in groups for _, record in group for key in record.metrics]
     columns = columns_of(card, present)
     rows = [_row(group, columns) for group in groups]
-    primary = next((name for name in columns if card.primary in (name, _bare(name))), card.primary)
+    primary = next((name for name in columns if card.primary in (name, bare(name))), card.primary)
     sign = -1 if convention(primary).direction == "higher" else 1
 
     def order(row: Row) -> tuple:
@@ -131,13 +125,3 @@ def _row(group: list[tuple[RunSpec, Record]], columns: tuple[str, ...]) -> Row:
 def arrow(key: str) -> str:
     """``↑`` where higher is better, ``↓`` where lower is, else nothing."""
     return {"higher": "↑", "lower": "↓"}.get(convention(key).direction, "")
-
-
-def unit(key: str) -> str:
-    """The unit of a metric key."""
-    return convention(key).unit
-
-
-def base_name(key: str) -> str:
-    """The metric's name without parameters and slice."""
-    return parse(key)[0]

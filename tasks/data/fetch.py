@@ -118,7 +118,7 @@ def fetch(name: str) -> Path:
                 raise _SourceError(f"its content has sha256 {found[:16]}..., not {entry['content'][:16]}...")
             _store(target, arrays)
             return target
-        except _SourceError as error:
+        except (_SourceError, UserError) as error:
             tried.append(f"{_label(source)}: {error}")
     advice = "put the files in a folder and set ELBOARD_DATA to it" if any(s["kind"] == "local" for s in entry["sources"]) else "try again online"
     raise DataError(f"data set {name!r} cannot be had. Tried {'; '.join(tried)}. To go on, {advice}")

@@ -1,0 +1,86 @@
+"""What co-taught pairs share: selection by small loss, the second network, prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from bench.method import Method
+from bench.task import Batch, DataSpec
+from methods.nets.classifier import ClassifierMethod
+
+
+@contextmanager
+def quietly(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards each submodule is in the mode in which it was."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def small_loss(losses: Tensor, share: float) -> Tensor:
+    """Indices, ascending, of the ``round(share * B)`` smallest of ``losses`` (B,), at least one; the first among equals."""
+    n = max(1, round(share * len(losses)))
+    return losses.argsort(stable=True)[:n].sort().values
+
+
+class CoTaught(ClassifierMethod):
+    """Two networks of one architecture, each trained on what the other selects: ``self`` is the first, ``peer`` the second.
+
+    One optimiser serves both. Their losses share no parameter and Adam, AdamW and SGD work element by element, so that this equals two
+    optimisers exactly; gradients are clipped network by network to keep it so.
+
+    Attributes:
+        selected: boolean ``(n_train,)``: training examples that were selected when they were last seen.
+    """
+
+    @dataclass(kw_only=True)
+    class Config(ClassifierMethod.Config):
+        forget_rate: float = 0.2  # share of a batch left out; Chen et al. 2021 on CIFAR-10, and RECIPES
+        ensemble: bool = False  # predict with the mean of both networks' logits instead of the first network
+
+    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+        super().__init__(config, spec, base)
+        if not 0 <= config.forget_rate < 1:
+            raise UserError(f"forget_rate={config.forget_rate} is not in [0, 1)")
+        self.peer = self.make_peer()
+        self.register_buffer("selected", torch.zeros(spec.n_train, dtype=torch.bool))
+
+    def make_peer(self) -> ClassifierMethod:
+        return ClassifierMethod(self.config, self.spec)
+
+    def teach(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses on a batch, and which of its examples were selected: boolean ``(B,)``."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return self.teach(batch)[0]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Overridden because the selection, which ``loss`` must not keep, is recorded for ``label_precision``."""
+        out, kept = self.teach(batch)
+        self.accumulate(out)
+        if "index" in batch:
+            self.selected[batch["index"]] = kept
+        return out["loss"]
+
+    def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None) -> None:
+        if self.config.clip > 0:
+            own = [p for name, p in self.named_parameters() if not name.startswith("peer.")]
+            for parameters in (own, list(self.peer.parameters())):
+                nn.utils.clip_grad_norm_(parameters, self.config.clip)
+
+    def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
+        logits = (self(x) + self.peer(x)) / 2 if self.config.ensemble else self(x)
+        return logits.softmax(1)[None]

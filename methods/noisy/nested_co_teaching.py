@@ -1,0 +1,125 @@
+"""Nested co-teaching: two nested-dropout networks, fine-tuned by co-teaching (Chen et al. 2021, 2022).
+
+Stage 1. Two networks are trained independently with nested dropout (see nested_dropout.py); of each the epoch of best accuracy on the noisy
+validation set, at its k*, is taken over.
+
+Stage 2, co-teaching. A batch is cut into halves A and B. Network 1, in evaluation mode with its k*, keeps the (1 - tau)|A| examples of A of
+smallest loss, A'; network 2 does so on B, B'. Network 1 is trained on B' and network 2 on A', with one freshly drawn prefix for both; tau is
+constant from the start and batch normalisation is frozen. k* is chosen again after each epoch.
+
+The mean of both networks' logits, each at its own k*, predicts, as the papers have it: part of the gain over a single network is that of an
+ensemble (``ensemble=false`` takes it away).
+
+RECIPES gives the true rate of wrong labels as tau, as for co-teaching; the papers use 0.2 on CIFAR-10. Other differences: both stages lie
+within one training, the first ``pretrain`` of it (20 of 30 epochs; 350 of 450 in the papers); shared backbone, Adam, its state reset between
+the stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.card import MethodCard
+from bench.method import Method
+from bench.task import Batch, Data, DataSpec
+from methods.noisy.base import CoTaught, quietly, small_loss
+from methods.noisy.nested_dropout import NestedDropout
+
+CARD = MethodCard(
+    name="nested-co-teaching",
+    title="Nested dropout, then co-teaching",
+    family="noisy",
+    offers=("Classifier",),
+    paper="096",
+    cite="Chen et al. 2021",
+)
+RECIPES = {
+    "calibration": {"forget_rate": 0.0},
+    "noisy/digits-sym40": {"forget_rate": 0.4},
+    "noisy/mnist-sym50": {"forget_rate": 0.5},
+    "noisy/fashion-asym40": {"forget_rate": 0.2},
+    "noisy/cifar10n-worst": {"forget_rate": 0.4021},
+}
+
+
+class NestedCoTeaching(CoTaught, NestedDropout):
+    """Attributes:
+    fine_tuning: whether stage 2 is on.
+    """
+
+    @dataclass(kw_only=True)
+    class Config(CoTaught.Config, NestedDropout.Config):
+        ensemble: bool = True
+        pretrain: float = 0.66  # share of training in stage 1
+        fine_tune_lr: float = 1e-4  # a tenth of lr; a hundredth in the papers, after steps
+        schedule: str = "two-stage"  # lr in stage 1, fine_tune_lr in stage 2; or constant, cosine
+
+    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+        super().__init__(config, spec, base)
+        self.fine_tuning = False
+        self._best: list[dict[str, Any]] = [{"accuracy": -1.0, "state": {}} for _ in range(2)]
+
+    def make_peer(self) -> NestedDropout:
+        return NestedDropout(self.config, self.spec)
+
+    def prepare(self, data: Data) -> None:
+        super().prepare(data)
+        self.peer.prepare(data)
+
+    def teach(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        kept = torch.zeros_like(batch["y"], dtype=torch.bool)
+        if not self.fine_tuning:
+            out, other = NestedDropout.loss(self, batch), self.peer.loss(batch)
+            return {**out, "loss": out["loss"] + other["loss"]}, kept
+        x, y, half, share = batch["x"], batch["y"], len(batch["y"]) // 2, 1 - self.config.forget_rate
+        with quietly(self):
+            first = small_loss(F.cross_entropy(self(x[:half]), y[:half], reduction="none"), share)
+            second = small_loss(F.cross_entropy(self.peer(x[half:]), y[half:], reduction="none"), share) + half
+        prefix = self.draw_prefix()
+        logits = self(x[second], prefix)
+        loss = F.cross_entropy(logits, y[second]) + F.cross_entropy(self.peer(x[first], prefix), y[first])
+        accuracy = (logits.argmax(1) == y[second]).float().mean()
+        return {"loss": loss, "accuracy": accuracy, "prefix": self.prefix.float()}, kept.index_fill(0, torch.cat([first, second]), True)
+
+    # --- the two stages ------------------------------------------------------------------------
+
+    def lr_factor(self, progress: float) -> float:
+        if self.config.schedule == "two-stage" and progress >= self.config.pretrain:
+            return self.config.fine_tune_lr / self.config.lr
+        return super().lr_factor(progress)
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        epochs, pretrain = self.trainer.max_epochs, self.config.pretrain
+        self.fine_tuning = self.current_epoch / epochs >= pretrain
+        if self.fine_tuning and (self.current_epoch - 1) / epochs < pretrain:
+            self.start_fine_tuning()
+            self.optimizers(use_pl_optimizer=False).state.clear()
+        if self.fine_tuning:
+            for part in self.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.eval()
+
+    def start_fine_tuning(self) -> None:
+        """Take over the best epoch of each network of stage 1."""
+        for network, best in zip((self, self.peer), self._best, strict=True):
+            network.load_state_dict(best["state"], strict=False)
+            best["state"] = {}
+
+    def after_epoch(self) -> None:
+        for network, best in zip((self, self.peer), self._best, strict=True):
+            accuracy = network.choose_prefix()
+            if not self.fine_tuning and accuracy > best["accuracy"]:
+                own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(("peer.", "selected"))}
+                best.update(accuracy=accuracy, state={name: tensor.detach().clone() for name, tensor in own.items()})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["best_of_stage_1"] = self._best
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._best = checkpoint["best_of_stage_1"]

@@ -1,0 +1,140 @@
+"""Image generation: how likely held-out images are, how good samples look to a feature network, how much the codes carry.
+
+Protocol, common to the family:
+
+* Likelihood. ``elbo``, ``kl``, ``reconstruction`` with one sample of z over all test images; ``nll[k=...,n=...]`` by the k-sample importance
+  bound on the first n test images. Bernoulli tasks draw one binary version of the validation and test images, with a seed that belongs
+  to the task; training images are binarised afresh every time they are shown (Burda et al. 2016; fixed binarisation gives other numbers).
+* Samples. Frechet and kernel distances between features of n samples (decoder means) and of the grey test images, and Kynkaanniemi's
+  precision and recall. The feature network and n are in the keys; only inception-2015 gives numbers comparable with papers.
+* Codes. ``active_units``, ``mutual_information`` (of at most 2,000 images), ``mse`` of decoding the code's mean; for methods with codes.
+
+The primary metric is the NLL: it is a bound on a proper score, while the distances depend on a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.metrics import generation, likelihood
+from bench.protocols import LatentModel
+from bench.task import Batch, Data, DataSpec, Scores
+from tasks.data.task import DataTask, images, permutation, upsampled_digits
+from tasks.generation import features
+from tasks.generation.pictures import grid
+
+BATCH = 500  # images evaluated at once
+CODES = 2000  # images for the statistics of codes
+
+
+def binarise(batch: Batch, generator: torch.Generator) -> Batch:
+    """Pixels drawn from Bernoulli(grey level)."""
+    x = batch["x"]
+    return {**batch, "x": (torch.rand(x.shape, generator=generator, device=x.device) < x).float()}
+
+
+class Generation(DataTask):
+    """The family's protocol; a subclass gives ``bernoulli``, ``network`` and the images."""
+
+    bernoulli = True
+    levels = 256
+    network = "mnist-cnn"
+
+    @dataclass(kw_only=True)
+    class Config(DataTask.Config):
+        n_train: int = 50_000
+        n_valid: int = 10_000
+        n_test: int = 10_000
+        nll_k: int = 5000  # Burda et al. 2016
+        nll_n: int = 10_000
+        samples: int = 10_000
+        network: str = ""  # another feature network than the task's: inception-2015, efficientnet-lite0
+
+    def sources(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training-and-validation images and test images, uint8."""
+        raise NotImplementedError
+
+    def smoke_sources(self) -> tuple[np.ndarray, np.ndarray]:
+        x, _ = upsampled_digits()
+        x = x[permutation(len(x), 0)]
+        return x[:1400], x[1400:]
+
+    def load(self) -> Data:
+        c = self.config
+        pool, test = self.smoke_sources() if self.budget == "smoke" else self.sources()
+        pool = pool[permutation(len(pool), 1)]
+        train, valid = images(pool[c.n_valid :][: c.n_train], self.levels), images(pool[: c.n_valid], self.levels)
+        grey = images(test[: c.n_test], self.levels)
+        kind = "bernoulli" if self.bernoulli else "discretised-logistic"
+        spec = DataSpec(tuple(train.shape[1:]), len(train), kind, self.levels)
+        fixed = torch.Generator().manual_seed(0)
+        shown = (lambda x: binarise({"x": x}, fixed)) if self.bernoulli else (lambda x: {"x": x})
+        return Data(spec, {"x": train}, shown(valid), shown(grey), {"grey": grey}, on_batch=binarise if self.bernoulli else None)
+
+    def validate(self, method: Any, data: Data) -> dict[str, float]:
+        values = [method.elbo(x.to(self.device))["elbo"] for x in data.valid["x"].split(BATCH)]
+        return {"elbo": torch.cat(values).mean().item()}
+
+    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
+        metrics, evidence = self._likelihood(method, data.test["x"])
+        pictures = {}
+        for part in (self._samples(method, data.sealed["grey"]), self._codes(method, data.test["x"])):
+            metrics |= part.metrics
+            evidence |= part.evidence
+            pictures |= part.pictures
+        return Scores(metrics, evidence, pictures)
+
+    def _likelihood(self, method: Any, x: Tensor) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        c = self.config
+        terms = self._map(lambda part: {name: value for name, value in method.elbo(part).items() if name != "z"}, x)
+        log_p = self._map(lambda part: {"log_p": method.log_evidence(part, c.nll_k)}, x[: c.nll_n], size=100)["log_p"]
+        nll = -float(log_p.mean(dtype=np.float64))
+        metrics = {name: float(value.mean(dtype=np.float64)) for name, value in terms.items()}
+        metrics[f"nll[k={c.nll_k},n={len(log_p)}]"] = nll
+        metrics[f"bits_per_dim[k={c.nll_k},n={len(log_p)}]"] = likelihood.bits_per_dim(nll, x[0].numel())
+        return metrics, {"elbo": terms["elbo"], "log_evidence": log_p}
+
+    def _map(self, function: Callable[[Tensor], dict[str, Tensor]], x: Tensor, size: int = BATCH) -> dict[str, np.ndarray]:
+        parts = [function(part.to(self.device)) for part in x.split(size)]
+        return {name: torch.cat([part[name] for part in parts]).float().cpu().numpy() for name in parts[0]}
+
+    def _samples(self, method: Any, grey: Tensor) -> Scores:
+        n = self.config.samples
+        fake = torch.cat([method.sample(min(BATCH, n - start)).cpu() for start in range(0, n, BATCH)])
+        distance, network, of = features.load(self.config.network or self.network, self.device)
+        real_f = self._map(lambda part: {"f": of(part)}, grey)["f"].astype(np.float64)
+        fake_f = self._map(lambda part: {"f": of(part.clamp(0, 1))}, fake)["f"].astype(np.float64)
+        moments = [(f.mean(0), np.cov(f, rowvar=False)) for f in (real_f, fake_f)]
+        few = min(len(real_f), len(fake_f), 5000)
+        precision, recall = generation.precision_recall(real_f[:few], fake_f[:few])
+        rng = np.random.default_rng(0)
+        metrics = {
+            f"{distance}[{network},n={n}]": generation.frechet_distance(*moments[0], *moments[1]),
+            f"kid[{network},n={n}]": generation.kid(real_f, fake_f, subsets=20, subset_size=500, rng=rng),
+            f"gen_precision[{network},n={few}]": precision,
+            f"gen_recall[{network},n={few}]": recall,
+        }
+        names = ("real_mean", "real_covariance", "fake_mean", "fake_covariance")
+        evidence = {name: array.astype(np.float32) for name, array in zip(names, (*moments[0], *moments[1]), strict=True)}
+        return Scores(metrics, evidence, {"samples": grid(fake[:100], 10)})
+
+    def _codes(self, method: Any, x: Tensor) -> Scores:
+        if not isinstance(method, LatentModel):
+            return Scores({})
+        x = x[:CODES]
+        codes = self._map(lambda part: dict(zip(("mean", "logvar"), method.encode(part), strict=True)), x)
+        decoded = self._map(lambda part: {"x": method.decode(method.encode(part)[0])}, x)["x"]
+        z = codes["mean"] + np.exp(0.5 * codes["logvar"]) * torch.randn(codes["mean"].shape).numpy()
+        metrics = {
+            "active_units": float(likelihood.active_units(codes["mean"])),
+            "mutual_information": likelihood.mutual_information(codes["mean"], codes["logvar"], z),
+            "mse": float(((decoded - x.numpy()) ** 2).mean(dtype=np.float64)),
+        }
+        pairs = torch.stack([x[:50], torch.from_numpy(decoded[:50])], dim=1).flatten(0, 1)
+        return Scores(metrics, {}, {"reconstructions": grid(pairs, 10)})

@@ -1,0 +1,46 @@
+"""MNIST with its 256 grey levels as a discrete distribution (discretised logistic likelihood for variational autoencoders).
+
+Splits and budgets are those of ``generation/mnist``; the likelihoods of the two tasks are of different data and not comparable.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.card import TaskCard
+from tasks.data import loaders
+from tasks.generation.base import Generation
+
+CARD = TaskCard(
+    name="generation/mnist-grey",
+    title="MNIST, 256 grey levels",
+    needs=("Generator", "GreyLikelihood"),
+    primary="nll",
+    metrics=("nll", "elbo", "bits_per_dim", "fid", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
+    selection="elbo",
+    data=("mnist",),
+    papers=("025",),
+)
+BUDGETS = {
+    "smoke": {
+        "train": {"epochs": 2, "batch_size": 100, "validate_every": 1, "keep": "best"},
+        "task": {"n_train": 600, "n_valid": 100, "n_test": 200, "nll_k": 8, "nll_n": 50, "samples": 200},
+    },
+    "lite": {
+        "train": {"epochs": 15, "batch_size": 100, "validate_every": 3, "keep": "best"},
+        "task": {"n_train": 20_000, "n_valid": 2000, "n_test": 10_000, "nll_k": 200, "nll_n": 1000, "samples": 5000},
+    },
+    "full": {
+        "train": {"epochs": 300, "batch_size": 100, "validate_every": 5, "keep": "best"},
+        "task": {"n_train": 50_000, "n_valid": 10_000, "n_test": 10_000, "nll_k": 5000, "nll_n": 10_000, "samples": 10_000},
+    },
+}
+
+
+class MNISTGrey(Generation):
+    """See the module."""
+
+    bernoulli = False
+
+    def sources(self) -> tuple[np.ndarray, np.ndarray]:
+        return loaders.mnist("train")[0], loaders.mnist("test")[0]

@@ -1,0 +1,171 @@
+"""What the noisy-label tasks share: corruption, splits, curves, metrics.
+
+A corruption draws each given label independently from the row of the true class in a transition matrix,
+
+    P(given = j | true = i) = T[i, j].
+
+It belongs to the task: seeds of runs do not change which labels are wrong, nor the split. All training images are labelled before the
+split, so that an image has the same wrong label at every budget. The validation labels, cut off the training set, are as wrong as the
+training labels: nothing that selects an epoch, a prefix or a hyper-parameter sees a clean label. The test labels are clean.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.metrics import noisy as noisy_metrics
+from bench.metrics.calibration import classification_metrics
+from bench.task import Data, DataSpec, Scores, Task
+from tasks.data.fetch import checksums
+from tasks.data.loaders import digits
+
+CORRUPTION_SEED, SPLIT_SEED, DIGITS_SEED = 2018, 2021, 8
+DIGITS_TEST = 497
+CHUNK = 250  # examples a forward pass: on CPUs about three times as fast as 1,000
+
+Labelled = tuple[np.ndarray, np.ndarray]
+
+
+def symmetric(n_classes: int, rate: float) -> np.ndarray:
+    """Transition matrix ``(C, C)`` of symmetric noise: with probability ``rate`` the label becomes one of the OTHER classes, all alike.
+
+    The expected share of wrong labels is ``rate`` exactly; where a flip may hit the true class it would be ``rate (C - 1) / C``.
+    """
+    matrix = np.full((n_classes, n_classes), rate / (n_classes - 1))
+    np.fill_diagonal(matrix, 1 - rate)
+    return matrix
+
+
+def asymmetric(n_classes: int, rate: float, flips: dict[int, int]) -> np.ndarray:
+    """Transition matrix ``(C, C)`` that turns class ``i`` into ``flips[i]`` with probability ``rate`` and leaves the others alone.
+
+    With equally many examples a class the expected share of wrong labels is ``rate * len(flips) / n_classes``.
+    """
+    matrix = np.eye(n_classes)
+    for true, given in flips.items():
+        matrix[true, true], matrix[true, given] = 1 - rate, rate
+    return matrix
+
+
+def corrupt(clean: np.ndarray, transition: np.ndarray, seed: int = CORRUPTION_SEED) -> np.ndarray:
+    """Given labels ``(N,)`` for true labels ``(N,)``. ``RandomState``, whose stream is frozen over NumPy's versions."""
+    u = np.random.RandomState(seed).random_sample(len(clean))
+    given = (u[:, None] >= transition.cumsum(axis=1)[clean]).sum(axis=1)
+    return np.minimum(given, len(transition) - 1)  # where rounding leaves the row's sum just below 1
+
+
+def split_digits() -> tuple[Labelled, Labelled]:
+    """The digits of scikit-learn, levels 0 to 16: 1,300 for training and validation, 497 for the test, a fixed random split."""
+    x, y = digits()
+    order = np.random.RandomState(DIGITS_SEED).permutation(len(y))
+    train, test = order[:-DIGITS_TEST], order[-DIGITS_TEST:]
+    return (x[train], y[train]), (x[test], y[test])
+
+
+def enlarge(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Digits ``(N, 8, 8)`` of levels 0 to 16 in another task's ``shape`` (C, H, W): pixels repeated, zeros around, bytes."""
+    channels, height, width = shape
+    times = min(height, width) // 8
+    large = (x.astype(np.int64) * 255 // 16).astype(np.uint8).repeat(times, axis=1).repeat(times, axis=2)
+    high, wide = height - 8 * times, width - 8 * times
+    large = np.pad(large, ((0, 0), (high // 2, high - high // 2), (wide // 2, wide - wide // 2)))
+    return large if channels == 1 else large[..., None].repeat(channels, axis=3)
+
+
+class NoisyLabels(Task):
+    """A classification task whose training and validation labels are corrupted.
+
+    Attributes:
+        shape: of an image, (C, H, W).
+        levels: grey value that becomes 1.
+        transition: the corruption's matrix ``(C, C)``.
+    """
+
+    shape: tuple[int, ...] = (1, 28, 28)
+    levels = 255
+    transition: np.ndarray
+
+    @dataclass(kw_only=True)
+    class Config(Task.Config):
+        n_train: int = 0  # training images; 0: all that validation leaves
+        n_valid: int = 5000  # validation images, cut off the training set
+        n_track: int = 0  # test images, evenly spaced, whose accuracy is followed over epochs; 0: all
+
+    @classmethod
+    def checksums(cls) -> dict[str, str]:
+        return checksums(cls.card.data)
+
+    @abstractmethod
+    def read(self) -> tuple[Labelled, Labelled]:
+        """Training and test images ``(N, H, W)`` or ``(N, H, W, C)`` with clean labels."""
+
+    def stand_in(self) -> tuple[Labelled, Labelled]:
+        """What the smoke budget takes in the place of :meth:`read`: digits in the task's shape."""
+        (x, y), (test_x, test_y) = split_digits()
+        return (enlarge(x, self.shape), y), (enlarge(test_x, self.shape), test_y)
+
+    def corrupted(self, clean: np.ndarray) -> np.ndarray:
+        """The given labels of all training images."""
+        return corrupt(clean, self.transition)
+
+    def load(self) -> Data:
+        c = self.config
+        (x, clean), (test_x, test_y) = self.stand_in() if self.budget == "smoke" else self.read()
+        given = self.corrupted(clean)
+        order = np.random.RandomState(SPLIT_SEED).permutation(len(clean))
+        held_out, kept = order[: c.n_valid], order[c.n_valid :][: c.n_train or None]
+        train = {**self._batch(x[kept], given[kept]), "index": torch.arange(len(kept))}
+        spec = DataSpec(self.shape, len(kept), n_classes=len(self.transition))
+        sealed = {"y": torch.from_numpy(clean[kept])}
+        return Data(spec, train, self._batch(x[held_out], given[held_out]), self._batch(test_x, test_y), sealed)
+
+    def _batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, Tensor]:
+        scaled = torch.from_numpy(x).float().div_(self.levels)
+        scaled = scaled[:, None] if x.ndim == 3 else scaled.permute(0, 3, 1, 2).contiguous()
+        return {"x": scaled, "y": torch.from_numpy(y)}
+
+    def probabilities(self, method: Any, x: Tensor) -> np.ndarray:
+        """Averaged predictive probabilities ``(N, C)``."""
+        return torch.cat([method.predict(part.to(self.device)).mean(0).cpu() for part in x.split(CHUNK)]).numpy()
+
+    def _accuracy(self, method: Any, x: Tensor, y: Tensor) -> float:
+        return float((self.probabilities(method, x).argmax(1) == y.numpy()).mean())
+
+    def validate(self, method: Any, data: Data) -> dict[str, float]:
+        step = max(1, len(data.test["y"]) // (self.config.n_track or len(data.test["y"])))
+        tracked = {name: tensor[::step] for name, tensor in data.test.items()}
+        return {"accuracy": self._accuracy(method, **data.valid), "track/accuracy": self._accuracy(method, **tracked)}
+
+    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
+        """Metrics of the weights kept and of the curve over epochs.
+
+        ``accuracy``, ``class_nll``, ``ece``: of the weights kept, on all test images. ``accuracy_last``, ``_best``, ``_peak``, ``_last10``:
+        over the epochs validated, on the tracked test images; where there was no epoch (a closed form) all equal ``accuracy``.
+        ``memorised``: of the weights kept, in evaluation mode. ``label_precision`` if the method has ``selected``, a boolean tensor
+        ``(n_train,)``: the examples from which it learned in the last epoch.
+        """
+        p, y = self.probabilities(method, data.test["x"]), data.test["y"].numpy()
+        predicted = self.probabilities(method, data.train["x"]).argmax(1)
+        given, clean = data.train["y"].numpy(), data.sealed["y"].numpy()
+        metrics = {name: value for name, value in classification_metrics(p, y).items() if name in ("accuracy", "class_nll", "ece")}
+        metrics |= _over_epochs(history, metrics["accuracy"])
+        metrics["memorised"] = noisy_metrics.memorised(predicted, given, clean)
+        small = {"y": y, "train_predicted": predicted, "train_given": given, "train_clean": clean}
+        evidence = {"p": p.astype(np.float16), **{name: labels.astype(np.uint8) for name, labels in small.items()}}
+        selected = getattr(method, "selected", None)
+        if selected is not None and bool(selected.any()):
+            evidence["train_selected"] = selected.cpu().numpy()
+            metrics["label_precision"] = noisy_metrics.label_precision(evidence["train_selected"], given, clean)
+        return Scores(metrics, evidence)
+
+
+def _over_epochs(history: list[dict[str, float]], final: float) -> dict[str, float]:
+    rows = [(row["track/accuracy"], row["valid/accuracy"]) for row in history if "track/accuracy" in row] or [(final, 0.0)]
+    test, valid = (list(column) for column in zip(*rows, strict=True))
+    return {"accuracy_last": test[-1], **noisy_metrics.accuracy_over_epochs(test, valid)}

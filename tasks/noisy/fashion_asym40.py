@@ -1,0 +1,36 @@
+"""Fashion-MNIST with asymmetric noise of rate 0.4 between classes that look alike.
+
+The flips of Zhang and Sabuncu 2018 (Generalized cross entropy loss, section 4): ankle boot -> sneaker, sneaker -> sandal,
+pullover -> shirt, coat <-> dress, each with probability 0.4; the five other classes keep their labels. So 20 % of all labels are wrong in
+expectation, but two in five in each class of the flips.
+"""
+
+from __future__ import annotations
+
+from bench.card import TaskCard
+from tasks.data.loaders import fashion_mnist
+from tasks.noisy.base import Labelled, NoisyLabels, asymmetric
+
+CARD = TaskCard(
+    name="noisy/fashion-asym40",
+    title="Fashion-MNIST, 40 % of the labels of five classes flipped to a similar class",
+    needs=("Classifier",),
+    primary="accuracy_last10",
+    metrics=("accuracy_last10", "accuracy_last", "accuracy_best", "accuracy_peak", "memorised", "label_precision", "class_nll", "ece"),
+    selection="accuracy",
+    data=("fashion-mnist",),
+    papers=("013", "096"),
+)
+BUDGETS = {
+    "smoke": {"train": {"epochs": 3, "batch_size": 32}, "task": {"n_train": 256, "n_valid": 128}},
+    "lite": {"train": {"epochs": 30, "batch_size": 128}, "task": {"n_train": 4000, "n_valid": 1000, "n_track": 2000}},
+    "full": {"train": {"epochs": 200, "batch_size": 128}, "task": {"n_valid": 5000}},
+}
+DRESS, PULLOVER, COAT, SANDAL, SHIRT, SNEAKER, BOOT = 3, 2, 4, 5, 6, 7, 9
+
+
+class FashionAsym40(NoisyLabels):
+    transition = asymmetric(10, 0.4, {BOOT: SNEAKER, SNEAKER: SANDAL, PULLOVER: SHIRT, COAT: DRESS, DRESS: COAT})
+
+    def read(self) -> tuple[Labelled, Labelled]:
+        return fashion_mnist("train"), fashion_mnist("test")
