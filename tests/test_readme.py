@@ -1,0 +1,44 @@
+"""The README's examples: extracted and run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+
+TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+EXAMPLES = dict(re.findall(r"<!-- example: (\S+) -->\n```python\n(.*?)```", TEXT, flags=re.DOTALL))
+COMMANDS = [line.split("#")[0].split() for block in re.findall(r"```sh\n(.*?)```", TEXT, flags=re.DOTALL) for line in block.splitlines()]
+
+
+def test_there_are_a_method_and_a_task_of_under_40_lines() -> None:
+    assert len(EXAMPLES) == 2
+    for text in EXAMPLES.values():
+        assert len(text.splitlines()) < 40
+
+
+@pytest.mark.parametrize("name", list(EXAMPLES))
+def test_example_runs(name: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).write_text(EXAMPLES[name])
+    monkeypatch.chdir(tmp_path)
+    (command,) = [words for words in COMMANDS if "--path" in words and name in words]
+    assert main([*command[1:], "--budget", "smoke", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["status"] == "done" and record["primary"] in record["metrics"]
+
+
+@pytest.mark.parametrize("words", [w for w in COMMANDS if w[:2] == ["elboard", "run"] and "--path" not in w], ids=" ".join)
+def test_run_commands_resolve(words: list[str]) -> None:
+    from bench.config import parse_overrides, resolve
+
+    options = [word for word in words[4:] if "=" in word and not word.startswith("--")]
+    assert resolve(words[2], words[3], overrides=parse_overrides(options)).key
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
+        assert (Path(__file__).parents[1] / target).exists(), target
