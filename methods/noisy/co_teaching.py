@@ -47,7 +47,7 @@ RECIPES = {
 class CoTeaching(CoTaught):
     @dataclass(kw_only=True)
     class Config(CoTaught.Config):
-        ramp: float = 0.05  # share of training until the full forget rate: T_k = 10 of 200 epochs, section 4.1
+        ramp: float = 0.33  # share of training until the full forget rate: T_k = 10 epochs in section 4.1, there of 200, at lite of 30
 
     def forgotten(self) -> float:
         """1 - R(t): the share of a batch left out now."""

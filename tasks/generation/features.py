@@ -56,7 +56,8 @@ def small_network(name: str) -> tuple[str, FeatureCNN]:
     digest = hashlib.sha256(data).hexdigest()[:8]
     if files[0].stem != f"{name}-{digest}":
         raise UserError(f"{files[0]} has sha256 {digest}..., which is not in its name: the weights are damaged")
-    network = FeatureCNN(*SHAPES[name])
+    with torch.random.fork_rng(devices=[]):  # the initial weights must not move the random state of a run that loads first
+        network = FeatureCNN(*SHAPES[name])
     network.load_state_dict({key: value.float() for key, value in torch.load(io.BytesIO(data), weights_only=True).items()})
     return files[0].stem, network.eval()
 
@@ -72,7 +73,8 @@ def _inception() -> Features:
     try:
         from torchmetrics.image.fid import NoTrainInceptionV3
 
-        network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(found[0]))
+        with torch.random.fork_rng(devices=[]):
+            network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(found[0]))
     except ImportError as error:
         raise UserError(f"inception-2015 needs torch-fidelity: pip install torch-fidelity ({error})") from None
 

@@ -169,4 +169,4 @@ def test_best_epoch_is_kept(home: Path) -> None:
 
 def test_pair_that_does_not_fit() -> None:
     with pytest.raises(UserError, match="cannot run on"):
-        resolve("test/blobs", "popularity", budget="smoke", paths=PLUGINS)
+        resolve("test/blobs", "ppca", budget="smoke", paths=PLUGINS)

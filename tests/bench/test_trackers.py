@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,15 +26,29 @@ def test_csv(home: Path) -> None:
     assert float(rows[-1]["train/loss"]) < float(rows[0]["train/loss"]) and rows[0]["valid/accuracy"]
 
 
-def _read_wandb(file: Path) -> dict[str, list]:
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
+def _records(data: bytes) -> Iterator[bytes]:
+    """Records of a .wandb file: seven bytes of header, then LevelDB's log format in blocks of 32 KiB."""
+    assert data[:4] == b":W&B"
+    position, parts = 7, []
+    while position + 7 <= len(data):
+        room = 32768 - position % 32768
+        if room < 7:
+            position += room
+            continue
+        length, kind = struct.unpack("<HB", data[position + 4 : position + 7])
+        parts.append(data[position + 7 : position + 7 + length])
+        position += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield b"".join(parts)
+            parts = []
 
-    store, found = DataStore(), {"run": [], "history": [], "summary": [], "files": []}
-    store.open_for_scan(str(file))
-    while data := store.scan_data():
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
+
+def _read_wandb(file: Path) -> dict[str, list]:
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    found: dict[str, list] = {"run": [], "history": [], "summary": [], "files": []}
+    for data in _records(file.read_bytes()):
+        record = Record.FromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
             found["run"].append(record.run)
