@@ -15,6 +15,15 @@ from bench.method import Method
 from bench.task import Batch, DataSpec
 from methods.nets.classifier import ClassifierMethod
 
+# The true rates of wrong labels, which the papers on co-teaching take as known; 0 where labels are taken as clean.
+RECIPES = {
+    "calibration": {"forget_rate": 0.0},
+    "noisy/digits-sym40": {"forget_rate": 0.4},
+    "noisy/mnist-sym50": {"forget_rate": 0.5},
+    "noisy/fashion-asym40": {"forget_rate": 0.2},
+    "noisy/cifar10n-worst": {"forget_rate": 0.4021},
+}
+
 
 @contextmanager
 def quietly(module: nn.Module) -> Iterator[None]:

@@ -45,8 +45,10 @@ CHUNK = 250
 
 
 class NestedDropout(ClassifierMethod):
-    """Attributes:
-    prefix: k*, the number of features used for prediction.
+    """The shared classifier with a nested mask on its features and a head without bias.
+
+    Attributes:
+        prefix: k*, the number of features used for prediction.
     """
 
     @dataclass(kw_only=True)

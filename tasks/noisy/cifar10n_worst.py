@@ -33,7 +33,7 @@ CARD = TaskCard(
 BUDGETS = {
     "smoke": {"train": {"epochs": 3, "batch_size": 32}, "task": {"n_train": 256, "n_valid": 128, "augment": True}},
     "lite": {"train": {"epochs": 30, "batch_size": 128}, "task": {"n_train": 4000, "n_valid": 1000, "n_track": 2000}},
-    "full": {"train": {"epochs": 120, "batch_size": 128}, "task": {"n_valid": 5000, "augment": True}},
+    "full": {"train": {"epochs": 100, "batch_size": 128}, "task": {"n_valid": 5000, "augment": True}},
 }
 PAD = 4
 

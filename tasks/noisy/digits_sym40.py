@@ -20,7 +20,7 @@ CARD = TaskCard(
     papers=("013", "096"),
 )
 BUDGETS = {
-    "smoke": {"train": {"epochs": 5, "batch_size": 32}, "task": {"n_train": 256, "n_valid": 128}},
+    "smoke": {"train": {"epochs": 10, "batch_size": 32}, "task": {"n_train": 256, "n_valid": 128}},
     "lite": {"train": {"epochs": 60, "batch_size": 32}, "task": {"n_valid": 300}},
     "full": {"train": {"epochs": 200, "batch_size": 32}, "task": {"n_valid": 300}},
 }

@@ -3,7 +3,7 @@
 Symmetric noise of rate 0.5: each label is replaced with probability 0.5 by one of the nine other digits, all alike, so that half of the
 labels are wrong in expectation and the true digit is still the most frequent one (0.5 against 0.056 each). This is the "symmetry-50%" of
 Han et al. 2018, table 4. The primary metric is theirs too: the mean test accuracy of the last ten epochs, which says what remains after
-memorisation without depending on the fluctuation of a single epoch.
+memorisation without depending on the fluctuation of a single epoch. The full budget has that paper's 200 epochs.
 
 The lite budget takes few images and many epochs, so that memorisation, which needs passes over the data, happens within a minute.
 """

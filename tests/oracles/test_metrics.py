@@ -1,0 +1,333 @@
+"""Metrics against independent oracles: scikit-learn, SciPy, torchmetrics, closed forms, brute force."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn import metrics as sk
+
+from bench.errors import UserError
+from bench.metrics import calibration, generation, likelihood, noisy, ranking
+from bench.metrics.conventions import CONVENTIONS, bare, better, convention, in_range, parse
+from bench.metrics.links import link_metrics
+from bench.metrics.ood import ood_metrics
+
+RNG = np.random.default_rng(0)
+levels = st.integers(0, 8).map(float)  # few levels: many ties
+samples = st.lists(levels, min_size=1, max_size=40).map(np.array)
+
+
+# --- detection ---------------------------------------------------------------------------------
+
+
+@given(samples, samples)
+def test_detection_is_scikit_learns_with_ties(inside: np.ndarray, outside: np.ndarray) -> None:
+    found = ood_metrics(inside, outside)
+    label, score = np.r_[np.zeros(len(inside)), np.ones(len(outside))], np.r_[inside, outside]
+    assert found["auroc"] == pytest.approx(sk.roc_auc_score(label, score), abs=1e-12)
+    assert found["aupr_out"] == pytest.approx(sk.average_precision_score(label, score), abs=1e-12)
+    assert found["aupr_in"] == pytest.approx(sk.average_precision_score(1 - label, -score), abs=1e-12)
+    links = link_metrics(outside, inside)
+    assert (links["auc"], links["ap"]) == (found["auroc"], found["aupr_out"])
+
+
+@given(samples, samples)
+def test_fpr95_by_its_definition(inside: np.ndarray, outside: np.ndarray) -> None:
+    found = ood_metrics(inside, outside)
+    thresholds = np.unique(np.r_[inside, outside])
+    flag = max(t for t in thresholds if (outside >= t).mean() >= 0.95 - 1e-12)
+    assert found["fpr95_ood_positive"] == pytest.approx((inside >= flag).mean(), abs=1e-12)
+    accept = min(t for t in thresholds if (inside <= t).mean() >= 0.95 - 1e-12)
+    assert found["fpr95_id_positive"] == pytest.approx((outside <= accept).mean(), abs=1e-12)
+
+
+@given(samples, samples)
+def test_detection_is_invariant_and_antisymmetric(a: np.ndarray, b: np.ndarray) -> None:
+    assert ood_metrics(np.exp(a), np.exp(b)) == ood_metrics(a, b)
+    assert ood_metrics(a, b)["auroc"] == pytest.approx(1 - ood_metrics(b, a)["auroc"], abs=1e-12)
+    assert all(in_range(name, value) for name, value in ood_metrics(a, b).items())
+
+
+def test_detection_extremes() -> None:
+    perfect = ood_metrics(np.zeros(5), np.ones(3))
+    assert perfect == {"auroc": 1.0, "aupr_in": 1.0, "aupr_out": 1.0, "fpr95_ood_positive": 0.0, "fpr95_id_positive": 0.0}
+    assert ood_metrics(np.zeros(5), np.zeros(3))["auroc"] == 0.5
+    with pytest.raises(ValueError, match="both kinds"):
+        ood_metrics(np.zeros(0), np.ones(3))
+    with pytest.raises(ValueError, match="finite"):
+        ood_metrics(np.array([np.nan]), np.ones(3))
+
+
+# --- classification ----------------------------------------------------------------------------
+
+probabilities = arrays(np.float64, (30, 4), elements=st.floats(0.01, 1)).map(lambda a: a / a.sum(1, keepdims=True))
+labels = arrays(np.int64, 30, elements=st.integers(0, 3))
+
+
+@given(probabilities, labels)
+def test_scores_are_scikit_learns(p: np.ndarray, y: np.ndarray) -> None:
+    found = calibration.classification_metrics(p, y)
+    assert found["accuracy"] == pytest.approx(sk.accuracy_score(y, p.argmax(1)), abs=1e-12)
+    assert found["class_nll"] == pytest.approx(sk.log_loss(y, p, labels=range(4)), abs=1e-9)
+    assert found["entropy"] == pytest.approx(scipy.stats.entropy(p, axis=1).mean(), abs=1e-9)
+    per_class = sum(sk.brier_score_loss(y == c, p[:, c], pos_label=True) for c in range(4) if len(set(y == c)) == 2)
+    per_class += sum(((p[:, c] - (y == c)) ** 2).mean() for c in range(4) if len(set(y == c)) == 1)
+    assert found["brier"] == pytest.approx(per_class, abs=1e-9)
+    assert all(in_range(name, value) for name, value in found.items())
+
+
+def brute_ece(confidence: np.ndarray, hit: np.ndarray, bins: int) -> float:
+    total = 0.0
+    for i in range(bins):
+        inside = (confidence > i / bins) & (confidence <= (i + 1) / bins) | (i == 0) & (confidence == 0)
+        if inside.any():
+            total += inside.mean() * abs(confidence[inside].mean() - hit[inside].mean())
+    return total
+
+
+@given(probabilities, labels)
+def test_ece_by_brute_force(p: np.ndarray, y: np.ndarray) -> None:
+    hit = (p.argmax(1) == y).astype(float)
+    assert calibration.ece(p, y) == pytest.approx(brute_ece(p.max(1), hit, 15), abs=1e-9)
+    classwise = np.mean([brute_ece(p[:, c], (y == c).astype(float), 15) for c in range(4)])
+    assert calibration.classwise_ece(p, y) == pytest.approx(classwise, abs=1e-9)
+    parts = np.array_split(np.argsort(p.max(1), kind="stable"), 15)
+    adaptive = sum(abs(p.max(1)[part].mean() - hit[part].mean()) * len(part) for part in parts) / len(y)
+    assert calibration.adaptive_ece(p, y) == pytest.approx(adaptive, abs=1e-9)
+
+
+def test_ece_is_torchmetrics_away_from_the_edges() -> None:
+    import torch
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    p = RNG.dirichlet(np.ones(5), 2000)
+    y = RNG.integers(0, 5, 2000)
+    theirs = multiclass_calibration_error(torch.tensor(p), torch.tensor(y), num_classes=5, n_bins=15, norm="l1").item()
+    assert calibration.ece(p, y) == pytest.approx(theirs, abs=1e-6)
+
+
+def test_confidence_one_belongs_to_the_last_bin() -> None:
+    confidence = np.array([0.0, 1 / 15, 1 / 15 + 1e-9, 14 / 15, 0.999, 1.0])
+    assert calibration.equal_width_bins(confidence).tolist() == [0, 0, 1, 13, 14, 14]
+    p = np.array([[1.0, 0.0], [0.95, 0.05]])
+    assert calibration.ece(p, np.array([1, 0])) == pytest.approx(abs(0.975 - 0.5))
+
+
+# --- ranking -----------------------------------------------------------------------------------
+
+matrices = arrays(np.float64, (6, 12), elements=st.integers(0, 5).map(float))
+masks = arrays(np.bool_, (6, 12))
+
+
+@given(matrices, masks, masks)
+def test_ranking_by_brute_force(scores: np.ndarray, history: np.ndarray, targets: np.ndarray) -> None:
+    targets &= ~history
+    if not targets.any():
+        with pytest.raises(ValueError, match="no user"):
+            ranking.ranking_metrics(scores, history, targets, (3,), (5,))
+        return
+    recalls, ndcgs, shown = [], [], set()
+    for u in range(len(scores)):
+        wanted = set(np.flatnonzero(targets[u]))
+        if not wanted:
+            continue
+        order = sorted((i for i in range(12) if not history[u, i]), key=lambda i: (-scores[u, i], i))
+        order += [i for i in range(12) if history[u, i]]
+        recalls.append(len(wanted & set(order[:3])) / min(3, len(wanted)))
+        gain = sum(1 / math.log2(rank + 2) for rank, item in enumerate(order[:5]) if item in wanted)
+        ndcgs.append(gain / sum(1 / math.log2(rank + 2) for rank in range(min(5, len(wanted)))))
+        shown |= set(order[:5])
+    found, evidence = ranking.ranking_metrics(scores, history, targets, (3,), (5,))
+    assert found["recall@3"] == pytest.approx(np.mean(recalls), abs=1e-12)
+    assert found["ndcg@5"] == pytest.approx(np.mean(ndcgs), abs=1e-12)
+    assert found["item_coverage@5"] == pytest.approx(len(shown) / 12)
+    assert evidence["ndcg@5"].mean() == pytest.approx(found["ndcg@5"], abs=1e-6)
+
+
+def test_ndcg_is_scikit_learns_without_ties() -> None:
+    scores, targets = RNG.random((50, 40)), RNG.random((50, 40)) < 0.1
+    targets[:, 0] = True
+    found, _ = ranking.ranking_metrics(scores, np.zeros_like(targets), targets, (5,), (10, 40))
+    assert found["ndcg@40"] == pytest.approx(sk.ndcg_score(targets, scores), abs=1e-12)
+    assert found["ndcg@10"] == pytest.approx(sk.ndcg_score(targets, scores, k=10), abs=1e-12)
+
+
+def test_ranking_refuses_what_is_not_finite() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        ranking.ranking_metrics(np.full((1, 3), np.nan), np.zeros((1, 3)), np.ones((1, 3)), (1,), (1,))
+
+
+# --- generation --------------------------------------------------------------------------------
+
+
+def spd(d: int) -> np.ndarray:
+    a = RNG.standard_normal((d, d))
+    return a @ a.T / d
+
+
+def test_frechet_distance_is_scipys() -> None:
+    for d in (1, 3, 20):
+        c1, c2, m1, m2 = spd(d), spd(d), RNG.standard_normal(d), RNG.standard_normal(d)
+        expected = ((m1 - m2) ** 2).sum() + np.trace(c1 + c2 - 2 * np.real(scipy.linalg.sqrtm(c1 @ c2)))
+        assert generation.frechet_distance(m1, c1, m2, c2) == pytest.approx(expected, abs=1e-8)
+
+
+def test_frechet_distance_of_known_gaussians() -> None:
+    eye, zero = np.eye(4), np.zeros(4)
+    assert generation.frechet_distance(zero, eye, zero, 9 * eye) == pytest.approx(4 * (3 - 1) ** 2)
+    assert generation.frechet_distance(zero, eye, np.full(4, 0.5), eye) == pytest.approx(1.0)
+    singular = np.diag([1.0, 0.0, 0.0, 2.0])
+    assert generation.frechet_distance(zero, singular, zero, singular) == pytest.approx(0.0, abs=1e-12)
+    assert generation.frechet_distance(zero, singular, zero, eye) == pytest.approx(2 + (math.sqrt(2) - 1) ** 2)
+
+
+def test_moments_in_parts_are_numpys() -> None:
+    x = RNG.standard_normal((503, 7)) * 3 + 100
+    moments = generation.Moments()
+    for part in np.array_split(x, 9):
+        moments.add(part)
+    np.testing.assert_allclose(moments.mean, x.mean(0), atol=1e-10)
+    np.testing.assert_allclose(moments.covariance, np.cov(x, rowvar=False), atol=1e-10)
+
+
+def test_kid_by_brute_force() -> None:
+    x, y = RNG.standard_normal((12, 5)), RNG.standard_normal((12, 5)) + 1
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> float:
+        return (a @ b / 5 + 1) ** 3
+
+    pairs = [(i, j) for i in range(12) for j in range(12) if i != j]
+    expected = np.mean([kernel(x[i], x[j]) + kernel(y[i], y[j]) for i, j in pairs])
+    expected -= 2 * np.mean([kernel(a, b) for a in x for b in y])
+    found = generation.kid(x, y, subsets=3, subset_size=12, rng=np.random.default_rng(0))
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_kid_is_unbiased() -> None:
+    rng = np.random.default_rng(0)
+    draws = [generation.kid(rng.standard_normal((30, 3)), rng.standard_normal((30, 3)), 1, 30, rng) for _ in range(400)]
+    assert abs(np.mean(draws)) < 4 * np.std(draws) / 20
+
+
+def test_precision_and_recall_by_brute_force() -> None:
+    real, fake = RNG.standard_normal((40, 3)), RNG.standard_normal((35, 3)) * 0.5
+
+    def share(points: np.ndarray, centres: np.ndarray) -> float:
+        radii = [sorted(np.linalg.norm(centres - c, axis=1))[3] for c in centres]
+        return np.mean([any(np.linalg.norm(p - c) <= r + 1e-12 for c, r in zip(centres, radii, strict=True)) for p in points])
+
+    precision, recall = generation.precision_recall(real, fake, k=3, chunk=7)
+    assert (precision, recall) == pytest.approx((share(fake, real), share(real, fake)))
+    assert generation.precision_recall(real, real) == (1.0, 1.0)
+    assert generation.precision_recall(real, fake + 100) == (0.0, 0.0)
+
+
+# --- likelihood --------------------------------------------------------------------------------
+
+
+def test_importance_weights_from_the_posterior_are_exact_for_any_k() -> None:
+    """x = w z + noise: with the exact posterior as proposal every weight is the evidence."""
+    w, s = 1.7, 0.6
+    x = RNG.standard_normal(20) * 2
+    variance = 1 / (1 + w**2 / s**2)
+    mean = variance * w * x / s**2
+    z = mean[:, None] + math.sqrt(variance) * RNG.standard_normal((20, 5))
+    log_w = scipy.stats.norm.logpdf(x[:, None], w * z, s) + scipy.stats.norm.logpdf(z)
+    log_w -= scipy.stats.norm.logpdf(z, mean[:, None], math.sqrt(variance))
+    evidence = scipy.stats.norm.logpdf(x, 0, math.sqrt(w**2 + s**2))
+    np.testing.assert_allclose(likelihood.nll_from_log_weights(log_w), -evidence, atol=1e-9)
+
+
+def test_log_weights_of_any_size_neither_overflow_nor_underflow() -> None:
+    log_w = np.array([[-2000.0, -2000.0 + math.log(3)], [900.0, 900.0]])
+    np.testing.assert_allclose(likelihood.nll_from_log_weights(log_w), [2000 - math.log(2), -900])
+
+
+def test_bits_per_dim() -> None:
+    assert likelihood.bits_per_dim(8 * math.log(2) * 784, 784) == pytest.approx(8.0)
+
+
+def test_active_units() -> None:
+    means = np.stack([np.zeros(1000), RNG.standard_normal(1000) * 0.09, RNG.standard_normal(1000) * 0.2, RNG.standard_normal(1000)], axis=1)
+    assert likelihood.active_units(means) == 2
+
+
+def test_mutual_information_of_separated_and_of_collapsed_codes() -> None:
+    means = np.arange(300.0)[:, None] * 100
+    assert likelihood.mutual_information(means, np.zeros((300, 1)), means) == pytest.approx(math.log(300))
+    z = RNG.standard_normal((300, 2))
+    assert likelihood.mutual_information(np.zeros((300, 2)), np.zeros((300, 2)), z) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_mutual_information_by_brute_force() -> None:
+    means, logvars = RNG.standard_normal((9, 2)), RNG.standard_normal((9, 2))
+    z = means + RNG.standard_normal((9, 2))
+    log_q = np.array([[scipy.stats.norm.logpdf(z[i], means[j], np.exp(0.5 * logvars[j])).sum() for j in range(9)] for i in range(9)])
+    expected = np.mean([log_q[i, i] - np.log(np.mean(np.exp(log_q[i]))) for i in range(9)])
+    assert likelihood.mutual_information(means, logvars, z) == pytest.approx(expected, abs=1e-9)
+
+
+# --- noisy labels and conventions --------------------------------------------------------------
+
+
+def test_accuracy_over_epochs() -> None:
+    test, valid = [0.1, 0.9, 0.8, 0.95], [0.2, 0.7, 0.7, 0.6]
+    found = noisy.accuracy_over_epochs(test, valid)
+    assert found == {"accuracy_best": 0.9, "accuracy_peak": 0.95, "accuracy_last10": pytest.approx(np.mean(test))}
+    assert noisy.accuracy_over_epochs([0.0] * 5 + [1.0] * 10, [0.5] * 15)["accuracy_last10"] == 1.0
+    with pytest.raises(ValueError, match="each epoch"):
+        noisy.accuracy_over_epochs([], [])
+
+
+def test_memorisation_and_selection() -> None:
+    clean, given_ = np.array([0, 1, 2, 3]), np.array([0, 1, 0, 0])
+    assert noisy.memorised(given_, given_, clean) == 1.0 and noisy.memorised(clean, given_, clean) == 0.0
+    assert noisy.memorised(np.array([0, 0, 0, 3]), given_, clean) == 0.5
+    assert noisy.memorised(clean, clean, clean) == 0.0
+    assert noisy.label_precision(np.array([True, False, True, False]), given_, clean) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "at", "parameters", "part"),
+    [
+        ("elbo", "elbo", "", "", ""),
+        ("ndcg@100", "ndcg", "100", "", ""),
+        ("fid[mnist-cnn-1a2b3c4d,n=5000]", "fid", "", "mnist-cnn-1a2b3c4d,n=5000", ""),
+        ("auroc/fashion-mnist", "auroc", "", "", "fashion-mnist"),
+        ("nll[k=5000]/test", "nll", "", "k=5000", "test"),
+    ],
+)
+def test_keys(key: str, name: str, at: str, parameters: str, part: str) -> None:
+    found = parse(key)
+    assert (found.name, found.at, found.parameters, found.slice) == (name, at, parameters, part)
+
+
+@pytest.mark.parametrize("key", ["", "FID", "fid[", "a b", "auroc/", "fid[]"])
+def test_bad_keys(key: str) -> None:
+    with pytest.raises(UserError, match="not of the form"):
+        parse(key)
+
+
+def test_conventions() -> None:
+    assert bare("fid[x,n=1]/y") == "fid/y" and bare("elbo") == "elbo"
+    with pytest.raises(UserError, match="no metric 'aurok': did you mean 'auroc'"):
+        convention("aurok")
+    assert better("elbo", -1, -2) and better("class_nll", 1, 2) and not better("elbo", 1, 1)
+    with pytest.raises(UserError, match="no direction"):
+        better("kl", 1, 2)
+    assert in_range("auroc/near", 1 + 1e-7) and not in_range("auroc/near", 1.01) and in_range("elbo", -1e9)
+    assert all(c.direction in ("higher", "lower", "none") and c.title for c in CONVENTIONS.values())
+
+
+@settings(max_examples=20)
+@given(arrays(np.float64, (8, 3), elements=st.floats(-5, 5)), st.permutations(range(8)))
+def test_distances_do_not_depend_on_order(x: np.ndarray, order: list[int]) -> None:
+    y = RNG.standard_normal((10, 3))
+    assert generation.precision_recall(x, y, k=2) == generation.precision_recall(x[order], y, k=2)

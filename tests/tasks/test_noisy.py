@@ -1,0 +1,192 @@
+"""The noisy-label tasks: corruption, splits, metrics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bench.registry import find
+from tasks.data.loaders import digits
+from tasks.noisy import cifar10n_worst
+from tasks.noisy.base import DIGITS_TEST, asymmetric, corrupt, enlarge, split_digits, symmetric
+from tasks.noisy.cifar10n_worst import PAD, crop_and_flip
+
+NAMES = ("noisy/digits-sym40", "noisy/mnist-sym50", "noisy/fashion-asym40", "noisy/cifar10n-worst")
+
+
+def make(name, budget="smoke", seed=0, **options):
+    entry = find("task", name)
+    cls = entry.load()
+    return cls(cls.Config(**{**entry.budgets()[budget]["task"], **options}), budget, seed)
+
+
+class Lookup:
+    """A classifier that knows a label for every image."""
+
+    def __init__(self, pairs, n_classes=10):
+        self.labels = {x.numpy().tobytes(): int(label) for images, labels in pairs for x, label in zip(images, labels, strict=True)}
+        self.n_classes = n_classes
+
+    def predict(self, x, n_samples=1):
+        chosen = torch.tensor([self.labels[image.numpy().tobytes()] for image in x])
+        return torch.nn.functional.one_hot(chosen, self.n_classes).float()[None]
+
+
+def memoriser(data):
+    return Lookup([(data.test["x"], data.test["y"]), (data.train["x"], data.train["y"])])
+
+
+def perfect(data):
+    return Lookup([(data.test["x"], data.test["y"]), (data.train["x"], data.sealed["y"])])
+
+
+def test_transition_matrices():
+    matrix = symmetric(10, 0.5)
+    assert np.allclose(matrix.sum(1), 1) and np.allclose(np.diag(matrix), 0.5) and np.allclose(matrix[0, 1:], 0.5 / 9)
+    matrix = asymmetric(4, 0.4, {1: 2, 2: 1})
+    assert matrix.tolist() == [[1, 0, 0, 0], [0, 0.6, 0.4, 0], [0, 0.4, 0.6, 0], [0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize("transition", [symmetric(10, 0.5), symmetric(10, 0.4), find("task", "noisy/fashion-asym40").load().transition])
+def test_empirical_rates_are_those_of_the_matrix(transition):
+    clean = np.arange(50_000) % 10
+    given = corrupt(clean, transition)
+    seen = np.zeros((10, 10))
+    np.add.at(seen, (clean, given), 1 / 5000)
+    assert np.abs(seen - transition).max() < 5 * 0.5 / 5000**0.5
+    assert (seen[transition == 0] == 0).all()
+    expected = 1 - np.diag(transition).mean()
+    assert abs((given != clean).mean() - expected) < 5 * 0.5 / 50_000**0.5
+
+
+def test_certain_flips_and_no_flips():
+    clean = np.arange(1000) % 10
+    assert (corrupt(clean, symmetric(10, 0.0)) == clean).all() and not (corrupt(clean, symmetric(10, 1.0)) == clean).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_smoke_data(name):
+    data = make(name).load()
+    assert data.spec.n_classes == 10 and data.train["x"].shape[1:] == data.spec.shape and data.spec.n_train == 256
+    for batch in (data.train, data.valid, data.test):
+        assert batch["x"].dtype == torch.float32 and batch["x"].min() >= 0 and batch["x"].max() == 1 and batch["y"].dtype == torch.int64
+    assert torch.equal(data.train["index"], torch.arange(256))
+    assert data.for_training().sealed == {} and data.for_training().test == {}
+    wrong = (data.train["y"] != data.sealed["y"]).float().mean()
+    assert abs(wrong - (1 - np.diag(make(name).transition).mean())) < 0.15
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_corruption_and_split_do_not_depend_on_the_seed_of_the_run(name):
+    a, b = make(name, seed=0).load(), make(name, seed=7).load()
+    torch.manual_seed(1)
+    c = make(name, seed=0, n_train=100).load()
+    assert all(torch.equal(a.train[field], b.train[field]) for field in a.train) and torch.equal(a.valid["y"], b.valid["y"])
+    assert torch.equal(c.train["y"], a.train["y"][:100])  # a smaller budget has the same wrong labels
+
+
+def test_digits_split_is_disjoint_and_its_test_labels_are_clean():
+    images, labels = digits()
+    known = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+    data = make("noisy/digits-sym40", "lite").load()
+    assert [len(batch["y"]) for batch in (data.train, data.valid, data.test)] == [1000, 300, DIGITS_TEST]
+    keys = {}
+    for name, batch in (("train", data.train), ("valid", data.valid), ("test", data.test)):
+        rows = (batch["x"][:, 0] * 16).round().to(torch.uint8).numpy()
+        keys[name] = [row.tobytes() for row in rows]
+        assert set(keys[name]) <= set(known)
+    assert not set(keys["train"]) & set(keys["test"]) and not set(keys["train"]) & set(keys["valid"])
+    assert [known[key] for key in keys["test"]] == data.test["y"].tolist()
+    assert [known[key] for key in keys["train"]] == data.sealed["y"].tolist()
+    wrong = np.mean([known[key] != label for key, label in zip(keys["valid"], data.valid["y"].tolist(), strict=True)])
+    assert 0.3 < wrong < 0.5  # selection sees labels as noisy as those of training
+
+
+def test_cifar_takes_the_human_labels(monkeypatch):
+    rng = np.random.default_rng(0)
+    images, clean, human = rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8), np.arange(60) % 10, rng.integers(0, 10, 60)
+    monkeypatch.setattr(cifar10n_worst, "cifar10", lambda split: (images, clean))
+    monkeypatch.setattr(cifar10n_worst, "cifar10n", lambda: {"worse_label": human})
+    data = make("noisy/cifar10n-worst", "full", n_valid=10).load()
+    known = {images[i].tobytes(): i for i in range(60)}
+    rows = (data.train["x"] * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    index = [known[row.tobytes()] for row in rows]
+    assert len(index) == 50 and data.train["y"].tolist() == human[index].tolist() and data.sealed["y"].tolist() == clean[index].tolist()
+    assert data.test["y"].tolist() == clean.tolist() and data.on_batch is crop_and_flip
+    assert make("noisy/cifar10n-worst", "lite").load().on_batch is None
+
+
+def test_crops_are_shifted_and_mirrored_copies():
+    x = torch.rand(40, 3, 32, 32)
+    padded = torch.nn.functional.pad(x, (PAD,) * 4)
+    cut = crop_and_flip({"x": x, "y": torch.arange(40)}, torch.Generator().manual_seed(0))
+    again = crop_and_flip({"x": x, "y": torch.arange(40)}, torch.Generator().manual_seed(0))
+    assert torch.equal(cut["x"], again["x"]) and torch.equal(cut["y"], torch.arange(40))
+    found = []
+    for i in range(40):
+        places = [
+            (top, left, mirrored)
+            for top in range(2 * PAD + 1)
+            for left in range(2 * PAD + 1)
+            for mirrored in (False, True)
+            if torch.equal(
+                padded[i, :, top : top + 32, left : left + 32].flip(2) if mirrored else padded[i, :, top : top + 32, left : left + 32],
+                cut["x"][i],
+            )
+        ]
+        assert len(places) == 1
+        found += places
+    assert len({place[:2] for place in found}) > 20 and {place[2] for place in found} == {False, True}
+
+
+def test_digits_in_other_shapes():
+    x = np.full((1, 8, 8), 16)
+    assert enlarge(x, (1, 28, 28)).shape == (1, 28, 28) and enlarge(x, (3, 32, 32)).shape == (1, 32, 32, 3)
+    assert enlarge(x, (1, 28, 28)).sum() == 24 * 24 * 255 and enlarge(x, (3, 32, 32)).min() == 255
+
+
+def test_memorised_of_a_memoriser_and_of_a_perfect_classifier():
+    task = make("noisy/digits-sym40")
+    data = task.load()
+    memory, clean = task.evaluate(memoriser(data), data, []).metrics, task.evaluate(perfect(data), data, []).metrics
+    assert memory["memorised"] == 1.0 and clean["memorised"] == 0.0
+    assert memory["accuracy"] == clean["accuracy"] == 1.0 and clean["ece"] == 0.0 and clean["class_nll"] == 0.0
+    assert "label_precision" not in memory
+
+
+def test_metrics_over_epochs():
+    task = make("noisy/digits-sym40")
+    data = task.load()
+    model = perfect(data)
+    epochs = dict.fromkeys(("accuracy_last", "accuracy_best", "accuracy_peak", "accuracy_last10"), 1.0)
+    metrics = task.evaluate(model, data, []).metrics
+    assert {name: metrics[name] for name in epochs} == epochs  # a closed form has no epochs
+    rows = [{"epoch": i, "train/loss": 0.0, "valid/accuracy": 0.5 - abs(i - 2) / 10, "track/accuracy": i / 20} for i in range(12)]
+    metrics = task.evaluate(model, data, [*rows, {"epoch": 12, "train/loss": 0.0}]).metrics  # the last epoch was not validated
+    assert metrics["accuracy_last"] == metrics["accuracy_peak"] == 11 / 20 and metrics["accuracy_best"] == 2 / 20
+    assert metrics["accuracy_last10"] == pytest.approx(6.5 / 20)
+
+
+def test_label_precision_of_what_the_method_selected():
+    task = make("noisy/digits-sym40")
+    data = task.load()
+    model, good = perfect(data), data.train["y"] == data.sealed["y"]
+    for selected, value in ((good, 1.0), (~good, 0.0), (torch.ones_like(good), good.double().mean().item())):
+        model.selected = selected
+        scores = task.evaluate(model, data, [])
+        assert scores.metrics["label_precision"] == pytest.approx(value)
+    model.selected = torch.zeros_like(good)
+    assert "label_precision" not in task.evaluate(model, data, []).metrics
+
+
+def test_validation_accuracy_is_noisy_and_the_tracked_one_is_clean():
+    task = make("noisy/digits-sym40", n_track=100)
+    data = task.load()
+    (x, y), _ = split_digits()
+    truth = Lookup([(task._batch(x, y)["x"], y), (data.test["x"], data.test["y"])])
+    seen = []
+    truth.predict, predict = (lambda images, n_samples=1: (seen.append(len(images)), predict(images))[1]), truth.predict
+    scores = task.validate(truth, data)
+    assert scores.keys() == {"accuracy", "track/accuracy"} and scores["track/accuracy"] == 1.0 and 0.4 < scores["accuracy"] < 0.8
+    assert seen[0] == 128 and 100 <= sum(seen[1:]) <= 125
