@@ -1,0 +1,53 @@
+"""Mult-DAE, denoising autoencoder with multinomial likelihood (Liang, Krishnan, Hoffman and Jebara 2018).
+
+    min  - sum_i x_i log softmax(f(g(dropout(x / |x|))))_i + lambda |W|^2,      I - 200 - I, dropout 0.5 at the input
+
+lambda is 0.01 / 500 a user, as in the paper. Scores are the logits of the history without dropout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.card import MethodCard
+from bench.method import Method
+from bench.task import Batch, DataSpec
+from methods.recommendation.base import ClickAutoencoder, multinomial_log_likelihood
+
+CARD = MethodCard(
+    name="mult-dae",
+    title="Denoising autoencoder with multinomial likelihood",
+    family="recommendation",
+    offers=("Recommender",),
+    paper="045",
+    cite="Liang, Krishnan, Hoffman and Jebara 2018",
+)
+
+
+class MultDAE(ClickAutoencoder):
+    """A deterministic code."""
+
+    @dataclass(kw_only=True)
+    class Config(Method.Config):
+        latent_dim: int = 200  # section 4.3
+        dropout: float = 0.5  # section 4.3
+        l2: float = 2e-5  # 0.01 / 500
+
+    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+        super().__init__(config, spec, [spec.shape[0], config.latent_dim], [config.latent_dim, spec.shape[0]], base)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder(torch.tanh(self.code(x)))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        x = batch["x"]
+        log_likelihood = multinomial_log_likelihood(x, self(x)).mean()
+        penalty = sum((p**2).sum() for name, p in self.named_parameters() if name.endswith("weight"))
+        return {"loss": -log_likelihood + self.config.l2 * penalty, "log_likelihood": log_likelihood}
+
+    def scores(self, history: Tensor) -> Tensor:
+        return self(history)

@@ -1,0 +1,37 @@
+"""Popularity: every user gets the items with the most clicks. The baseline that personalisation has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from bench.card import MethodCard
+from bench.task import Data
+from methods.recommendation.base import ClosedFormRecommender
+
+CARD = MethodCard(
+    name="popularity",
+    title="Most popular items",
+    family="recommendation",
+    offers=("Recommender",),
+    cite="baseline of Liang et al. 2018",
+)
+
+
+class Popularity(ClosedFormRecommender):
+    """Scores are click counts."""
+
+    @dataclass(kw_only=True)
+    class Config:
+        pass
+
+    def shape(self, n_items: int) -> tuple[int, ...]:
+        return (n_items,)
+
+    def fit(self, data: Data, training: Any) -> None:
+        self.weights = data.train["x"].sum(0)
+
+    def scores(self, history: Tensor) -> Tensor:
+        return self.weights.expand(len(history), -1)

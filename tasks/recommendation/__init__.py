@@ -1,0 +1,1 @@
+"""Collaborative filtering on implicit feedback."""

@@ -1,0 +1,98 @@
+"""Top-K recommendation under strong generalisation (Liang, Krishnan, Hoffman and Jebara 2018, section 4).
+
+Ratings of at least 4 are clicks; users with fewer than five clicks are left out. Users are split into training, validation and test users
+by the run's seed. Methods see the full click rows of training users. Of a held-out user 80 % of the clicks are history (fold-in) and 20 %
+targets, drawn by the same seed. Items are those that a training user clicked; other clicks of held-out users are dropped, and a held-out
+user left without history or without target does not count.
+
+Scores of the history's items are masked by the task. Recall@K divides by min(K, targets); NDCG@K truncates the ideal at K.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.metrics.ranking import ranking_metrics
+from bench.task import Batch, Data, DataSpec, Scores
+from tasks.data.task import DataTask
+
+BATCH = 500
+FOLD_IN = 0.8
+
+
+def positive_clicks(data: dict[str, np.ndarray], threshold: float = 4.0, at_least: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Users and items, renumbered from 0, of the ratings that count as clicks, by users with at least ``at_least`` of them."""
+    kept = data["rating"] >= threshold
+    user, item = data["user"][kept], data["item"][kept]
+    _, index, counts = np.unique(user, return_inverse=True, return_counts=True)
+    active = counts[index] >= at_least
+    return np.unique(user[active], return_inverse=True)[1], np.unique(item[active], return_inverse=True)[1]
+
+
+def generated_clicks(users: int = 240, items: int = 80, groups: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Clicks with group structure for the smoke budget: a user likes the items of one group, and popular ones."""
+    rng = np.random.default_rng(0)
+    group, kind = rng.integers(groups, size=users), rng.integers(groups, size=items)
+    chance = 0.03 + 0.3 / (1 + np.arange(items)) + 0.35 * (group[:, None] == kind)
+    return np.nonzero(rng.random((users, items)) < chance)
+
+
+def split_row(clicks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """History and targets of one held-out user's clicked items: ``floor(0.2 n)`` targets, at least one."""
+    shuffled = rng.permutation(clicks)
+    targets = max(1, int(len(clicks) * (1 - FOLD_IN)))
+    return shuffled[targets:], shuffled[:targets]
+
+
+class Recommendation(DataTask):
+    """The family's protocol; a subclass gives the clicks."""
+
+    @dataclass(kw_only=True)
+    class Config(DataTask.Config):
+        held_out: int = 100  # validation users, and as many test users
+
+    def clicks(self) -> tuple[np.ndarray, np.ndarray]:
+        """User and item of each click, numbered from 0."""
+        raise NotImplementedError
+
+    def load(self) -> Data:
+        user, item = generated_clicks() if self.budget == "smoke" else self.clicks()
+        matrix = np.zeros((user.max() + 1, item.max() + 1), dtype=bool)
+        matrix[user, item] = True
+        rng = np.random.default_rng(self.seed)
+        order, n = rng.permutation(len(matrix)), self.config.held_out
+        valid, test, train = order[:n], order[n : 2 * n], order[2 * n :]
+        matrix = matrix[:, matrix[train].any(axis=0)]
+        held_out = [self._fold_in(matrix[part], rng) for part in (valid, test)]
+        x = torch.from_numpy(matrix[train]).float()
+        return Data(DataSpec((x.shape[1],), len(x)), {"x": x}, *held_out)
+
+    def _fold_in(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
+        history, targets = np.zeros_like(rows), np.zeros_like(rows)
+        for u, row in enumerate(rows):
+            clicked = np.flatnonzero(row)
+            if len(clicked) > 1:
+                kept, wanted = split_row(clicked, rng)
+                history[u, kept], targets[u, wanted] = True, True
+        used = targets.any(axis=1)
+        return {"history": torch.from_numpy(history[used]), "targets": torch.from_numpy(targets[used])}
+
+    def _rank(self, method: Any, part: Batch) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        def scores(history: Tensor) -> Tensor:
+            return method.scores(history.float().to(self.device)).float().cpu()
+
+        scored = torch.cat([scores(history) for history in part["history"].split(BATCH)])
+        return ranking_metrics(scored.numpy(), part["history"].numpy(), part["targets"].numpy(), ks=(20, 50), ndcg_ks=(100,))
+
+    def validate(self, method: Any, data: Data) -> dict[str, float]:
+        metrics, _ = self._rank(method, data.valid)
+        return {name: metrics[name] for name in ("ndcg@100", "recall@20")}
+
+    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
+        metrics, evidence = self._rank(method, data.test)
+        return Scores(metrics, evidence | {"top": evidence["top"].astype(np.uint16)})
