@@ -1,4 +1,4 @@
-"""What classifiers share: a backbone, a linear head, cross-entropy, softmax probabilities."""
+"""What classifiers share: a backbone, a linear head, cross-entropy, softmax probabilities, an out-of-distribution score."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.method import Method
-from bench.protocols import Classifier
+from bench.protocols import Classifier, OODScorer
 from bench.task import Batch, DataSpec
 from methods.nets.backbones import backbone
 
 
-class ClassifierMethod(Method, Classifier):
+class ClassifierMethod(Method, Classifier, OODScorer):
     """A deterministic classifier trained by maximum likelihood; base of the others.
 
-    ``features(x)`` gives the penultimate activations ``(B, n_features)``, ``head`` the logits ``(B, C)`` of them.
+    ``features(x)`` gives the penultimate activations ``(B, n_features)``, ``head`` the logits ``(B, C)`` of them. OOD score: one minus the
+    largest probability of the averaged predictive (Hendrycks and Gimpel 2017); stochastic methods average ``ood_samples`` draws.
     """
+
+    ood_samples = 32
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
@@ -43,3 +46,6 @@ class ClassifierMethod(Method, Classifier):
 
     def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
         return self(x).softmax(1)[None]
+
+    def ood_score(self, x: Tensor) -> Tensor:
+        return 1 - self.predict(x, self.ood_samples).mean(0).max(1).values

@@ -1,0 +1,1 @@
+"""Bayesian neural networks, and the point estimate that they are compared with."""
