@@ -96,6 +96,7 @@ class NoisyLabels(Task):
         n_train: int = 0  # training images; 0: all that validation leaves
         n_valid: int = 5000  # validation images, cut off the training set
         n_track: int = 0  # test images, evenly spaced, whose accuracy is followed over epochs; 0: all
+        n_samples: int = 8  # draws whose predictions a stochastic method averages
 
     @classmethod
     def checksums(cls) -> dict[str, str]:
@@ -132,7 +133,7 @@ class NoisyLabels(Task):
 
     def probabilities(self, method: Any, x: Tensor) -> np.ndarray:
         """Averaged predictive probabilities ``(N, C)``."""
-        return torch.cat([method.predict(part.to(self.device)).mean(0).cpu() for part in x.split(CHUNK)]).numpy()
+        return torch.cat([method.predict(part.to(self.device), self.config.n_samples).mean(0).cpu() for part in x.split(CHUNK)]).numpy()
 
     def _accuracy(self, method: Any, x: Tensor, y: Tensor) -> float:
         return float((self.probabilities(method, x).argmax(1) == y.numpy()).mean())
