@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import time
 from pathlib import Path
@@ -16,17 +17,12 @@ class Meter:
 
     def __init__(self) -> None:
         self.wall, self.cpu = time.perf_counter(), _cpu_seconds()
-        try:
+        with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass
-        try:
-            import torch
+        import torch
 
-            if torch.cuda.is_available():
-                torch.cuda.reset_peak_memory_stats()
-        except ImportError:
-            pass
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
 
     def read(self) -> dict[str, float]:
         cost = {"wall_s": time.perf_counter() - self.wall, "cpu_s": _cpu_seconds() - self.cpu, "peak_memory_mib": _peak_mib()}

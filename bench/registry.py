@@ -8,7 +8,7 @@ import importlib.util
 import sys
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from bench.card import MethodCard, TaskCard, fits
@@ -92,7 +92,7 @@ def _path_files(path: Path) -> list[tuple[Path, str]]:
     return [(file.resolve(), f"elboard_plugin_{zlib.crc32(str(file.resolve()).encode()):08x}_{file.stem}") for file in files]
 
 
-@lru_cache(maxsize=None)
+@cache
 def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
     """All entries of ``kind`` ("method" or "task") by name.
 
@@ -115,7 +115,7 @@ def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
     return entries
 
 
-@lru_cache(maxsize=None)
+@cache
 def _head(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace")
 

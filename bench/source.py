@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 from dataclasses import MISSING, field, make_dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ TYPES = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def tree(file: Path) -> ast.Module:
     """The syntax tree of ``file``. Raises UserError where it does not parse."""
     try:
@@ -37,7 +37,7 @@ def tree(file: Path) -> ast.Module:
         raise UserError(f"{file}: does not parse as Python ({error})") from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _file_of(module: str) -> Path | None:
     parts = module.split(".")
     spec = importlib.util.find_spec(parts[0])  # of the top-level package alone: finding a submodule would import its parents
@@ -65,7 +65,7 @@ def _imported_from(file: Path, name: str) -> tuple[Path, str] | None:
 def literal(file: Path, name: str) -> Any:
     """The literal assigned to ``name`` at the top level of ``file``, followed through ``from ... import``.
 
-    A call with keyword literals only (``MethodCard(name="vae", ...)``) gives the dict of its keywords. Returns None where ``name`` is absent.
+    A call with keyword literals only (``MethodCard(name="vae", ...)``) gives the dict of its keywords. None where ``name`` is absent.
     """
     for node in tree(file).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
@@ -125,7 +125,7 @@ def _fields(file: Path, class_name: str) -> dict[str, tuple[type, Any]]:
     return fields
 
 
-@lru_cache(maxsize=None)
+@cache
 def config_class(file: Path, class_name: str) -> type:
     """A dataclass equal to ``class_name.Config`` of ``file``, fields of its base classes included."""
     columns = []

@@ -118,10 +118,10 @@ class _Loop(pl.Callback):
             scores = self.training.task.validate(method, self.training.data)
         card = self.training.task.card
         value = scores.get(card.selection)
-        if self.training.config["train"]["keep"] == "best" and value is not None:
-            if self.best_value is None or better(card.selection, value, self.best_value):
-                self.best_value, self.best_epoch = float(value), method.current_epoch
-                self.best_state = {name: tensor.detach().cpu().clone() for name, tensor in method.state_dict().items()}
+        wanted = self.training.config["train"]["keep"] == "best" and value is not None
+        if wanted and (self.best_value is None or better(card.selection, value, self.best_value)):
+            self.best_value, self.best_epoch = float(value), method.current_epoch
+            self.best_state = {name: tensor.detach().cpu().clone() for name, tensor in method.state_dict().items()}
         return {(k if k.startswith("track/") else f"valid/{k}"): float(v) for k, v in scores.items()}
 
     def finish(self, method: Any) -> None:

@@ -56,10 +56,14 @@ def test_families_do_not_import_each_other(package: str) -> None:
                 assert parts[1] in {family, *shared}, f"{file.relative_to(ROOT)} imports {name}"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list", "methods"], ["list", "tasks"], ["list", "papers"], ["show", "vae"], ["sweep", "quickstart", "--dry-run"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["list", "methods"], ["list", "tasks"], ["list", "papers"], ["show", "vae"], ["sweep", "quickstart", "--dry-run"]]
+)
 def test_listing_imports_no_torch(words: list[str], tmp_path: Path) -> None:
     code = f"import sys; from bench.cli import main; code = main({words!r}); print('torch' in sys.modules, code)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={"PATH": "", "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={"PATH": "", "PYTHONPATH": str(ROOT)}
+    )
     assert done.stdout.splitlines()[-1] == "False 0", done.stderr
 
 

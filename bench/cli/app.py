@@ -46,7 +46,9 @@ def show(name: str, path: Paths = []) -> None:  # noqa: B006
 def run(
     task: str,
     method: str,
-    options: Annotated[list[str], typer.Argument(help="key=value: latent_dim=8 train.epochs=3 trainer.devices=2 wandb.mode=offline ...")] = [],  # noqa: B006
+    options: Annotated[
+        list[str], typer.Argument(help="key=value: latent_dim=8 train.epochs=3 trainer.devices=2 wandb.mode=offline ...")
+    ] = [],  # noqa: B006
     seed: Annotated[int | None, typer.Option(help="One seed (default 0).")] = None,
     seeds: Annotated[str | None, typer.Option(help="Several: 0-4 or 0,2,5.")] = None,
     budget: Annotated[str, typer.Option(help="smoke, lite or full.")] = "lite",

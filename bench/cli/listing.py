@@ -124,7 +124,11 @@ def print_why(key: str, out: Path | None) -> None:
     found = latest(load(root_folder(out)))
     matches = [known for known in found if known.startswith(key)]
     if len(matches) != 1:
-        said = f"{len(matches)} keys begin with {key!r}: {', '.join(sorted(matches)[:6])}" if matches else f"no run {key!r}: {nearest(key, found)}"
+        said = (
+            f"{len(matches)} keys begin with {key!r}: {', '.join(sorted(matches)[:6])}"
+            if matches
+            else f"no run {key!r}: {nearest(key, found)}"
+        )
         raise UserError(said)
     record = found[matches[0]]
     spec = spec_of(record)

@@ -95,7 +95,8 @@ def _print_outcomes(outcomes: list[Any], as_json: bool) -> None:
             print(f"failed: {outcome.spec.method} on {outcome.spec.task}, seed {outcome.spec.seed}: {outcome.message}", file=sys.stderr)
         else:
             record = outcome.record
-            print(f"{outcome.spec.method} on {outcome.spec.task}, seed {outcome.spec.seed}, {outcome.spec.budget} ({outcome.state}, key {record.key})")
+            spec = outcome.spec
+            print(f"{spec.method} on {spec.task}, seed {spec.seed}, {spec.budget} ({outcome.state}, key {record.key})")
             width = max(len(name) for name in record.metrics)
             for name, value in record.metrics.items():
                 mark = " <- primary" if name == record.primary else ""

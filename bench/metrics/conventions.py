@@ -40,15 +40,37 @@ def _share(name: str, title: str, direction: str, note: str = "") -> Convention:
 
 _ALL = (
     Convention("elbo", "evidence lower bound", "nats", "higher", note="one sample of z an example, mean over examples"),
-    Convention("nll", "negative log likelihood", "nats", "lower", note="minus the k-sample importance bound (Burda et al. 2016, eq. 8); k in the key"),
+    Convention(
+        "nll",
+        "negative log likelihood",
+        "nats",
+        "lower",
+        note="minus the k-sample importance bound (Burda et al. 2016, eq. 8); k in the key",
+    ),
     Convention("bits_per_dim", "bits per dimension", "bits", "lower", note="nats / (D ln 2)"),
     Convention("kl", "KL(q(z|x) || p(z))", "nats", "none"),
     Convention("reconstruction", "-E_q log p(x|z)", "nats", "lower"),
-    Convention("mse", "mean squared error of the reconstruction", "", "lower", 0.0, note="mean over pixels, of the decoder's mean at the code's mean"),
-    Convention("active_units", "active latent units", "units", "none", 0.0, note="variance over x of E_q[z|x] above 0.01 (Burda et al. 2016, section 5.2)"),
+    Convention(
+        "mse",
+        "mean squared error of the reconstruction",
+        "",
+        "lower",
+        0.0,
+        note="mean over pixels, of the decoder's mean at the code's mean",
+    ),
+    Convention(
+        "active_units",
+        "active latent units",
+        "units",
+        "none",
+        0.0,
+        note="variance over x of E_q[z|x] above 0.01 (Burda et al. 2016, section 5.2)",
+    ),
     Convention("mutual_information", "I_q(x; z)", "nats", "none", note="Hoffman & Johnson 2016; at most the log of the number of examples"),
     Convention("fid", "Frechet Inception distance", "", "lower", -1e-3, note="feature network and samples in the key (Heusel et al. 2017)"),
-    Convention("fd", "Frechet distance of features", "", "lower", -1e-3, note="feature network in the key; not an Inception network, so not FID"),
+    Convention(
+        "fd", "Frechet distance of features", "", "lower", -1e-3, note="feature network in the key; not an Inception network, so not FID"
+    ),
     Convention("kid", "kernel distance of features", "", "lower", note="unbiased, cubic kernel (Binkowski et al. 2018); may be negative"),
     _share("gen_precision", "precision of samples", "higher", "k = 3 (Kynkaanniemi et al. 2019)"),
     _share("gen_recall", "recall of samples", "higher", "k = 3 (Kynkaanniemi et al. 2019)"),

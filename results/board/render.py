@@ -70,8 +70,15 @@ def _cells(place: int, row: Row, board: Board, plus_minus: str = "±") -> list[s
 def markdown(board: Board) -> str:
     """A Markdown table."""
     head = ["#", "method", "n", *(f"{key} {arrow(key)}".strip() for key in board.columns)]
-    lines = [f"**{heading(board)}**", "", "| " + " | ".join(head) + " |", "|" + "|".join(["---:", "---", *["---:"] * (len(head) - 2)]) + "|"]
-    lines += ["| " + " | ".join(text.replace("|", "\\|") for text in _cells(place, row, board)) + " |" for place, row in enumerate(board.rows, 1)]
+    lines = [
+        f"**{heading(board)}**",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|" + "|".join(["---:", "---", *["---:"] * (len(head) - 2)]) + "|",
+    ]
+    lines += [
+        "| " + " | ".join(text.replace("|", "\\|") for text in _cells(place, row, board)) + " |" for place, row in enumerate(board.rows, 1)
+    ]
     return "\n".join([*lines, "", caption(board), ""])
 
 

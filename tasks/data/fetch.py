@@ -120,7 +120,11 @@ def fetch(name: str) -> Path:
             return target
         except (_SourceError, UserError) as error:
             tried.append(f"{_label(source)}: {error}")
-    advice = "put the files in a folder and set ELBOARD_DATA to it" if any(s["kind"] == "local" for s in entry["sources"]) else "try again online"
+    advice = (
+        "put the files in a folder and set ELBOARD_DATA to it"
+        if any(s["kind"] == "local" for s in entry["sources"])
+        else "try again online"
+    )
     raise DataError(f"data set {name!r} cannot be had. Tried {'; '.join(tried)}. To go on, {advice}")
 
 

@@ -1,4 +1,4 @@
-"""Data sets as NumPy arrays, in the order of their originals. Each fetches what is missing; raises tasks.data.fetch.DataError if it cannot."""
+"""Data sets as NumPy arrays, in the order of their originals. Each fetches what is missing; DataError if it cannot (tasks.data.fetch)."""
 
 from __future__ import annotations
 
@@ -64,5 +64,5 @@ def movielens_small() -> dict[str, np.ndarray]:
 
 
 def planetoid(name: str) -> dict[str, np.ndarray]:
-    """"cora" or "citeseer": ``edges`` (E, 2) with u < v, each once, no loops; ``features`` (N, F) float32; ``labels`` (N,)."""
+    """ "cora" or "citeseer": ``edges`` (E, 2) with u < v, each once, no loops; ``features`` (N, F) float32; ``labels`` (N,)."""
     return arrays(name)

@@ -1,8 +1,8 @@
 """scikit-learn's 8 x 8 digits as dequantised real vectors: held-out log density, where a linear model's evidence is exact.
 
-A pixel of level l becomes (l + u) / 17 with u ~ U(0, 1) drawn once with a seed that belongs to the task, for training, validation and test
-alike: all methods see one fixed set of real vectors. 1,200 / 200 / 397 images. ``nll[k=...]`` is the k-sample importance bound, or the exact
-value for methods that have it (k is then without meaning). Densities are of vectors in units where a level has width 1/17; adding
+A pixel of level l becomes (l + u) / 17 with u ~ U(0, 1) drawn once with a seed that belongs to the task, for training, validation and
+test alike: all methods see one fixed set of real vectors. 1,200 / 200 / 397 images. ``nll[k=...]`` is the k-sample importance bound, or
+the exact value for methods that have it (k is then without meaning). Densities are of vectors in units where a level has width 1/17; adding
 64 ln 17 nats to the NLL gives a bound on the mass of grey levels.
 """
 

@@ -2,9 +2,10 @@
 
 Protocol, common to the family:
 
-* Likelihood. ``elbo``, ``kl``, ``reconstruction`` with one sample of z over all test images; ``nll[k=...,n=...]`` by the k-sample importance
-  bound on the first n test images. Bernoulli tasks draw one binary version of the validation and test images, with a seed that belongs
-  to the task; training images are binarised afresh every time they are shown (Burda et al. 2016; fixed binarisation gives other numbers).
+* Likelihood. ``elbo``, ``kl``, ``reconstruction`` with one sample of z over all test images; ``nll[k=...,n=...]`` by the k-sample
+  importance bound on the first n test images. Bernoulli tasks draw one binary version of the validation and test images, with a seed that
+  belongs to the task; training images are binarised afresh every time they are shown (Burda et al. 2016; fixed binarisation gives other
+  numbers).
 * Samples. Frechet and kernel distances between features of n samples (decoder means) and of the grey test images, and Kynkaanniemi's
   precision and recall. The feature network and n are in the keys; only inception-2015 gives numbers comparable with papers.
 * Codes. ``active_units``, ``mutual_information`` (of at most 2,000 images), ``mse`` of decoding the code's mean; for methods with codes.

@@ -64,7 +64,9 @@ def test_layers() -> None:
     assert spec_of(**{"train.epochs": 7}).config["train"]["epochs"] == 7
 
 
-@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("3", 3), ("[1, 2e-1]", [1, 0.2]), ("null", None), ("true", True), ("abc", "abc")])
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 1e-3), ("3", 3), ("[1, 2e-1]", [1, 0.2]), ("null", None), ("true", True), ("abc", "abc")]
+)
 def test_values(text: str, value: object) -> None:
     assert parse_overrides([f"x={text}"]) == {"x": value}
 

@@ -80,7 +80,12 @@ def test_patterns() -> None:
 
 @pytest.mark.parametrize(
     ("cell", "text"),
-    [(Cell(0.61234, 2, 0.1912), "0.61 ± 0.19"), (Cell(96.44, 3, 1.4), "96.4 ± 1.4"), (Cell(0.97652, 3, 0.00042), "0.9765 ± 0.0004"), (None, "–")],
+    [
+        (Cell(0.61234, 2, 0.1912), "0.61 ± 0.19"),
+        (Cell(96.44, 3, 1.4), "96.4 ± 1.4"),
+        (Cell(0.97652, 3, 0.00042), "0.9765 ± 0.0004"),
+        (None, "–"),
+    ],
 )
 def test_numbers_show_the_digits_that_the_interval_supports(cell: Cell | None, text: str) -> None:
     assert number(cell) == text

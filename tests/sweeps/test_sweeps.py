@@ -96,7 +96,10 @@ def test_pool_equals_one_process(file: Path, tmp_path: Path) -> None:
 
 
 def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
-    runs = [resolve("test/blobs", "test-linear", budget="smoke", overrides=o, paths=PLUGINS) for o in ({"raise_at": 0}, {"optimizer": "adm"}, {})]
+    runs = [
+        resolve("test/blobs", "test-linear", budget="smoke", overrides=o, paths=PLUGINS)
+        for o in ({"raise_at": 0}, {"optimizer": "adm"}, {})
+    ]
     outcomes = run_all(runs, tmp_path, jobs=2)
     assert [o.state for o in outcomes] == ["failed", "failed", "done"]
     assert outcomes[0].message == "bug: RuntimeError: as asked"
@@ -106,7 +109,9 @@ def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
 def test_a_killed_worker_costs_its_own_run_alone(tmp_path: Path) -> None:
     plugin = tmp_path / "suicide.py"
     text = (Path(PLUGINS[0]) / "linear.py").read_text().replace('"test-linear"', '"test-suicide"')
-    plugin.write_text(text.replace('raise RuntimeError("as asked")', f"__import__('os').kill(__import__('os').getpid(), {int(signal.SIGKILL)})"))
+    plugin.write_text(
+        text.replace('raise RuntimeError("as asked")', f"__import__('os').kill(__import__('os').getpid(), {int(signal.SIGKILL)})")
+    )
     paths = (*PLUGINS, str(plugin))
 
     def one(seed: int, **overrides: object) -> RunSpec:
