@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.card import MethodCard, TaskCard, fits
 from bench.errors import UserError, nearest
-from bench.source import config_class, last_class, literal
+from bench.source import config_class, last_class, literal, text_of, tree
 
 CARDS = {"method": MethodCard, "task": TaskCard}
 
@@ -89,6 +89,8 @@ def _path_files(path: Path) -> list[tuple[Path, str]]:
     if not path.exists():
         raise UserError(f"--path {path}: no such folder or file")
     files = [path] if path.is_file() else sorted(path.rglob("*.py"))
+    for file in files:
+        tree(file)  # a mistake in one's own file is told at once, even where its CARD could be read
     return [(file.resolve(), f"elboard_plugin_{zlib.crc32(str(file.resolve()).encode()):08x}_{file.stem}") for file in files]
 
 
@@ -103,7 +105,7 @@ def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
         files += _path_files(Path(path))
     entries: dict[str, Entry] = {}
     for file, module in files:
-        if kind == "method" and "TaskCard(" in _head(file) or kind == "task" and "MethodCard(" in _head(file):
+        if kind == "method" and "TaskCard(" in text_of(file) or kind == "task" and "MethodCard(" in text_of(file):
             continue
         entry = _read(kind, file, module)
         if entry is None:
@@ -113,11 +115,6 @@ def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
             raise UserError(f"{kind} {entry.card.name!r} is claimed by two files: {other.file} and {file}")
         entries[entry.card.name] = entry
     return entries
-
-
-@cache
-def _head(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace")
 
 
 def find(kind: str, name: str, paths: tuple[Path, ...] = ()) -> Entry:

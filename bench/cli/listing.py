@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 
 from bench.card import fits
@@ -14,20 +18,18 @@ KINDS = ("methods", "tasks", "sweeps", "papers")
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """A plain table on standard output; folded to the terminal's width, whole where the output is not a terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    """A plain table on standard output; folded to the terminal's width, whole where the output is not a terminal.
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(160, *(sum(len(cell) + 3 for cell in row) for row in rows))) if rows else console
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table, highlight=False, markup=False)
+    Not rich's: that takes 0.3 s for a hundred rows, and listings are to be instant.
+    """
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1) if sys.stdout.isatty() else sum(widths)
+    while sum(widths) > room and max(widths) > 12:
+        widths[widths.index(max(widths))] -= 1
+    for row in (columns, ["-" * width for width in widths], *rows):
+        folded = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+        for line in itertools.zip_longest(*folded, fillvalue=""):
+            print("  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())
 
 
 def print_list(what: str, paths: tuple[Path, ...]) -> None:

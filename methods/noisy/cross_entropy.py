@@ -16,6 +16,7 @@ CARD = MethodCard(
     title="Maximum likelihood on the given labels",
     family="noisy",
     offers=("Classifier",),
+    cite="textbook; memorisation: Zhang et al. 2017",
 )
 
 
