@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def _records(data: bytes) -> Iterator[bytes]:
 def _read_wandb(file: Path) -> dict[str, list]:
     from wandb.proto.wandb_internal_pb2 import Record
 
-    found: dict[str, list] = {"run": [], "history": [], "summary": [], "files": []}
+    found: dict[str, list] = {"run": [], "history": [], "summary": [], "files": [], "exit": []}
     for data in _records(file.read_bytes()):
         record = Record.FromString(data)
         kind = record.WhichOneof("record_type")
@@ -58,7 +59,19 @@ def _read_wandb(file: Path) -> dict[str, list]:
             found["summary"].append({u.key or "/".join(u.nested_key): json.loads(u.value_json) for u in record.summary.update})
         elif kind == "files":
             found["files"] += [f.path for f in record.files.files]
+        elif kind == "exit":
+            found["exit"].append(record.exit.exit_code)
     return found
+
+
+def _read_when_written(file: Path) -> dict[str, list]:
+    """wandb's own process writes the file, up to a moment after ``finish``; the exit code is its last word."""
+    for _ in range(200):
+        found = _read_wandb(file)
+        if found["exit"]:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{file} has no end")
 
 
 def test_wandb_offline(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +81,7 @@ def test_wandb_offline(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = resolve("test/blobs", "test-linear", budget="smoke", overrides=overrides, paths=PLUGINS)
     record = execute(spec, home, tracker="wandb")
     assert record.status == "done"
-    found = _read_wandb(next((home / spec.key / "wandb").glob("offline-run-*/run-*.wandb")))
+    found = _read_when_written(next((home / spec.key / "wandb").glob("offline-run-*/run-*.wandb")))
     run = found["run"][0]
     config = {item.key: json.loads(item.value_json) for item in run.config.update}
     assert run.run_group == "my-sweep" and run.project == "elboard"
@@ -78,6 +91,7 @@ def test_wandb_offline(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert losses == curve
     summary = {name: value for part in found["summary"] for name, value in part.items()}
     assert summary["metrics.accuracy"] == record.metrics["accuracy"]
+    assert found["exit"] == [0]
     assert any("probabilities" in path for path in found["files"])
 
 
