@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,11 +32,21 @@ class Batches:
         self.drop_last = drop_last
         self.epoch: Callable[[], int] = lambda: 0
         self.rank, self.world = 0, 1
+        self._position, self._noise = 0, torch.Generator()
+        self._resume: dict[str, Any] | None = None
 
     def place(self, device: torch.device, rank: int = 0, world: int = 1) -> None:
         """Move the data to ``device`` once and take the share of process ``rank`` of ``world``."""
         self.data = {name: tensor.to(device) for name, tensor in self.data.items()}
         self.rank, self.world = rank, world
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the present epoch stands, for a checkpoint from which a run goes on within the epoch."""
+        return {"position": self._position, "noise": self._noise.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next iterator go on from ``state``."""
+        self._resume = state
 
     def __len__(self) -> int:
         full, rest = divmod(self.n, self.batch_size)
@@ -45,8 +56,15 @@ class Batches:
         seed = (self.seed * 1_000_003 + self.epoch()) % 2**63
         device = next(iter(self.data.values())).device
         order = torch.randperm(self.n, generator=torch.Generator().manual_seed(seed)).to(device)
-        noise = torch.Generator(device=device).manual_seed(seed + 1 + self.rank)
-        for i in range(len(self)):
+        self._noise = noise = torch.Generator(device=device).manual_seed(seed + 1 + self.rank)
+        start = 0
+        if self._resume is not None:
+            start, state = self._resume["position"] % len(self), self._resume["noise"]
+            self._resume = None
+            if start:
+                noise.set_state(state.cpu())
+        for i in range(start, len(self)):
+            self._position = i + 1
             index = order[i * self.batch_size : (i + 1) * self.batch_size]
             if self.world > 1:
                 share = len(index) // self.world

@@ -123,6 +123,14 @@ class Method(pl.LightningModule):
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
         self._steps += 1
 
+    def accumulated(self) -> dict[str, Any]:
+        """What :meth:`accumulate` holds within an epoch, for a checkpoint."""
+        return {"sums": self._sums, "steps": self._steps}
+
+    def restore_accumulated(self, state: dict[str, Any]) -> None:
+        self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self._steps = state["steps"]
+
     def epoch_means(self) -> dict[str, float]:
         """Means of what was accumulated since the last call. Raises NonFiniteLoss if the loss is NaN or infinite."""
         names = list(self._sums)
@@ -136,6 +144,12 @@ class Method(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         # Seeding by (seed, epoch) makes a run that was interrupted and resumed equal to one that was not.
         torch.manual_seed((self.seed * 1_000_003 + 7_919 * (self.current_epoch + 1) + self.global_rank) % 2**63)
+
+    def on_epoch_resumed(self) -> None:
+        """Called in the place of :meth:`on_train_epoch_start` where training goes on within an epoch, before random states are put back.
+
+        For what that hook derives from the epoch alone and a checkpoint does not hold.
+        """
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         steps = self.trainer.num_training_batches

@@ -19,6 +19,7 @@ from bench.config import RunSpec
 from bench.errors import NonFiniteLoss, UserError
 from bench.record import Record
 from bench.registry import find
+from bench.stopping import Preempted
 
 Report = Callable[[dict], None]
 
@@ -51,6 +52,7 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
     Raises:
         UserError: a mistake in the specification, or a folder that cannot be written.
         KeyboardInterrupt: passed on after the record of the killed attempt is written.
+        Preempted: the run was asked to stop (:mod:`bench.stopping`) and saved a checkpoint; there is no record.
     """
     return _Attempt(spec, root, tracker, report or (lambda event: None)).run()
 
@@ -106,13 +108,26 @@ def load_trained(spec: RunSpec, root: Path, data: Any = None) -> Any:
     return method.eval()
 
 
-class _Log:
-    """``log.txt`` and ``curves.jsonl`` of a run's folder; one attempt writes at a time."""
+def rank_of(spec: RunSpec) -> int:
+    """Rank of this process among those that train ``spec`` together, by Lightning, torchrun or Slurm; 0 for a run of one process."""
+    trainer = spec.config["trainer"]
+    if trainer["devices"] == "1" and trainer["num_nodes"] == 1:
+        return 0
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    return 0
 
-    def __init__(self, folder: Path):
+
+class _Log:
+    """``log.txt`` and ``curves.jsonl`` of a run's folder; one attempt writes at a time, of processes that train together the first alone
+    (the others have logs of their own)."""
+
+    def __init__(self, folder: Path, rank: int = 0):
         self.folder, self.lines = folder, []
-        self.file = open(folder / "log.txt", "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
-        self.curves = open(folder / "curves.jsonl", "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+        name, curves = ("log.txt", folder / "curves.jsonl") if rank == 0 else (f"log.rank{rank}.txt", Path(os.devnull))
+        self.file = open(folder / name, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
+        self.curves = open(curves, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
 
     def line(self, text: str) -> None:
         stamped = [f"{_now()} {line}" for line in text.rstrip().splitlines()]
@@ -131,7 +146,9 @@ class _Attempt:
     """One attempt at a run."""
 
     def __init__(self, spec: RunSpec, root: Path, tracker: str, report: Report):
-        self.spec, self.root, self.tracker_name, self.report = spec, root, tracker, report
+        self.rank = rank_of(spec)
+        self.spec, self.root, self.report = spec, root, report
+        self.tracker_name = tracker if self.rank == 0 else "none"
         self.folder = root / spec.key
         self.stage = "start"
         self.started = _now()
@@ -142,8 +159,9 @@ class _Attempt:
         base_record = self._base()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            log = _Log(self.folder)
-            records.write_text_atomically(self.folder / "config.yaml", _yaml(spec.to_dict()))
+            log = _Log(self.folder, self.rank)
+            if self.rank == 0:
+                records.write_text_atomically(self.folder / "config.yaml", _yaml(spec.to_dict()))
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written ({error.strerror or error}); choose another folder with --out") from None
         with contextlib.closing(log), _collected_warnings(log) as heard:
@@ -152,8 +170,11 @@ class _Attempt:
             try:
                 log.line(f"{spec.method} on {spec.task}, budget {spec.budget}, seed {spec.seed}, key {spec.key}")
                 self._work(log)
-            except (KeyboardInterrupt, SystemExit) as stop:
-                if isinstance(stop, SystemExit) and stop.code == 0:
+            except Preempted:
+                log.line("asked to stop; goes on from the checkpoint")
+                raise
+            except (KeyboardInterrupt, SystemExit):
+                if self.rank > 0:
                     raise  # a process of a distributed run whose work is done
                 log.line("stopped by a signal")
                 self._write(log, heard, failure=("killed", "stopped by a signal"))
@@ -162,6 +183,8 @@ class _Attempt:
                 if isinstance(error, UserError) and self.stage != "load":
                     raise
                 log.line(traceback.format_exc())
+                if self.rank > 0:
+                    raise SystemExit(1) from None  # the first process hears of it and writes the record
                 return self._write(log, heard, failure=(self._class(error), f"{type(error).__name__}: {error}".splitlines()[0]))
             return self._write(log, heard)
 

@@ -11,14 +11,18 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
+from bench import stopping
 from bench.batches import Batches
 from bench.metrics.conventions import better
 from bench.task import Data, Task
 
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices and advertisements are no news in every run
 
-SAVE_EVERY = 30.0  # seconds between checkpoints for resuming
+SAVE_EVERY = 30.0  # seconds between checkpoints for resuming, at the ends of epochs
+SAVE_WITHIN = 300.0  # the same within an epoch, for epochs that take long
+AGREE_EVERY = 20  # batches after which processes that train together ask each other whether one was told to stop
 
 
 class Training:
@@ -53,8 +57,10 @@ class Training:
         options = {k: v for k, v in self.config["trainer"].items() if k != "threads"}
         if options["devices"].lstrip("-").isdigit():
             options["devices"] = int(options["devices"])
+        alone = options["devices"] == 1 and options["num_nodes"] == 1
         trainer = pl.Trainer(
             **options,
+            plugins=[LightningEnvironment()] if alone else None,  # else Lightning takes a packed Slurm job for a distributed run
             max_epochs=train["epochs"],
             callbacks=[loop],
             logger=False,
@@ -80,6 +86,7 @@ class _Loop(pl.Callback):
         self.best_epoch = -1
         self.best_state: dict[str, torch.Tensor] | None = None
         self.saved = time.monotonic()
+        self.within: dict[str, Any] = {}  # of a checkpoint within an epoch: random states and what the epoch has accumulated
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -87,19 +94,54 @@ class _Loop(pl.Callback):
             "best_value": self.best_value,
             "best_epoch": self.best_epoch,
             "best_state": self.best_state,
+            "within": self.within,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.training.history[:] = state["history"]
         self.best_value, self.best_epoch, self.best_state = state["best_value"], state["best_epoch"], state["best_state"]
+        self.within = state["within"]
 
     def on_fit_start(self, trainer: pl.Trainer, method: Any) -> None:
         self.batches.place(trainer.strategy.root_device, trainer.global_rank, trainer.world_size)
         # The first iterator of a fit is made before the hooks of its epoch, also after a resume; this counter is right at both moments.
         self.batches.epoch = lambda: trainer.fit_loop.epoch_progress.current.processed
         self.training.task.device = trainer.strategy.root_device
+        if self.within:
+            self.batches.load_state_dict(self.within["batches"])
         for epoch in self.training.history:
             self.training.report({"event": "epoch", **epoch})
+
+    def on_train_batch_start(self, trainer: pl.Trainer, method: Any, batch: Any, batch_idx: int) -> None:
+        if self.within:  # the first batch after a checkpoint within an epoch
+            method.on_epoch_resumed()
+            method.restore_accumulated(self.within["accumulated"])
+            _set_random_state(self.within["random"])
+            self.within = {}
+
+    def on_train_batch_end(self, trainer: pl.Trainer, method: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx + 1 == trainer.num_training_batches:
+            return  # the epoch's end follows at once
+        stop = stopping.requested()
+        if trainer.world_size > 1:  # all or none: a checkpoint needs every process
+            stop = (batch_idx + 1) % AGREE_EVERY == 0 and trainer.strategy.reduce_boolean_decision(stop, all=False)
+        if stop or (trainer.world_size == 1 and time.monotonic() - self.saved > SAVE_WITHIN):
+            self.within = {"random": _random_state(), "accumulated": method.accumulated(), "batches": self.batches.state_dict()}
+            self._save(trainer)
+            self.within = {}
+        if stop:
+            raise stopping.Preempted
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        last = self.training.last
+        last.parent.mkdir(parents=True, exist_ok=True)
+        if trainer.world_size == 1:
+            save_atomically(last, lambda path: trainer.save_checkpoint(path))
+        else:  # a strategy may have all processes write; the rename is the first one's
+            trainer.save_checkpoint(last.with_suffix(".part"))
+            if trainer.is_global_zero:
+                os.replace(last.with_suffix(".part"), last)
+        self.saved = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, method: Any) -> None:
         row: dict[str, float] = {"epoch": trainer.current_epoch, **{f"train/{k}": v for k, v in method.epoch_means().items()}}
@@ -109,9 +151,13 @@ class _Loop(pl.Callback):
         self.training.history.append(row)
         if trainer.is_global_zero:
             self.training.report({"event": "epoch", "epochs": trainer.max_epochs, **row})
-        if not last and time.monotonic() - self.saved > SAVE_EVERY:
-            save_atomically(self.training.last, lambda path: trainer.save_checkpoint(path))
-            self.saved = time.monotonic()
+        stop, due = stopping.requested(), time.monotonic() - self.saved > SAVE_EVERY
+        if trainer.world_size > 1:
+            stop, due = (trainer.strategy.reduce_boolean_decision(flag, all=False) for flag in (stop, due))
+        if not last and (stop or due):
+            self._save(trainer)
+        if not last and stop:
+            raise stopping.Preempted
 
     def _validate(self, method: Any) -> dict[str, float]:
         with evaluating(method):
@@ -132,6 +178,17 @@ class _Loop(pl.Callback):
             self.training.chosen_epoch = self.best_epoch
 
 
+def _random_state() -> list[torch.Tensor]:
+    """States of torch's generators: of the CPU, then of each CUDA device."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
+
+
+def _set_random_state(states: list[torch.Tensor]) -> None:
+    torch.set_rng_state(states[0].cpu())
+    for device, state in zip(range(torch.cuda.device_count()), states[1:], strict=False):  # fewer devices may be here than were there
+        torch.cuda.set_rng_state(state.cpu(), device)
+
+
 class evaluating:
     """Context: evaluation mode, no gradients, and the random state of training left as it was."""
 
@@ -139,8 +196,7 @@ class evaluating:
         self.method = method
 
     def __enter__(self) -> None:
-        self.state = torch.get_rng_state()
-        self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+        self.state = _random_state()
         self.was_training = self.method.training
         self.method.eval()
         self.no_grad = torch.no_grad()
@@ -149,9 +205,7 @@ class evaluating:
     def __exit__(self, *error: Any) -> None:
         self.no_grad.__exit__(*error)
         self.method.train(self.was_training)
-        torch.set_rng_state(self.state)
-        if self.cuda is not None:
-            torch.cuda.set_rng_state_all(self.cuda)
+        _set_random_state(self.state)
 
 
 def save_atomically(path: Path, save: Callable[[Path], Any]) -> None:

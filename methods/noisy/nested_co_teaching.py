@@ -96,11 +96,13 @@ class NestedCoTeaching(CoTaught, NestedDropout):
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
-        epochs = self.trainer.max_epochs
-        self.fine_tuning = self.second_stage(self.current_epoch / epochs)
-        if self.fine_tuning and not self.second_stage((self.current_epoch - 1) / epochs):
+        self.on_epoch_resumed()
+        if self.fine_tuning and not self.second_stage((self.current_epoch - 1) / self.trainer.max_epochs):
             self.start_fine_tuning()
             self.optimizers(use_pl_optimizer=False).state.clear()
+
+    def on_epoch_resumed(self) -> None:
+        self.fine_tuning = self.second_stage(self.current_epoch / self.trainer.max_epochs)
         if self.fine_tuning:
             for part in self.modules():
                 if isinstance(part, nn.BatchNorm2d):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench import record as records
-from bench import training
+from bench import stopping, training
 from bench.config import RunSpec, resolve
 from bench.errors import UserError
 from bench.run import execute, finished, load_trained
@@ -170,3 +170,19 @@ def test_best_epoch_is_kept(home: Path) -> None:
 def test_pair_that_does_not_fit() -> None:
     with pytest.raises(UserError, match="cannot run on"):
         resolve("test/blobs", "ppca", budget="smoke", paths=PLUGINS)
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(**{"train.epochs": 4, "train.batch_size": 16, "schedule": "cosine", "train.keep": "best"})
+    whole = execute(spec, tmp_path / "whole")
+    asked = iter([False] * 6 + [True])  # a batch of the second epoch
+    monkeypatch.setattr(stopping, "requested", lambda: next(asked, False))
+    with pytest.raises(stopping.Preempted):
+        execute(spec, tmp_path / "broken")
+    folder = tmp_path / "broken" / spec.key
+    kept = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert kept["epoch"] == 1 and any(name.startswith("_Loop") for name in kept["callbacks"])
+    assert not list((folder / "attempts").glob("*.json")), "a run that goes on elsewhere has not failed"
+    resumed = execute(spec, tmp_path / "broken")
+    assert resumed.metrics == whole.metrics and resumed.notes == whole.notes
+    assert (folder / "curves.jsonl").read_text() == (tmp_path / "whole" / spec.key / "curves.jsonl").read_text()
