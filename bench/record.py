@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,19 @@ class Record:
     schema: int = SCHEMA
 
 
+def now() -> str:
+    """The time in UTC, as records state it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
 def new_attempt() -> str:
     """A fresh attempt id."""
     return uuid.uuid4().hex[:12]
+
+
+def effective(found: Iterable[Record]) -> Record | None:
+    """The record that counts of several attempts at one run: the newest finished one, else the newest failed one, by attempt id if equal."""
+    return max(found, key=lambda record: (record.status == "done", record.ended, record.attempt), default=None)
 
 
 class InvalidRecord(ValueError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import os
 import random
@@ -35,8 +34,8 @@ def finished(spec: RunSpec, root: Path) -> Record | None:
     for file in (root / spec.key / "attempts").glob("*.json"):
         with contextlib.suppress(records.InvalidRecord, OSError):
             found.append(records.read(file))
-    done = [record for record in found if record.status == "done"]
-    return max(done, key=lambda record: record.ended) if done else None
+    best = records.effective(found)
+    return best if best is not None and best.status == "done" else None
 
 
 def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | None = None) -> Record:
@@ -130,7 +129,7 @@ class _Log:
         self.curves = open(curves, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
 
     def line(self, text: str) -> None:
-        stamped = [f"{_now()} {line}" for line in text.rstrip().splitlines()]
+        stamped = [f"{records.now()} {line}" for line in text.rstrip().splitlines()]
         self.lines += stamped
         self.file.write("\n".join(stamped) + "\n")
 
@@ -151,7 +150,7 @@ class _Attempt:
         self.tracker_name = tracker if self.rank == 0 else "none"
         self.folder = root / spec.key
         self.stage = "start"
-        self.started = _now()
+        self.started = records.now()
         self.fields: dict[str, Any] = {}
 
     def run(self) -> Record:
@@ -304,7 +303,7 @@ class _Attempt:
             spec=self.spec.to_dict(),
             failure=said,
             started=self.started,
-            ended=_now(),
+            ended=records.now(),
             provenance=provenance(_checksums(self.spec)),
             warnings=sorted(set(heard))[:20],
             **({} if failure else self.fields),
@@ -372,10 +371,6 @@ def _collected_warnings(log: _Log) -> Iterator[list[str]]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield heard
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _yaml(tree: dict) -> str:

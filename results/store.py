@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -37,13 +38,11 @@ def load(root: Path | None, shipped: bool = True) -> list[Record]:
 
 
 def latest(found: Iterable[Record]) -> dict[str, Record]:
-    """One record for each key: the newest finished one, else the newest failed one."""
-    best: dict[str, Record] = {}
+    """One record for each key, by the rule of :func:`bench.record.effective`."""
+    attempts: dict[str, list[Record]] = defaultdict(list)
     for record in found:
-        old = best.get(record.key)
-        if old is None or (record.status == "done", record.ended) >= (old.status == "done", old.ended):
-            best[record.key] = record
-    return best
+        attempts[record.key].append(record)
+    return {key: records.effective(of_key) for key, of_key in attempts.items()}
 
 
 def spec_of(record: Record) -> RunSpec:

@@ -48,14 +48,13 @@ def sweep_command(
     from bench.cli.boards import print_tables
     from bench.run import root_folder
     from results.board.build import boards
-    from sweeps.local import default_jobs
     from sweeps.plan import expand, find
 
     plan = expand(find(name), parse_overrides(options), tuple(str(path) for path in paths))
     if dry:
         _print_plan(list(plan.runs), root_folder(out))
         return 0
-    outcomes = _run(list(plan.runs), default_jobs() if jobs is None else jobs, tracker, out, force)
+    outcomes = _run(list(plan.runs), jobs, tracker, out, force)
     root = root_folder(out)
     print_tables(boards([outcome.record for outcome in outcomes if outcome.record], paths=paths))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
@@ -70,14 +69,14 @@ def sweep_command(
     return int(bool(failed))
 
 
-def _run(specs: list[RunSpec], jobs: int, tracker: str, out: Path | None, force: bool) -> list[Any]:
+def _run(specs: list[RunSpec], jobs: int | None, tracker: str, out: Path | None, force: bool) -> list[Any]:
     from bench.cli.live import display
     from bench.run import root_folder
-    from sweeps.local import run_all
+    from sweeps.engines.local import run_all
 
     if tracker not in TRACKERS:
         raise UserError(f"no tracker {tracker!r}: {nearest(tracker, TRACKERS)}")
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise UserError(f"--jobs {jobs}: at least 1")
     with display(len(specs)) as watch:
         return run_all(specs, root_folder(out), jobs=jobs, tracker=tracker, force=force, watch=watch)

@@ -10,7 +10,7 @@ import pytest
 from bench.config import RunSpec, resolve
 from bench.errors import UserError
 from bench.run import finished
-from sweeps.local import run_all
+from sweeps.engines.local import run_all
 from sweeps.plan import expand, find, named, parse_seeds
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)

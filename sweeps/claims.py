@@ -1,0 +1,173 @@
+"""Who runs what: one claim file a run, safe on shared folders (NFS included).
+
+``<root>/<key>/claim`` is made with O_EXCL by the process that is about to run ``key``, and its modification time is its heartbeat. A claim
+whose heartbeat is older than the lease belongs to a dead process and may be taken over: it is renamed away, which one taker alone can do.
+Ages are differences between two times that the file server gave, so that clocks of nodes do not matter.
+
+A claim saves work, it does not protect results: should two processes run one key after all (a node that was cut off for longer than the
+lease), both write their own attempt and the reader takes one by rule.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+LEASE = 90.0  # seconds without a heartbeat after which a claim is dead
+BEAT = 10.0  # seconds between heartbeats
+NAME = "claim"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim held by this process. ``dead`` is the content of the claim of a dead process that it took the place of."""
+
+    file: Path
+    token: str
+    dead: dict | None = None
+
+    def holds(self) -> bool:
+        """Whether the file is still this claim's."""
+        return _token(self.file) == self.token
+
+    def beat(self) -> None:
+        """Say that the owner lives."""
+        with contextlib.suppress(OSError):
+            os.utime(self.file)
+
+    def release(self) -> None:
+        """Give the run back; a claim that was taken over is left to its new owner."""
+        if self.holds():
+            self.file.unlink(missing_ok=True)
+
+
+def take(folder: Path, owner: str = "", lease: float = LEASE) -> Claim | None:
+    """Claim the run of ``folder``, or None where a living process has it.
+
+    Raises OSError where the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file, token, dead = folder / NAME, uuid.uuid4().hex, None
+    content = {"token": token, "owner": owner, "host": socket.gethostname(), "pids": _pids(), "pid": os.getpid()}
+    for _ in range(3):  # a dead claim is removed and the file made again; another process may be quicker each time
+        try:
+            handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            gone, dead = _bury(file, lease)
+            if not gone:
+                return None
+            continue
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(json.dumps(content))
+        return Claim(file, token, dead)
+    return None
+
+
+def read(folder: Path) -> dict | None:
+    """Owner, host, pid and token of the claim in ``folder``, and ``age`` in seconds since its last heartbeat; None where there is none."""
+    file = folder / NAME
+    try:
+        content = json.loads(file.read_text(encoding="utf-8") or "{}")
+        return {**content, "age": max(0.0, _now(folder) - file.stat().st_mtime)}
+    except (OSError, ValueError):
+        return None
+
+
+def release_dead(folder: Path, pid: int) -> None:
+    """Remove the claim of process ``pid`` of this host, which is known to be dead."""
+    content = read(folder)
+    if content and content.get("pid") == pid and content.get("host") == socket.gethostname():
+        Claim(folder / NAME, content["token"]).release()
+
+
+def alive(folder: Path, lease: float = LEASE) -> bool:
+    """Whether a living process holds the run of ``folder``."""
+    content = read(folder)
+    return content is not None and not _dead(content, lease)
+
+
+@contextlib.contextmanager
+def heartbeat(claim: Claim, every: float = BEAT) -> Iterator[None]:
+    """Keep ``claim`` alive from a thread, and release it at the end."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(every):
+            claim.beat()
+
+    thread = threading.Thread(target=beat, daemon=True, name="claim")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        with contextlib.suppress(OSError):
+            claim.release()
+
+
+def _pids() -> str:
+    """Names the space of process numbers: containers of one host have their own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _token(file: Path) -> str | None:
+    try:
+        return json.loads(file.read_text(encoding="utf-8")).get("token")
+    except (OSError, ValueError):
+        return None
+
+
+def _now(folder: Path) -> float:
+    """The time by the clock of the folder's file server."""
+    probe = folder / f".now.{uuid.uuid4().hex[:8]}"
+    try:
+        with open(probe, "w", encoding="utf-8"):
+            return os.stat(probe).st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _dead(content: dict, lease: float) -> bool:
+    """By age, or at once where the owner was a process of this host that is gone."""
+    if content["age"] > lease:
+        return True
+    if (content.get("host"), content.get("pids")) != (socket.gethostname(), _pids()) or "pid" not in content:
+        return False
+    try:
+        os.kill(content["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
+def _bury(file: Path, lease: float) -> tuple[bool, dict | None]:
+    """Take a dead claim out of the way: whether the file may now be made anew, and the dead claim's content."""
+    content = read(file.parent)
+    if content is None:
+        return not file.exists(), None  # released meanwhile; a file without content is being written at this moment
+    if not _dead(content, lease):
+        return False, None
+    grave = file.with_name(f".{NAME}.{uuid.uuid4().hex[:8]}")
+    try:
+        os.rename(file, grave)
+    except FileNotFoundError:
+        return True, None
+    ours = _token(grave) == content.get("token")
+    if not ours:  # between the look and the rename another process had taken it over: give it back
+        with contextlib.suppress(OSError):
+            os.link(grave, file)
+    grave.unlink(missing_ok=True)
+    return True, content if ours else None

@@ -1,0 +1,422 @@
+"""This machine: warm worker processes, forked from a server that has torch and Lightning loaded, each on its own cores and GPUs.
+
+A worker that dies costs the attempt that it was at, which gets a failed record and is tried again; one that exceeds its run's time limit is
+killed. Ctrl-C lets the runs save checkpoints and leaves what is not done to the next time. The parent may be killed: workers finish the run
+that they are at and leave, and the next parent waits for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from bench import stopping
+from bench.config import RunSpec
+from bench.record import effective
+from sweeps import claims
+from sweeps.work import RETRIABLE, Outcome, Resources, attempts, ensure, failure, run_one, verdict, write_death
+
+Watch = Callable[[RunSpec, dict], None]
+GRACE = 20.0  # seconds for a worker to save a checkpoint and leave
+LOOK = 2.0  # seconds between looks at runs that other processes have claimed
+
+
+def cores() -> int:
+    """Usable cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use: ``CUDA_VISIBLE_DEVICES`` where it is set, else all that the driver lists."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name.strip() for name in given.split(",") if name.strip() and name.strip() != "-1"]
+    if not shutil.which("nvidia-smi"):
+        return []
+    found = subprocess.run(["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=30)
+    return found.stdout.split() if found.returncode == 0 else []
+
+
+@dataclass
+class Capacity:
+    """What is free: cores, and the free share of each GPU."""
+
+    cpus: int
+    gpus: dict[str, float] = field(default_factory=dict)
+    memory: float = 0.0  # GiB; 0: not counted
+
+    def take(self, need: Resources) -> tuple[str, ...] | None:
+        """Reserve ``need``: the names of its GPUs, or None where it does not fit. A run that needs more than there is gets all of it."""
+        if need.cpus > self.cpus or (self.memory and need.memory > self.memory):
+            return None
+        share, count = (need.gpus, 1) if 0 < need.gpus < 1 else (1.0, int(need.gpus))
+        # the fullest that still has room, so that whole GPUs stay whole
+        free = sorted((left, name) for name, left in self.gpus.items() if left >= share - 1e-9)
+        if need.gpus > 0 and len(free) < count:
+            return None
+        names = tuple(name for _, name in free[:count]) if need.gpus > 0 else ()
+        self.cpus -= need.cpus
+        self.memory -= need.memory if self.memory else 0.0
+        for name in names:
+            self.gpus[name] -= share
+        return names
+
+    def give(self, need: Resources, names: Sequence[str]) -> None:
+        """Undo :meth:`take`."""
+        self.cpus += need.cpus
+        self.memory += need.memory if self.memory else 0.0
+        for name in names:
+            self.gpus[name] += need.gpus if need.gpus < 1 else 1.0
+
+
+def run_all(
+    runs: Sequence[RunSpec],
+    root: Path,
+    *,
+    jobs: int | None = 1,
+    tracker: str = "none",
+    force: bool = False,
+    watch: Watch = lambda spec, event: None,
+    resources: Mapping[str, Resources] | None = None,
+    deadline: float | None = None,
+    forgiven: Mapping[str, list[str]] | None = None,
+) -> list[Outcome]:
+    """Execute ``runs``; those with a finished record are not run again unless ``force``.
+
+    Args:
+        jobs: cores to use; 1 runs one after another in this process, None takes what the machine has.
+        watch: called with each run's events (``bench.run.execute``), and ``{"event": "end", "outcome": Outcome}``.
+        resources: by key; one core, and one GPU where there is one, if absent.
+        deadline: ``time.time()`` after which no run is started.
+        forgiven: attempts by key whose failure does not count.
+
+    Returns:
+        Outcomes in the order of ``runs``; of runs that were not reached because of the deadline none.
+
+    Raises:
+        KeyboardInterrupt: after running workers have saved their checkpoints.
+    """
+    outcomes: dict[str, Outcome] = {}
+    old = dict(forgiven or {})
+
+    def ended(outcome: Outcome) -> None:
+        outcomes[outcome.spec.key] = outcome
+        watch(outcome.spec, {"event": "end", "outcome": outcome})
+
+    todo = []
+    for spec in runs:
+        found = attempts(root / spec.key)
+        done = [record for record in found if record.status == "done"]
+        if done and not force:
+            ended(Outcome(spec, "present", record=effective(done)))
+        else:
+            todo.append(spec)
+            if forgiven is None:  # what failed before is tried again: the user may have mended it
+                old[spec.key] = [record.attempt for record in found]
+    if jobs == 1 and not resources and deadline is None:
+        _one_after_another(todo, root, tracker, watch, ended, force)
+    elif todo:
+        machine = gpus()
+        capacity = Capacity(cores() if jobs is None else jobs, dict.fromkeys(machine, 1.0))
+        default = Resources(gpus=1.0 if machine else 0.0)
+        needs = {spec.key: _fitted((resources or {}).get(spec.key, default), capacity) for spec in todo}
+        Pool(root, tracker, capacity, needs, old, watch, ended, deadline, force).run(todo)
+    return [outcomes[spec.key] for spec in runs if spec.key in outcomes]
+
+
+def _one_after_another(
+    todo: Sequence[RunSpec], root: Path, tracker: str, watch: Watch, ended: Callable[[Outcome], None], force: bool
+) -> None:
+    """In this process. The first Ctrl-C asks for a checkpoint, a second one stops at once."""
+    with _asking_first():
+        for spec in todo:
+            outcome = _patiently(spec, root, tracker, lambda event, spec=spec: watch(spec, event), force)
+            ended(outcome)
+            if stopping.requested():
+                raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _asking_first() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(*_: Any) -> None:
+        if stopping.requested():
+            raise KeyboardInterrupt
+        stopping.request()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        stopping.clear()
+
+
+def _patiently(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], None], force: bool) -> Outcome:
+    outcome = run_one(spec, root, tracker, report, force)
+    return ensure(spec, root, report) if outcome.state == "claimed" else outcome
+
+
+def _fitted(need: Resources, capacity: Capacity) -> Resources:
+    """``need``, cut down to what the machine has: it is better to try than never to start."""
+    whole = min(need.gpus, float(len(capacity.gpus)))
+    return Resources(min(need.cpus, capacity.cpus), whole, need.memory, need.time)
+
+
+# --- workers ---------------------------------------------------------------------------------------
+
+
+def _work(pipe: Connection, root: Path, tracker: str, force: bool, paths: list[str], visible: str | None, threads: int) -> None:
+    """A worker: takes specifications from ``pipe`` and sends back events, then outcomes."""
+    os.setsid()  # a signal for the worker reaches what it started, and the terminal's Ctrl-C does not reach the worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    stopping.listen(signal.SIGUSR1, signal.SIGTERM)
+    sys.path[:] = paths
+    if visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+
+    def send(kind: str, content: Any) -> None:
+        with contextlib.suppress(OSError):  # the parent is gone: the run goes on, its record is what counts
+            pipe.send((kind, content))
+
+    while not stopping.requested():
+        try:
+            spec = pipe.recv()
+        except (EOFError, OSError):
+            return
+        if spec is None:
+            return
+        send("end", run_one(spec, root, tracker, lambda event: send("event", event), force))
+
+
+class _Worker:
+    """A process with its GPUs; ``spec`` is what it runs now."""
+
+    def __init__(self, pool: Pool, devices: tuple[str, ...], threads: int):
+        self.devices, self.threads = devices, threads
+        visible = ",".join(devices) if pool.has_gpus else None
+        self.pipe, theirs = pool.context.Pipe()
+        arguments = (theirs, pool.root, pool.tracker, pool.force, sys.path, visible, threads)
+        self.process = pool.context.Process(target=_work, args=arguments, daemon=False)
+        self.process.start()
+        theirs.close()
+        self.spec: RunSpec | None = None
+        self.since = 0.0
+        self.overdue = False
+
+    def give(self, spec: RunSpec) -> None:
+        self.spec, self.since, self.overdue = spec, time.monotonic(), False
+        self.pipe.send(spec)
+
+    def tell(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number) if number == signal.SIGKILL else os.kill(self.process.pid, number)
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self.pipe.send(None)
+        self.pipe.close()
+        self.process.join(timeout=10)
+        if self.process.is_alive():
+            self.tell(signal.SIGKILL)
+            self.process.join()
+
+
+class Pool:
+    """Runs in workers, as far as they fit into the machine."""
+
+    def __init__(
+        self,
+        root: Path,
+        tracker: str,
+        capacity: Capacity,
+        needs: Mapping[str, Resources],
+        forgiven: Mapping[str, list[str]],
+        watch: Watch,
+        ended: Callable[[Outcome], None],
+        deadline: float | None,
+        force: bool,
+    ):
+        methods = multiprocessing.get_all_start_methods()
+        self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if "forkserver" in methods:
+            self.context.set_forkserver_preload(["pytorch_lightning", "bench.run", "bench.training", "sweeps.work"])
+        self.root, self.tracker, self.capacity, self.needs, self.force = root, tracker, capacity, needs, force
+        self.forgiven, self.watch, self.ended, self.deadline = forgiven, watch, ended, deadline
+        self.has_gpus = bool(capacity.gpus)
+        self.waiting: list[RunSpec] = []
+        self.elsewhere: dict[str, RunSpec] = {}  # claimed by other processes
+        self.open: set[str] = set()
+        self.workers: list[_Worker] = []
+
+    def run(self, todo: list[RunSpec]) -> None:
+        self.waiting, self.open = todo, {spec.key for spec in todo}
+        looked = 0.0
+        try:
+            while self.open:
+                self._start()
+                if not any(worker.spec for worker in self.workers):
+                    if not self.elsewhere:
+                        break  # the deadline has passed, or nothing that is left can start
+                    time.sleep(0.1)
+                self._listen()
+                if self.elsewhere and time.monotonic() - looked > LOOK:
+                    looked = time.monotonic()
+                    self._look_elsewhere()
+        except KeyboardInterrupt:
+            self._preempt()
+            raise
+        finally:
+            for worker in self.workers:
+                worker.stop()
+
+    def known(self, spec: RunSpec) -> Outcome | None:
+        """What the records say of ``spec`` by now."""
+        return None if self.force else verdict(spec, self.root, self.forgiven)
+
+    # --- starting ---------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Give runs to workers while they fit. A run that is done already ends here."""
+        if self.deadline is not None and time.time() > self.deadline:
+            self.waiting.clear()
+        for spec in list(self.waiting):
+            if spec.base is not None and spec.base.key in self.open:
+                continue
+            need = self.needs[spec.key]
+            if need.cpus > self.capacity.cpus:
+                break  # keep the order: a large run is not overtaken for ever by small ones
+            before = self.known(spec)
+            if before is not None:
+                self.waiting.remove(spec)
+                self._close(before)
+                continue
+            devices = self.capacity.take(need)
+            if devices is None:
+                continue
+            self.waiting.remove(spec)
+            self._worker(devices, need.cpus).give(spec)
+
+    def _worker(self, devices: tuple[str, ...], threads: int) -> _Worker:
+        """An idle worker on these GPUs, or a new one; idle workers on others that stand in the way are let go."""
+        idle = [worker for worker in self.workers if worker.spec is None]
+        for worker in idle:
+            if (worker.devices, worker.threads) == (devices, threads):
+                return worker
+        for worker in idle if self.has_gpus else []:  # its memory on the GPU must be free before another begins
+            if set(worker.devices) & set(devices):
+                self.workers.remove(worker)
+                worker.stop()
+        self.workers.append(_Worker(self, devices, threads))
+        return self.workers[-1]
+
+    # --- listening --------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        busy = [worker for worker in self.workers if worker.spec is not None]
+        if not busy:
+            return
+        for pipe in wait([worker.pipe for worker in busy], timeout=0.5):
+            worker = next(worker for worker in busy if worker.pipe is pipe)
+            try:
+                kind, content = worker.pipe.recv()
+            except (EOFError, OSError):
+                self._bury(worker)
+                continue
+            if kind == "event":
+                self.watch(worker.spec, content)
+            else:
+                self._settle(worker, content)
+        for worker in busy:
+            self._limit(worker)
+
+    def _limit(self, worker: _Worker) -> None:
+        if worker.spec is None or worker.overdue:
+            return
+        limit = self.needs[worker.spec.key].time
+        if limit and time.monotonic() - worker.since > limit:
+            worker.overdue = True
+            worker.tell(signal.SIGKILL)
+
+    def _free(self, worker: _Worker) -> RunSpec:
+        spec, worker.spec = worker.spec, None
+        self.capacity.give(self.needs[spec.key], worker.devices)
+        return spec
+
+    def _settle(self, worker: _Worker, outcome: Outcome) -> None:
+        spec = self._free(worker)
+        if outcome.state == "claimed":
+            self.elsewhere[spec.key] = spec
+        elif outcome.state == "failed" and outcome.record is not None and outcome.record.failure["class"] in RETRIABLE:
+            if self.force or self.known(spec) is not None:
+                self._close(outcome)
+            else:
+                self.waiting.insert(0, spec)
+        else:
+            self._close(outcome)
+
+    def _bury(self, worker: _Worker) -> None:
+        """A worker died: write the record that it could not write; the run is tried again while its attempts allow."""
+        worker.process.join()
+        self.workers.remove(worker)
+        limit = self.needs[worker.spec.key].time
+        if worker.overdue:
+            record = write_death(worker.spec, self.root, f"exceeded its time limit of {limit:.0f} s", "timeout")
+        else:
+            record = write_death(worker.spec, self.root, f"the worker process died (exit code {worker.process.exitcode})")
+        claims.release_dead(self.root / worker.spec.key, worker.process.pid)
+        self._settle(worker, failure(worker.spec, record))
+
+    def _close(self, outcome: Outcome) -> None:
+        self.open.discard(outcome.spec.key)
+        self.ended(outcome)
+
+    def _look_elsewhere(self) -> None:
+        """Runs that other processes had claimed: done by now, or free again because their process died."""
+        for key, spec in list(self.elsewhere.items()):
+            outcome = self.known(spec)
+            if outcome is not None:
+                del self.elsewhere[key]
+                self._close(outcome)
+            elif not claims.alive(self.root / key):
+                del self.elsewhere[key]
+                self.waiting.append(spec)
+
+    def _preempt(self) -> None:
+        """Ask all workers to save a checkpoint and wait for them, for a while; a second Ctrl-C cuts the wait short."""
+        busy = [worker for worker in self.workers if worker.spec is not None]
+        for worker in busy:
+            worker.tell(signal.SIGUSR1)
+        end = time.monotonic() + GRACE
+        with contextlib.suppress(KeyboardInterrupt):
+            while any(worker.spec for worker in busy) and time.monotonic() < end:
+                for pipe in wait([worker.pipe for worker in busy if worker.spec], timeout=0.2):
+                    worker = next(worker for worker in busy if worker.pipe is pipe)
+                    try:
+                        kind, content = pipe.recv()
+                    except (EOFError, OSError):
+                        self._free(worker)
+                        continue
+                    if kind == "end":
+                        self._free(worker)
+                        self.ended(content)
+        for worker in self.workers:
+            if worker.spec is not None:
+                worker.tell(signal.SIGKILL)
