@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -135,27 +136,51 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _merge(schema: type, layers: Sequence[tuple[str, Mapping]], section: str = "") -> dict:
-    """Merge ``layers`` (where from, values) into the structured configuration ``schema``, checking keys and types."""
+@cache
+def _defaults(schema: type) -> str:
+    """The defaults of a structured configuration, as JSON: cheap to copy."""
     from omegaconf import OmegaConf
-    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    return json.dumps(OmegaConf.to_container(OmegaConf.structured(schema), resolve=False))
+
+
+@cache
+def _checked(schema: type, name: str, text: str) -> tuple[Any, str]:
+    """The value of JSON ``text`` as the type of ``schema``'s field ``name``, or the reason why it is none.
+
+    OmegaConf decides; it takes a millisecond, and a sweep sets the same few values thousands of times.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     node = OmegaConf.structured(schema)
+    try:
+        OmegaConf.update(node, name, json.loads(text))
+    except OmegaConfBaseException as error:
+        kind = schema.__dataclass_fields__[name].type
+        kind = getattr(kind, "__name__", str(kind)) if not getattr(kind, "__args__", None) else str(kind)
+        return None, f"is not a valid {kind} ({str(error).splitlines()[0]})"
+    return OmegaConf.to_container(node, resolve=False)[name], ""
+
+
+def _merge(schema: type, layers: Sequence[tuple[str, Mapping]], section: str = "") -> dict:
+    """Merge ``layers`` (where from, values) into the structured configuration ``schema``, checking keys and types."""
+    merged = json.loads(_defaults(schema))
     for origin, values in layers:
         for name, value in values.items():
-            if name not in node:
-                raise UserError(f"{origin}: no option {section + name!r}, {nearest(name, node)}")
+            if name not in merged:
+                raise UserError(f"{origin}: no option {section + name!r}, {nearest(name, merged)}")
             try:
-                OmegaConf.update(node, name, value)
-            except OmegaConfBaseException as error:
-                kind = schema.__dataclass_fields__[name].type
-                kind = getattr(kind, "__name__", str(kind)) if not getattr(kind, "__args__", None) else str(kind)
-                reason = str(error).splitlines()[0]
-                raise UserError(f"{origin}: {section}{name}={value!r} is not a valid {kind} ({reason})") from None
-    try:
-        return OmegaConf.to_container(node, resolve=False, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise UserError(f"{layers[0][0] if layers else schema.__name__}: {str(error).splitlines()[0]}") from None
+                found, reason = _checked(schema, name, json.dumps(value))
+            except TypeError:
+                reason = "is no plain value"
+            if reason:
+                raise UserError(f"{origin}: {section}{name}={value!r} {reason}")
+            merged[name] = list(found) if isinstance(found, list) else found
+    missing = [name for name, value in merged.items() if value == "???"]
+    if missing:
+        raise UserError(f"{layers[0][0] if layers else schema.__name__}: option {section}{missing[0]} has no default and must be set")
+    return merged
 
 
 def _split(overrides: Mapping[str, Any], has_base: bool) -> dict[str, dict]:

@@ -58,7 +58,7 @@ def new_attempt() -> str:
 
 
 def effective(found: Iterable[Record]) -> Record | None:
-    """The record that counts of several attempts at one run: the newest finished one, else the newest failed one, by attempt id if equal."""
+    """The record that counts of several attempts at one run: the newest finished one, else the newest failed one; by id among equals."""
     return max(found, key=lambda record: (record.status == "done", record.ended, record.attempt), default=None)
 
 

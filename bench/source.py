@@ -90,6 +90,7 @@ def _statements(file: Path, name: str) -> list[ast.stmt]:
         return tree(file).body
 
 
+@cache
 def literal(file: Path, name: str) -> Any:
     """The literal assigned to ``name`` at the top level of ``file``, followed through ``from ... import``.
 
