@@ -121,16 +121,18 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
         if not equals or not name:
             raise UserError(f"{word!r} is not of the form key=value")
         try:
-            overrides[name] = _number(yaml.safe_load(text))
+            overrides[name] = numbers(yaml.safe_load(text))
         except yaml.YAMLError:
             raise UserError(f"{word!r}: the value is not valid YAML") from None
     return overrides
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-3`` as text; people mean a number."""
+def numbers(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-3`` as text; people mean a number. Goes into lists and mappings."""
     if isinstance(value, list):
-        return [_number(item) for item in value]
+        return [numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {name: numbers(item) for name, item in value.items()}
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
         return float(value)
     return value

@@ -71,12 +71,15 @@ def take(folder: Path, owner: str = "", lease: float = LEASE) -> Claim | None:
 
 
 def read(folder: Path) -> dict | None:
-    """Owner, host, pid and token of the claim in ``folder``, and ``age`` in seconds since its last heartbeat; None where there is none."""
+    """Owner, host, pid and token of the claim in ``folder``, and ``age`` in seconds since its last heartbeat; None where there is none.
+
+    Of a claim that is being written, or whose writer died at it, the age alone is known.
+    """
     file = folder / NAME
     try:
-        content = json.loads(file.read_text(encoding="utf-8") or "{}")
+        content = _content(file)
         return {**content, "age": max(0.0, _now(folder) - file.stat().st_mtime)}
-    except (OSError, ValueError):
+    except OSError:
         return None
 
 
@@ -121,10 +124,19 @@ def _pids() -> str:
         return ""
 
 
+def _content(file: Path) -> dict:
+    """What a claim says; nothing where it was cut off. Raises OSError."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _token(file: Path) -> str | None:
     try:
-        return json.loads(file.read_text(encoding="utf-8")).get("token")
-    except (OSError, ValueError):
+        return _content(file).get("token")
+    except OSError:
         return None
 
 
@@ -157,7 +169,7 @@ def _bury(file: Path, lease: float) -> tuple[bool, dict | None]:
     """Take a dead claim out of the way: whether the file may now be made anew, and the dead claim's content."""
     content = read(file.parent)
     if content is None:
-        return not file.exists(), None  # released meanwhile; a file without content is being written at this moment
+        return True, None  # released meanwhile
     if not _dead(content, lease):
         return False, None
     grave = file.with_name(f".{NAME}.{uuid.uuid4().hex[:8]}")

@@ -1,28 +1,51 @@
-"""Sweeps: a YAML file that expands to runs. Never imports torch."""
+"""Sweeps: a YAML file that expands to runs. Never imports torch.
+
+name: my-sweep                      # the file's name if absent
+budget: lite
+seeds: 0-4
+set: {trainer.precision: bf16-mixed}
+resources:                          # by method, by task or for all ("default"); cpus, gpus (fractions too), memory in GiB, time
+  default: {cpus: 1, time: 30m}
+  iwae: {gpus: 0.5}
+runs:
+  - tasks: [generation/*]           # names or patterns; pairs that do not fit are left out for patterns alone
+    methods: [vae, iwae]
+    grid: {latent_dim: [8, 16], lr: {logspace: [1e-4, 1e-2, 3]}}
+    exclude: [{method: iwae, latent_dim: 8}]
+"""
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
+import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.config import RunSpec, resolve
+from bench.card import fits
+from bench.config import RunSpec, numbers, resolve
 from bench.errors import UserError, nearest
+from bench.registry import discover
+from sweeps.work import Resources
 
 FOLDER = Path(__file__).parent
-TOP = ("name", "description", "budget", "seeds", "set", "runs")
-ENTRY = ("tasks", "methods", "budget", "seeds", "set", "grid")
+TOP = ("name", "description", "budget", "seeds", "set", "resources", "runs")
+ENTRY = ("tasks", "methods", "budget", "seeds", "set", "grid", "exclude")
+NEEDS = ("cpus", "gpus", "memory", "time")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """An expanded sweep: its runs without repetitions, each after the run that it starts from."""
+    """An expanded sweep: its runs without repetitions, each after the run that it starts from, and what they need, by key."""
 
     name: str
     description: str
     runs: tuple[RunSpec, ...]
+    resources: dict[str, Resources] = field(default_factory=dict)
 
 
 def named() -> dict[str, Path]:
@@ -47,7 +70,7 @@ def read(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+        tree = numbers(yaml.safe_load(file.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:
         raise UserError(f"{file}: not valid YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(tree, dict) or not isinstance(tree.get("runs"), list):
@@ -87,6 +110,15 @@ def parse_seeds(given: Any) -> list[int]:
     return seeds
 
 
+def parse_time(given: Any) -> float:
+    """Seconds of ``90``, ``"30m"``, ``"1h30m"`` or ``"2d"``. Raises UserError for anything else."""
+    if isinstance(given, int | float) and not isinstance(given, bool) and given >= 0:
+        return float(given)
+    if not isinstance(given, str) or not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", given):
+        raise UserError(f"time {given!r} is not of the form 90, 30m or 1h30m")
+    return sum(float(number) * UNITS[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)([smhd])", given))
+
+
 def expand(file: Path, overrides: Mapping[str, Any] | None = None, paths: tuple[str, ...] = ()) -> Sweep:
     """The runs of a sweep file, in its order; the run that a post-hoc method starts from comes before it, once.
 
@@ -99,18 +131,100 @@ def expand(file: Path, overrides: Mapping[str, Any] | None = None, paths: tuple[
         seeds = parse_seeds(entry.get("seeds", tree.get("seeds", 0)))
         budget = entry.get("budget", tree.get("budget", "lite"))
         fixed = {**tree.get("set", {}), **entry.get("set", {})}
-        for task, method in itertools.product(entry["tasks"], entry["methods"]):
-            for point, seed in itertools.product(_grid(file, entry.get("grid", {})), seeds):
+        points = grid_points(file, entry.get("grid", {}))
+        for task, method in _pairs(file, entry, paths):
+            for point in points:
+                if _excluded(file, entry, {"task": task, "method": method, **point}):
+                    continue
                 options = {"wandb.group": name, **fixed, **point, **(overrides or {})}
-                spec = resolve(task, method, seed=seed, budget=budget, overrides=options, origin=str(file), paths=paths)
-                if spec.base is not None:
-                    runs.setdefault(spec.base.key, spec.base)
-                runs.setdefault(spec.key, spec)
-    return Sweep(name, tree.get("description", ""), tuple(runs.values()))
+                first = resolve(task, method, seed=seeds[0], budget=budget, overrides=options, origin=str(file), paths=paths)
+                for spec in (reseeded(first, seed) for seed in seeds):
+                    if spec.base is not None:
+                        runs.setdefault(spec.base.key, spec.base)
+                    runs.setdefault(spec.key, spec)
+    needs = resources_of(file, tree.get("resources", {}), list(runs.values()))
+    return Sweep(name, tree.get("description", ""), tuple(runs.values()), needs)
 
 
-def _grid(file: Path, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
-    for name, values in grid.items():
-        if not isinstance(values, list) or not values:
-            raise UserError(f"{file}: grid.{name} must be a list of values")
-    return [dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values())]
+def reseeded(spec: RunSpec, seed: int) -> RunSpec:
+    """``spec`` with another seed, its base too."""
+    return replace(spec, seed=seed, base=reseeded(spec.base, seed) if spec.base else None)
+
+
+def _pairs(file: Path, entry: Mapping, paths: tuple[str, ...]) -> list[tuple[str, str]]:
+    """(task, method) of an entry; a pattern stands for the names that it matches and that fit.
+
+    Raises UserError for a pattern that matches nothing.
+    """
+    roots = tuple(Path(path) for path in paths)
+    cards = {kind: {name: found.card for name, found in discover(kind, roots).items()} for kind in ("task", "method")}
+    named_pairs: dict[tuple[str, str], bool] = {}
+    for task, method in itertools.product(entry["tasks"], entry["methods"]):
+        found = [_matching(file, kind, word, cards[kind]) for kind, word in (("task", task), ("method", method))]
+        literal = found == [[task], [method]]
+        for t, m in itertools.product(*found):
+            if literal or fits(cards["method"][m], cards["task"][t]):
+                named_pairs.setdefault((t, m), True)
+    return list(named_pairs)
+
+
+def _matching(file: Path, kind: str, word: str, known: Mapping) -> list[str]:
+    if not any(character in str(word) for character in "*?["):
+        return [word]
+    found = [name for name in known if fnmatch.fnmatchcase(name, word)]
+    if not found:
+        raise UserError(f"{file}: no {kind} matches {word!r}: {nearest(word, known)}")
+    return sorted(found)
+
+
+def grid_points(file: Path, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All combinations of a grid whose values are lists, ``{range: [a, b, step]}``, ``{linspace: [a, b, n]}`` or ``{logspace: [a, b, n]}``
+    (b included in all three)."""
+    columns = [_values(file, name, values) for name, values in grid.items()]
+    return [dict(zip(grid, point, strict=True)) for point in itertools.product(*columns)]
+
+
+def _values(file: Path, name: str, given: Any) -> list[Any]:
+    if isinstance(given, list) and given:
+        return given
+    kind, numbers = next(iter(given.items())) if isinstance(given, dict) and len(given) == 1 else (None, None)
+    plain = isinstance(numbers, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in numbers)
+    if kind == "range" and plain and len(numbers) in (2, 3) and (len(numbers) == 2 or numbers[2] > 0):
+        a, b, step = (*numbers, 1)[:3]
+        return [a + i * step for i in range(int((b - a) / step + 1e-9) + 1)]
+    if kind in ("linspace", "logspace") and plain and len(numbers) == 3 and isinstance(numbers[2], int) and numbers[2] > 1:
+        a, b, n = numbers
+        if kind == "linspace":
+            return [a + (b - a) * i / (n - 1) for i in range(n)]
+        if a > 0 and b > 0:  # twelve digits, so that 1e-3 comes out as written
+            return [float(f"{math.exp(math.log(a) + (math.log(b) - math.log(a)) * i / (n - 1)):.12g}") for i in range(n)]
+    raise UserError(f"{file}: grid.{name} must be a list of values, or range, linspace or logspace: [first, last, step or count]")
+
+
+def _excluded(file: Path, entry: Mapping, point: Mapping[str, Any]) -> bool:
+    rules = entry.get("exclude", [])
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) and rule for rule in rules):
+        raise UserError(f"{file}: `exclude` is a list of mappings such as {{method: iwae, lr: 0.1}}")
+    return any(all(_same(point.get(name), value) for name, value in rule.items()) for rule in rules)
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    return fnmatch.fnmatchcase(value, wanted) if isinstance(value, str) and isinstance(wanted, str) else value == wanted
+
+
+def resources_of(file: Path, tree: Mapping[str, Mapping], runs: Sequence[RunSpec]) -> dict[str, Resources]:
+    """What each run needs, by key, for those that the file says something about; the method's word counts before the task's."""
+    parsed, known = {}, {"default", *(spec.task for spec in runs), *(spec.method for spec in runs)}
+    for name, words in tree.items():
+        if name not in known:
+            raise UserError(f"{file}: resources.{name} is no method or task of this sweep, {nearest(name, known)}")
+        if not isinstance(words, dict):
+            raise UserError(f"{file}: resources.{name} is a mapping with {', '.join(NEEDS)}")
+        _check(file, words, NEEDS)
+        parsed[name] = {need: parse_time(value) if need == "time" else value for need, value in words.items()}
+    found = {}
+    for spec in runs:
+        words = {**parsed.get("default", {}), **parsed.get(spec.task, {}), **parsed.get(spec.method, {})}
+        if words:
+            found[spec.key] = Resources(**words)
+    return found

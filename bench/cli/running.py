@@ -54,7 +54,7 @@ def sweep_command(
     if dry:
         _print_plan(list(plan.runs), root_folder(out))
         return 0
-    outcomes = _run(list(plan.runs), jobs, tracker, out, force)
+    outcomes = _run(list(plan.runs), jobs, tracker, out, force, plan.resources)
     root = root_folder(out)
     print_tables(boards([outcome.record for outcome in outcomes if outcome.record], paths=paths))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
@@ -69,7 +69,7 @@ def sweep_command(
     return int(bool(failed))
 
 
-def _run(specs: list[RunSpec], jobs: int | None, tracker: str, out: Path | None, force: bool) -> list[Any]:
+def _run(specs: list[RunSpec], jobs: int | None, tracker: str, out: Path | None, force: bool, resources: dict | None = None) -> list[Any]:
     from bench.cli.live import display
     from bench.run import root_folder
     from sweeps.engines.local import run_all
@@ -79,7 +79,7 @@ def _run(specs: list[RunSpec], jobs: int | None, tracker: str, out: Path | None,
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs {jobs}: at least 1")
     with display(len(specs)) as watch:
-        return run_all(specs, root_folder(out), jobs=jobs, tracker=tracker, force=force, watch=watch)
+        return run_all(specs, root_folder(out), jobs=jobs, tracker=tracker, force=force, watch=watch, resources=resources)
 
 
 def _print_outcomes(outcomes: list[Any], as_json: bool) -> None:

@@ -1,0 +1,100 @@
+"""Claims: one holder at a time, dead ones taken over, nothing lost in between."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps import claims
+
+
+def dead_pid() -> int:
+    """The number of a process that has ended."""
+    process = multiprocessing.get_context("spawn").Process(target=int)
+    process.start()
+    process.join()
+    return process.pid
+
+
+def rewrite(folder: Path, **changed: object) -> None:
+    file = folder / claims.NAME
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+
+
+def age(folder: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(folder / claims.NAME, (then, then))
+
+
+def test_one_holder(tmp_path: Path) -> None:
+    claim = claims.take(tmp_path, "first")
+    assert claim.holds() and claims.take(tmp_path) is None and claims.alive(tmp_path)
+    assert claims.read(tmp_path)["owner"] == "first" and claims.read(tmp_path)["age"] < 5
+    claim.release()
+    assert not claims.alive(tmp_path) and claims.take(tmp_path, "second").dead is None
+    assert [path.name for path in tmp_path.iterdir()] == [claims.NAME], "nothing is left behind"
+
+
+def test_a_dead_process_of_this_host_loses_its_claim_at_once(tmp_path: Path) -> None:
+    old = claims.take(tmp_path)
+    rewrite(tmp_path, pid=dead_pid())
+    new = claims.take(tmp_path)
+    assert new is not None and new.dead["token"] == old.token
+    assert not old.holds()
+    old.release()  # of one that was taken over: leaves the new owner's
+    assert new.holds()
+
+
+def test_another_host_is_dead_when_its_heartbeat_is_older_than_the_lease(tmp_path: Path) -> None:
+    claims.take(tmp_path)
+    rewrite(tmp_path, host="elsewhere", pid=dead_pid())
+    assert claims.take(tmp_path, lease=60) is None
+    age(tmp_path, 61)
+    assert not claims.alive(tmp_path, lease=60) and claims.take(tmp_path, lease=60).dead["host"] == "elsewhere"
+
+
+def test_a_heartbeat_keeps_a_claim_alive_and_releases_it(tmp_path: Path) -> None:
+    claim = claims.take(tmp_path)
+    rewrite(tmp_path, host="elsewhere")
+    age(tmp_path, 1000)
+    with claims.heartbeat(claim, every=0.02):
+        time.sleep(0.3)
+        assert claims.alive(tmp_path, lease=60)
+    assert not (tmp_path / claims.NAME).exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_claim_that_was_cut_off_in_writing_counts_by_its_age(tmp_path: Path, text: str) -> None:
+    (tmp_path / claims.NAME).write_text(text)
+    assert claims.take(tmp_path) is None
+    age(tmp_path, claims.LEASE + 1)
+    assert claims.take(tmp_path) is not None
+
+
+def _race(folder: Path, start: float, wins: multiprocessing.Queue) -> None:
+    while time.time() < start:
+        pass
+    claim = claims.take(folder)
+    wins.put(claim is not None)
+    time.sleep(0.5)
+
+
+@pytest.mark.parametrize("with_dead", [False, True])
+def test_of_many_takers_one_wins(tmp_path: Path, with_dead: bool) -> None:
+    if with_dead:
+        claims.take(tmp_path)
+        rewrite(tmp_path, pid=dead_pid())
+    context = multiprocessing.get_context("fork")
+    wins, start = context.Queue(), time.time() + 0.5
+    processes = [context.Process(target=_race, args=(tmp_path, start, wins)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    won = [wins.get(timeout=20) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sum(won) == 1
