@@ -241,8 +241,23 @@ class _Attempt:
         if not training.global_zero:
             raise SystemExit(0)
         cost["train_s"] = round(time.perf_counter() - start, 3)
+        self.selected = self._selection(method, task, data, training)
         scores = self._evaluate(method, task, data, training, cost, log)
         self._keep(method, scores, task, training, cost | meter.read())
+
+    def _selection(self, method: Any, task: Any, data: Any, training: Any) -> dict[str, Any]:
+        """The selection metric on validation data of the weights that were kept: what a search over options goes by."""
+        from bench.training import evaluating
+
+        name = task.card.selection
+        for row in training.history:
+            if row["epoch"] == training.chosen_epoch and f"valid/{name}" in row:
+                return {"metric": name, "value": row[f"valid/{name}"]}
+        method.to(task.device)
+        seed_everything(self.spec.seed + 1)
+        with evaluating(method):
+            value = task.validate(method, data).get(name)
+        return {} if value is None else {"metric": name, "value": float(value)}
 
     def _evaluate(self, method: Any, task: Any, data: Any, training: Any, cost: dict, log: _Log) -> Any:
         from bench.training import evaluating
@@ -279,7 +294,9 @@ class _Attempt:
         state = {name: tensor.detach().cpu() for name, tensor in method.state_dict().items()}
         save_atomically(self.folder / "checkpoints" / "final.ckpt", lambda path: torch.save({"state": state, "key": self.spec.key}, path))
         training.last.unlink(missing_ok=True)
-        notes = {} if training.chosen_epoch is None else {"chosen_epoch": training.chosen_epoch}
+        notes: dict[str, Any] = {"selection": self.selected} if self.selected else {}
+        if training.chosen_epoch is not None:
+            notes["chosen_epoch"] = training.chosen_epoch
         self.fields = {"metrics": metrics, "primary": _primary(task.card.primary, metrics), "cost": cost, "files": files, "notes": notes}
 
     def _class(self, error: Exception) -> str:

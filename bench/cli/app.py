@@ -70,7 +70,11 @@ def sweep(
     name: Annotated[str, typer.Argument(help="A sweep of `elboard list sweeps`, or a YAML file.")],
     options: Annotated[list[str], typer.Argument(help="key=value, over what the file sets.")] = [],  # noqa: B006
     jobs: Annotated[int | None, typer.Option(help="Worker processes (default: one per core, one if there is a GPU).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and what is done of them; run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs, what is done of them, and what the rest costs.")] = False,
+    engine: Annotated[str, typer.Option(help="local, slurm, ray, or one of a plug-in.")] = "local",
+    profile: Annotated[str, typer.Option(help="Of slurm: a YAML file, or a name of sweeps/profiles.")] = "slurm",
+    max_jobs: Annotated[int | None, typer.Option(help="Of slurm: workers at a time (default: the profile's).")] = None,
+    address: Annotated[str, typer.Option(help="Of ray: an existing cluster (default: one on this machine).")] = "",
     tracker: TrackerName = "none",
     out: Out = None,
     force: Force = False,
@@ -79,7 +83,49 @@ def sweep(
     """Run all runs of a sweep, then print its leaderboards. What is done is not run again."""
     from bench.cli.running import sweep_command
 
-    return sweep_command(name, options, jobs, dry_run, tracker, out, force, tuple(path))
+    how = {"engine": engine, "jobs": jobs, "profile": profile, "max_jobs": max_jobs, "address": address}
+    return sweep_command(name, options, dry_run, how, tracker, out, force, tuple(path))
+
+
+@app.command()
+def status(
+    sweep: Annotated[str, typer.Argument(help="A sweep's name or id.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds until it is over.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    out: Out = None,
+) -> None:
+    """How far a sweep is, wherever it runs."""
+    from bench.cli.watching import print_status
+
+    print_status(sweep, watch, json, out)
+
+
+@app.command()
+def logs(
+    key: Annotated[str, typer.Argument(help="A run's key, or its beginning.")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on while the run goes on.")] = False,
+    out: Out = None,
+) -> None:
+    """The log of a run."""
+    from bench.cli.watching import print_logs
+
+    print_logs(key, follow, out)
+
+
+@app.command()
+def cancel(sweep: Annotated[str, typer.Argument(help="A sweep's name or id.")], out: Out = None) -> None:
+    """Cancel the Slurm jobs of a sweep, and no others."""
+    from bench.cli.watching import cancel as cancel_sweep
+
+    cancel_sweep(sweep, out)
+
+
+@app.command()
+def sync(out: Out = None) -> int:
+    """Upload offline W&B runs with wandb's own tool."""
+    from bench.cli.watching import sync as sync_runs
+
+    return sync_runs(out)
 
 
 @app.command()

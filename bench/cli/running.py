@@ -42,26 +42,47 @@ def run_command(
 
 
 def sweep_command(
-    name: str, options: list[str], jobs: int | None, dry: bool, tracker: str, out: Path | None, force: bool, paths: tuple[Path, ...]
+    name: str, options: list[str], dry: bool, how: dict[str, Any], tracker: str, out: Path | None, force: bool, paths: tuple[Path, ...]
 ) -> int:
-    """All runs of a sweep, then its boards. Returns the exit code."""
-    from bench.cli.boards import print_tables
+    """All runs of a sweep on the engine that ``how`` names; locally and on Ray its boards too. Returns the exit code."""
     from bench.run import root_folder
-    from results.board.build import boards
+    from sweeps.engines import find as find_engine
     from sweeps.plan import expand, find
+    from sweeps.queue import plan_of, save
 
-    plan = expand(find(name), parse_overrides(options), tuple(str(path) for path in paths))
-    if dry:
-        _print_plan(list(plan.runs), root_folder(out))
-        return 0
-    outcomes = _run(list(plan.runs), jobs, tracker, out, force, plan.resources)
+    sweep = expand(find(name), parse_overrides(options), tuple(str(path) for path in paths))
+    engine = find_engine(how["engine"])
     root = root_folder(out)
+    if dry:
+        from bench.cli.planning import print_plan
+
+        print_plan(sweep, root, how)
+        return 0
+    _check(tracker, how["jobs"])
+    plan = plan_of(sweep, root, tracker)
+    try:
+        save(plan)
+    except OSError as error:
+        raise UserError(f"{root}: cannot be written ({error.strerror}); choose another folder with --out") from None
+    if not engine.attached:
+        return engine.start(plan, how)
+    from bench.cli.live import display
+
+    with display(len(sweep.runs)) as watch:
+        outcomes = engine.run(plan, how, force, watch)
+    return _report(sweep, outcomes, root, paths)
+
+
+def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]) -> int:
+    from bench.cli.boards import print_tables
+    from results.board.build import boards
+
     print_tables(boards([outcome.record for outcome in outcomes if outcome.record], paths=paths))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     for outcome in failed:
         print(f"failed: {outcome.spec.method} on {outcome.spec.task}, seed {outcome.spec.seed}: {outcome.message}", file=sys.stderr)
     counts = {state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "present", "failed")}
-    print(f"{plan.name}: {counts['done']} runs done now, {counts['present']} done before, {counts['failed']} failed")
+    print(f"{sweep.name}: {counts['done']} runs done now, {counts['present']} done before, {counts['failed']} failed")
     print(f"records: {root / '<key>' / 'attempts'}   pictures: {root / '<key>' / 'pictures'}")
     for outcome in outcomes:
         for picture in outcome.record.files.get("pictures", []) if outcome.record else []:
@@ -69,17 +90,21 @@ def sweep_command(
     return int(bool(failed))
 
 
-def _run(specs: list[RunSpec], jobs: int | None, tracker: str, out: Path | None, force: bool, resources: dict | None = None) -> list[Any]:
-    from bench.cli.live import display
-    from bench.run import root_folder
-    from sweeps.engines.local import run_all
-
+def _check(tracker: str, jobs: int | None) -> None:
     if tracker not in TRACKERS:
         raise UserError(f"no tracker {tracker!r}: {nearest(tracker, TRACKERS)}")
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs {jobs}: at least 1")
+
+
+def _run(specs: list[RunSpec], jobs: int, tracker: str, out: Path | None, force: bool) -> list[Any]:
+    from bench.cli.live import display
+    from bench.run import root_folder
+    from sweeps.engines.local import run_all
+
+    _check(tracker, jobs)
     with display(len(specs)) as watch:
-        return run_all(specs, root_folder(out), jobs=jobs, tracker=tracker, force=force, watch=watch, resources=resources)
+        return run_all(specs, root_folder(out), jobs=jobs, tracker=tracker, force=force, watch=watch)
 
 
 def _print_outcomes(outcomes: list[Any], as_json: bool) -> None:
@@ -100,12 +125,3 @@ def _print_outcomes(outcomes: list[Any], as_json: bool) -> None:
             for name, value in record.metrics.items():
                 mark = " <- primary" if name == record.primary else ""
                 print(f"  {name:{width}}  {value:.6g} {convention(name).unit}{mark}")
-
-
-def _print_plan(runs: list[RunSpec], root: Path) -> None:
-    from bench.cli.listing import print_table
-    from bench.run import finished
-
-    rows = [[s.key, s.task, s.method, s.budget, str(s.seed), "done" if finished(s, root) else "to run"] for s in runs]
-    print_table(["key", "task", "method", "budget", "seed", "state"], rows)
-    print(f"{len(rows)} runs, {sum(row[-1] == 'done' for row in rows)} done")

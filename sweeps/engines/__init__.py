@@ -1,1 +1,46 @@
-"""Where runs execute: this machine, Slurm, Ray."""
+"""Where runs execute. An engine is a class with ``attached`` and either ``run`` or ``start``; plug-ins register under ``elboard.engines``.
+
+An attached engine runs the sweep while the command waits (:meth:`Engine.run`); a detached one asks others to do it and returns
+(:meth:`Engine.start`). Engines see plans and resources, never what a method or a task is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from bench.config import RunSpec
+    from sweeps.queue import Plan
+    from sweeps.work import Outcome
+
+BUILT_IN = {"local": "sweeps.engines.local:Local", "slurm": "sweeps.engines.slurm:Slurm", "ray": "sweeps.engines.ray:Ray"}
+
+
+class Engine:
+    """The interface. ``how`` holds the options of the command line: jobs, profile, max_jobs, address."""
+
+    attached = True
+
+    def run(self, plan: Plan, how: Mapping[str, Any], force: bool, watch: Callable[[RunSpec, dict], None]) -> list[Outcome]:
+        """Execute the plan's runs and return their outcomes, in order."""
+        raise NotImplementedError
+
+    def start(self, plan: Plan, how: Mapping[str, Any]) -> int:
+        """Have the plan's unfinished runs executed by others, say what was asked for, and return an exit code."""
+        raise NotImplementedError
+
+
+def find(name: str) -> Engine:
+    """The engine called ``name``, built in or registered as an entry point. Raises UserError with the nearest names."""
+    known = dict(BUILT_IN)
+    if name not in known:
+        known |= {point.name: point.value for point in importlib.metadata.entry_points(group="elboard.engines")}
+    if name not in known:
+        raise UserError(f"no engine {name!r}: {nearest(name, known)}")
+    module, _, cls = known[name].partition(":")
+    return getattr(importlib.import_module(module), cls)()

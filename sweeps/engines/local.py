@@ -10,14 +10,11 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -26,59 +23,14 @@ from bench import stopping
 from bench.config import RunSpec
 from bench.record import effective
 from sweeps import claims
+from sweeps.capacity import Capacity, cores, fitted, gpus
+from sweeps.engines import Engine
+from sweeps.queue import Plan
 from sweeps.work import RETRIABLE, Outcome, Resources, attempts, ensure, failure, run_one, verdict, write_death
 
 Watch = Callable[[RunSpec, dict], None]
 GRACE = 20.0  # seconds for a worker to save a checkpoint and leave
 LOOK = 2.0  # seconds between looks at runs that other processes have claimed
-
-
-def cores() -> int:
-    """Usable cores."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def gpus() -> list[str]:
-    """The GPUs that this process may use: ``CUDA_VISIBLE_DEVICES`` where it is set, else all that the driver lists."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip() and name.strip() != "-1"]
-    if not shutil.which("nvidia-smi"):
-        return []
-    found = subprocess.run(["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=30)
-    return found.stdout.split() if found.returncode == 0 else []
-
-
-@dataclass
-class Capacity:
-    """What is free: cores, and the free share of each GPU."""
-
-    cpus: int
-    gpus: dict[str, float] = field(default_factory=dict)
-    memory: float = 0.0  # GiB; 0: not counted
-
-    def take(self, need: Resources) -> tuple[str, ...] | None:
-        """Reserve ``need``: the names of its GPUs, or None where it does not fit. A run that needs more than there is gets all of it."""
-        if need.cpus > self.cpus or (self.memory and need.memory > self.memory):
-            return None
-        share, count = (need.gpus, 1) if 0 < need.gpus < 1 else (1.0, int(need.gpus))
-        # the fullest that still has room, so that whole GPUs stay whole
-        free = sorted((left, name) for name, left in self.gpus.items() if left >= share - 1e-9)
-        if need.gpus > 0 and len(free) < count:
-            return None
-        names = tuple(name for _, name in free[:count]) if need.gpus > 0 else ()
-        self.cpus -= need.cpus
-        self.memory -= need.memory if self.memory else 0.0
-        for name in names:
-            self.gpus[name] -= share
-        return names
-
-    def give(self, need: Resources, names: Sequence[str]) -> None:
-        """Undo :meth:`take`."""
-        self.cpus += need.cpus
-        self.memory += need.memory if self.memory else 0.0
-        for name in names:
-            self.gpus[name] += need.gpus if need.gpus < 1 else 1.0
 
 
 def run_all(
@@ -109,31 +61,38 @@ def run_all(
         KeyboardInterrupt: after running workers have saved their checkpoints.
     """
     outcomes: dict[str, Outcome] = {}
-    old = dict(forgiven or {})
 
     def ended(outcome: Outcome) -> None:
         outcomes[outcome.spec.key] = outcome
         watch(outcome.spec, {"event": "end", "outcome": outcome})
 
-    todo = []
-    for spec in runs:
-        found = attempts(root / spec.key)
-        done = [record for record in found if record.status == "done"]
-        if done and not force:
-            ended(Outcome(spec, "present", record=effective(done)))
-        else:
-            todo.append(spec)
-            if forgiven is None:  # what failed before is tried again: the user may have mended it
-                old[spec.key] = [record.attempt for record in found]
+    present, failed = ({}, {}) if force else _known(runs, root)
+    for outcome in present.values():
+        ended(outcome)
+    todo = [spec for spec in runs if spec.key not in present]
+    old = failed if forgiven is None else forgiven  # what failed before is tried again: the user may have mended it
     if jobs == 1 and not resources and deadline is None:
         _one_after_another(todo, root, tracker, watch, ended, force)
     elif todo:
         machine = gpus()
         capacity = Capacity(cores() if jobs is None else jobs, dict.fromkeys(machine, 1.0))
         default = Resources(gpus=1.0 if machine else 0.0)
-        needs = {spec.key: _fitted((resources or {}).get(spec.key, default), capacity) for spec in todo}
+        needs = {spec.key: fitted((resources or {}).get(spec.key, default), capacity) for spec in todo}
         Pool(root, tracker, capacity, needs, old, watch, ended, deadline, force).run(todo)
     return [outcomes[spec.key] for spec in runs if spec.key in outcomes]
+
+
+def _known(runs: Sequence[RunSpec], root: Path) -> tuple[dict[str, Outcome], dict[str, list[str]]]:
+    """Outcomes of the runs that are done, and the failed attempts at the others, by key."""
+    present, failed = {}, {}
+    for spec in runs:
+        found = attempts(root / spec.key)
+        best = effective(found)
+        if best is not None and best.status == "done":
+            present[spec.key] = Outcome(spec, "present", record=best)
+        elif found:
+            failed[spec.key] = [record.attempt for record in found]
+    return present, failed
 
 
 def _one_after_another(
@@ -171,12 +130,6 @@ def _asking_first() -> Iterator[None]:
 def _patiently(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], None], force: bool) -> Outcome:
     outcome = run_one(spec, root, tracker, report, force)
     return ensure(spec, root, report) if outcome.state == "claimed" else outcome
-
-
-def _fitted(need: Resources, capacity: Capacity) -> Resources:
-    """``need``, cut down to what the machine has: it is better to try than never to start."""
-    whole = min(need.gpus, float(len(capacity.gpus)))
-    return Resources(min(need.cpus, capacity.cpus), whole, need.memory, need.time)
 
 
 # --- workers ---------------------------------------------------------------------------------------
@@ -420,3 +373,10 @@ class Pool:
         for worker in self.workers:
             if worker.spec is not None:
                 worker.tell(signal.SIGKILL)
+
+
+class Local(Engine):
+    """The command waits and shows progress."""
+
+    def run(self, plan: Plan, how: Mapping[str, Any], force: bool, watch: Watch) -> list[Outcome]:
+        return run_all(plan.runs, plan.root, jobs=how["jobs"], tracker=plan.tracker, force=force, watch=watch, resources=plan.resources)

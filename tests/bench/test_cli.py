@@ -62,7 +62,7 @@ def test_sweep_leaderboard_why(home: Path, tmp_path: Path, capsys: pytest.Captur
     file = tmp_path / "mine.yaml"
     file.write_text("budget: smoke\nseeds: 0-1\nruns:\n  - {tasks: [test/blobs], methods: [test-linear], grid: {lr: [0.1, 0.2]}}\n")
     assert main(["sweep", str(file), "--dry-run", "--path", PLUGINS]) == 0
-    assert "4 runs, 0 done" in capsys.readouterr().out and not home.exists()
+    assert "4 runs: 0 done" in capsys.readouterr().out and not home.exists()
     assert main(["sweep", str(file), "--path", PLUGINS, "--jobs", "1"]) == 0
     out = capsys.readouterr().out
     assert "mine: 4 runs done now, 0 done before, 0 failed" in out and "lr=0.2" in out and "probabilities.png" in out

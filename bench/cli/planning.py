@@ -1,0 +1,66 @@
+"""``sweep --dry-run``: the runs, what is done of them, and what the rest will cost by the records of like runs."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+from bench.config import RunSpec
+from bench.record import Record
+
+
+def print_plan(sweep: Any, root: Path, how: dict[str, Any]) -> None:
+    """Print the plan of ``sweep``; runs nothing."""
+    from bench.cli.listing import print_table
+    from results.store import load
+    from sweeps.capacity import cores
+    from sweeps.work import Resources, verdict
+
+    states = {"present": "done", "failed": "failed"}
+    outcomes = {spec.key: verdict(spec, root) for spec in sweep.runs}
+    prices = Prices(load(root, shipped=True))
+    rows, todo = [], []
+    for spec in sweep.runs:
+        outcome = outcomes[spec.key]
+        state = states[outcome.state] if outcome else "to run"
+        seconds = prices.of(spec)
+        if state != "done":
+            todo.append((spec, seconds))
+        estimate = "" if state == "done" else "?" if seconds is None else f"{seconds:.0f} s"
+        rows.append([spec.key, spec.task, spec.method, spec.budget, str(spec.seed), state, estimate])
+    print_table(["key", "task", "method", "budget", "seed", "state", "estimate"], rows)
+    counts = Counter(row[5] for row in rows)
+    print(f"{len(rows)} runs: {counts['done']} done, {counts['failed']} failed before, {counts['to run']} to run")
+    known = [(spec, seconds) for spec, seconds in todo if seconds is not None]
+    need = {spec.key: sweep.resources.get(spec.key, Resources()) for spec, _ in todo}
+    total = sum(seconds for _, seconds in known)
+    gpu = sum(seconds * need[spec.key].gpus for spec, seconds in known) / 3600
+    workers = how["jobs"] or (cores() if how["engine"] == "local" else None)
+    spread = f", about {total / workers / 60:.1f} min on {workers} workers" if workers and known else ""
+    unknown = f" ({len(todo) - len(known)} runs of unknown cost not counted)" if len(known) < len(todo) else ""
+    print(f"estimate: {total / 3600:.2f} hours of work, {gpu:.2f} GPU-hours{spread}{unknown}")
+
+
+class Prices:
+    """Seconds of finished runs, looked up from the most alike to the least: the same configuration; the same method on the task for as many
+    epochs; the same method at the budget, on any task."""
+
+    def __init__(self, records: list[Record]):
+        self.alike: dict[tuple, list[float]] = defaultdict(list)
+        for record in records:
+            if record.status == "done" and record.cost.get("wall_s"):
+                for name in self._names(RunSpec.from_dict(record.spec)):
+                    self.alike[name].append(record.cost["wall_s"])
+
+    @staticmethod
+    def _names(spec: RunSpec) -> list[tuple]:
+        same = (spec.task, spec.method, spec.budget, spec.config["train"]["epochs"])
+        return [(*same, str(sorted(spec.config["method"].items()))), same, (spec.method, spec.budget)]
+
+    def of(self, spec: RunSpec) -> float | None:
+        """Mean seconds of the nearest kind of finished runs; None if there are none."""
+        for name in self._names(spec):
+            if self.alike.get(name):
+                return sum(self.alike[name]) / len(self.alike[name])
+        return None

@@ -1,0 +1,166 @@
+"""``status``, ``logs``, ``cancel`` and ``sync``: sweeps seen from outside, by their plans, claims, curves and records."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+from bench.config import RunSpec
+from bench.errors import UserError, nearest
+from bench.metrics.conventions import better
+from bench.record import Record
+
+SHOWN = 8  # running and failed runs listed
+EVERY = 2.0  # seconds between looks of --watch
+
+
+def find_plan(name: str, out: Path | None) -> Any:
+    """The newest plan under the runs' folder whose id or sweep's name is ``name``. Raises UserError with the nearest ones."""
+    from bench.run import root_folder
+    from sweeps.queue import load, plans
+
+    root = root_folder(out)
+    known = plans(root)
+    matching = [file for id_, file in known.items() if id_ == name or id_.rpartition("-")[0] == name or id_.startswith(name)]
+    if not matching:
+        raise UserError(f"no sweep {name!r} was started in {root}: {nearest(name, known)}")
+    return load(matching[-1])
+
+
+def progress(folder: Path) -> dict[str, Any]:
+    """The last epoch of a run's curves: ``epoch``, and the values that a display shows."""
+    try:
+        lines = (folder / "curves.jsonl").read_text(encoding="utf-8").splitlines()
+        return json.loads(lines[-1])
+    except (OSError, ValueError, IndexError):
+        return {}
+
+
+def survey(plan: Any) -> dict[str, Any]:
+    """What has become of a sweep's runs: counts, runs at work and failed, the best of each task, seconds left."""
+    from sweeps import claims
+    from sweeps.work import verdict
+
+    counts: Counter[str] = Counter()
+    running, failed, records = [], [], []
+    for spec in plan.runs:
+        folder = plan.root / spec.key
+        outcome = verdict(spec, plan.root, plan.forgiven)
+        if outcome is not None:
+            counts["done" if outcome.state == "present" else "failed"] += 1
+            (records.append(outcome.record) if outcome.state == "present" else failed.append(_named(spec) | {"why": outcome.message}))
+            continue
+        claim = claims.read(folder)
+        if claim is not None and claims.alive(folder):
+            counts["running"] += 1
+            row = progress(folder)
+            where = f"{claim.get('host')}:{claim.get('pid')}"
+            running.append(_named(spec) | {"where": where, "epochs": spec.config["train"]["epochs"], **row})
+        else:
+            counts["left"] += 1
+    found = {"sweep": plan.id, "runs": len(plan.runs), **{state: counts[state] for state in ("done", "running", "failed", "left")}}
+    return found | {
+        "seconds_left": _seconds_left(plan, records, counts),
+        "best": _best(records),
+        "running_runs": running,
+        "failed_runs": failed,
+    }
+
+
+def _named(spec: RunSpec) -> dict[str, Any]:
+    return {"key": spec.key, "task": spec.task, "method": spec.method, "seed": spec.seed}
+
+
+def _seconds_left(plan: Any, records: list[Record], counts: Counter[str]) -> float | None:
+    """From the mean cost of finished runs of the same method on the same task, else of all, over the runs at work now."""
+    costs: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for record in records:
+        costs[record.spec["task"], record.spec["method"]].append(record.cost.get("wall_s", 0.0))
+    if not costs or not counts["running"]:
+        return None
+    everything = [cost for of_pair in costs.values() for cost in of_pair]
+    done = {record.key for record in records}
+    todo = [costs.get((spec.task, spec.method), everything) for spec in plan.runs if spec.key not in done]
+    return round(sum(sum(known) / len(known) for known in todo) / counts["running"], 1)
+
+
+def _best(records: list[Record]) -> dict[str, dict[str, Any]]:
+    best: dict[str, dict[str, Any]] = {}
+    for record in records:
+        value, task = record.metrics[record.primary], record.spec["task"]
+        if task not in best or better(record.primary, value, best[task]["value"]):
+            best[task] = {"metric": record.primary, "value": value, "method": record.spec["method"], "key": record.key}
+    return best
+
+
+def print_status(name: str, watch: bool, as_json: bool, out: Path | None) -> None:
+    """``elboard status``; with ``watch`` again every two seconds until nothing runs or is left."""
+    plan = find_plan(name, out)
+    while True:
+        found = survey(plan)
+        if watch and sys.stdout.isatty() and not as_json:
+            print("\033[2J\033[H", end="")
+        print(json.dumps(found) if as_json else _text(found), flush=True)
+        if not watch or not (found["running"] or found["left"]):
+            return
+        time.sleep(EVERY)
+
+
+def _text(found: dict[str, Any]) -> str:
+    left = found["seconds_left"]
+    eta = f", about {left / 60:.1f} min to go" if left is not None else ""
+    counts = ", ".join(f"{found[state]} {state}" for state in ("done", "running", "failed", "left"))
+    lines = [f"{found['sweep']}: {found['runs']} runs: {counts}{eta}"]
+    for run in found["running_runs"][:SHOWN]:
+        epoch = f"epoch {run['epoch'] + 1}/{run['epochs']}" if "epoch" in run else "starting"
+        loss = f" loss={run['train/loss']:.4g}" if "train/loss" in run else ""
+        lines.append(f"  {run['key']} {run['method']} on {run['task']}, seed {run['seed']}: {epoch}{loss} ({run['where']})")
+    for run in found["failed_runs"][:SHOWN]:
+        lines.append(f"  {run['key']} {run['method']} on {run['task']}, seed {run['seed']}: FAILED {run['why']}")
+    for task, best in sorted(found["best"].items()):
+        lines.append(f"  best on {task}: {best['method']} with {best['metric']} {best['value']:.4g}")
+    return "\n".join(lines)
+
+
+def print_logs(key: str, follow: bool, out: Path | None) -> None:
+    """``elboard logs``: the log of a run, by the beginning of its key; with ``follow`` what is added too, while the run is claimed."""
+    from bench.run import root_folder
+    from sweeps import claims
+
+    root = root_folder(out)
+    folders = sorted(file.parent for file in root.glob(f"{key}*/log.txt"))
+    if len(folders) != 1:
+        names = [folder.name for folder in folders] or [file.parent.name for file in root.glob("*/log.txt")]
+        raise UserError(f"{len(folders)} runs in {root} begin with {key!r}: {nearest(key, names)}")
+    with open(folders[0] / "log.txt", encoding="utf-8", errors="replace") as file:
+        while True:
+            print(file.read(), end="", flush=True)
+            if not follow or not claims.alive(folders[0]):
+                print(file.read(), end="", flush=True)
+                return
+            time.sleep(0.5)
+
+
+def cancel(name: str, out: Path | None) -> None:
+    """``elboard cancel``: the Slurm jobs of a sweep."""
+    from sweeps.engines.slurm import cancel as cancel_jobs
+
+    plan = find_plan(name, out)
+    ids = cancel_jobs(plan.id)
+    print(f"{plan.id}: cancelled {len(ids)} jobs{': ' + ', '.join(ids[:10]) if ids else ''}")
+
+
+def sync(out: Path | None) -> int:
+    """``elboard sync``: hand all offline W&B runs to wandb's own tool. Returns its exit code."""
+    from bench.run import root_folder
+
+    folders = sorted(str(folder) for folder in root_folder(out).glob("*/wandb/offline-run-*"))
+    if not folders:
+        print(f"no offline W&B runs in {root_folder(out)}")
+        return 0
+    return subprocess.run([sys.executable, "-m", "wandb", "sync", *folders]).returncode
