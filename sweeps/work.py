@@ -103,7 +103,7 @@ def run_one(
     try:
         claim = claims.take(root / spec.key, owner=tracker)
     except OSError as error:
-        return Outcome(spec, "failed", f"{root / spec.key}: cannot be written ({error.strerror}); choose another folder with --out")
+        return unwritable(spec, root, error)
     if claim is None:
         return Outcome(spec, "claimed")
     with claims.heartbeat(claim):
@@ -131,11 +131,19 @@ def ensure(spec: RunSpec, root: Path, report: Callable[[dict], None] = lambda ev
         time.sleep(WAIT)
 
 
+def unwritable(spec: RunSpec, root: Path, error: OSError) -> Outcome:
+    """The outcome of a run whose folder cannot be written: full, read-only, gone."""
+    reason = error.strerror or error
+    return Outcome(spec, "failed", f"infra: {root / spec.key}: cannot be written ({reason}); free it or choose another folder with --out")
+
+
 def _execute(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], None]) -> Outcome:
     try:
         record = execute(spec, root, tracker, report)
     except UserError as error:
         return Outcome(spec, "failed", str(error))
+    except OSError as error:  # not even the record could be written
+        return unwritable(spec, root, error)
     return Outcome(spec, "done", record=record) if record.status == "done" else failure(spec, record)
 
 

@@ -26,7 +26,7 @@ from sweeps import claims
 from sweeps.capacity import Capacity, cores, fitted, gpus
 from sweeps.engines import Engine
 from sweeps.queue import Plan
-from sweeps.work import RETRIABLE, Outcome, Resources, attempts, ensure, failure, run_one, verdict, write_death
+from sweeps.work import RETRIABLE, Outcome, Resources, attempts, ensure, failure, run_one, unwritable, verdict, write_death
 
 Watch = Callable[[RunSpec, dict], None]
 GRACE = 20.0  # seconds for a worker to save a checkpoint and leave
@@ -329,13 +329,15 @@ class Pool:
         """A worker died: write the record that it could not write; the run is tried again while its attempts allow."""
         worker.process.join()
         self.workers.remove(worker)
-        limit = self.needs[worker.spec.key].time
+        spec, kind, message = worker.spec, "killed", f"the worker process died (exit code {worker.process.exitcode})"
         if worker.overdue:
-            record = write_death(worker.spec, self.root, f"exceeded its time limit of {limit:.0f} s", "timeout")
-        else:
-            record = write_death(worker.spec, self.root, f"the worker process died (exit code {worker.process.exitcode})")
-        claims.release_dead(self.root / worker.spec.key, worker.process.pid)
-        self._settle(worker, failure(worker.spec, record))
+            kind, message = "timeout", f"exceeded its time limit of {self.needs[spec.key].time:.0f} s"
+        try:
+            outcome = failure(spec, write_death(spec, self.root, message, kind))
+            claims.release_dead(self.root / spec.key, worker.process.pid)
+        except OSError as error:
+            outcome = unwritable(spec, self.root, error)
+        self._settle(worker, outcome)
 
     def _close(self, outcome: Outcome) -> None:
         self.open.discard(outcome.spec.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
@@ -21,12 +22,15 @@ class Linear(Method, Classifier):
         scale: float = 1.0
         explode_at: int | None = None  # the loss becomes NaN from this epoch on
         raise_at: int | None = None
+        pause: float = 0.0  # seconds a step, for tests that interrupt
 
     def __init__(self, config, spec, base=None):
         super().__init__(config, spec, base)
         self.head = torch.nn.Linear(spec.shape[0], spec.n_classes)
 
     def loss(self, batch):
+        if self._trainer is not None:
+            time.sleep(self.config.pause)
         loss = F.cross_entropy(self.head(batch["x"]) * self.config.scale, batch["y"])
         if self._trainer is not None and self.config.explode_at is not None and self.current_epoch >= self.config.explode_at:
             loss = loss * float("nan")

@@ -1,0 +1,139 @@
+"""The local engine under fire: workers and parents killed at random, disks that fill up and turn read-only."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import record as records
+from results.store import latest, load
+from sweeps import claims
+
+PLUGINS = str(Path(__file__).parents[1] / "plugins")
+RUNS = 60
+SWEEP = f"""
+budget: smoke
+seeds: 0-{RUNS - 1}
+set: {{trainer.accelerator: cpu, train.epochs: 4, train.batch_size: 16, pause: 0.02}}
+runs: [{{tasks: [test/blobs], methods: [test-linear]}}]
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> list[str]:
+    file = tmp_path / "chaos.yaml"
+    file.write_text(SWEEP)
+    return [sys.executable, "-m", "bench", "sweep", str(file), "--path", PLUGINS, "--jobs", "4"]
+
+
+def start(command: list[str], home: Path) -> subprocess.Popen:
+    return subprocess.Popen([*command, "--out", str(home)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def valid_records(home: Path) -> list[records.Record]:
+    """All records; one that is truncated or otherwise invalid fails here."""
+    return [records.read(file) for file in home.glob("*/attempts/*.json")]
+
+
+def kill_a_worker(home: Path, rng: random.Random) -> bool:
+    """SIGKILL one process that holds a claim."""
+    held = [content for content in map(claims.read, sorted(home.glob("[0-9a-f]*"))) if content and "pid" in content]
+    if not held:
+        return False
+    try:
+        os.kill(rng.choice(held)["pid"], signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_sixty_runs_survive_a_tormentor(sweep: list[str], tmp_path: Path) -> None:
+    home, rng, kills, parents = tmp_path / "runs", random.Random(0), 0, 0
+    end = time.monotonic() + 240
+    while True:
+        parent = start(sweep, home)
+        begun = time.monotonic()
+        while parent.poll() is None:
+            time.sleep(rng.uniform(0.1, 0.6))
+            assert time.monotonic() < end, "not over in time"
+            if parents < 2 and time.monotonic() - begun > 6:
+                parent.kill()
+                parents += 1
+            elif kills < 25:
+                kills += kill_a_worker(home, rng)
+        out = parent.communicate()[0]
+        if parent.returncode == 0:
+            break
+        assert parent.returncode in (-signal.SIGKILL, 1), out
+    found = valid_records(home)
+    done = Counter(record.key for record in found if record.status == "done")
+    deaths = [record for record in found if record.status == "failed"]
+    print(f"{kills} workers and {parents} parents killed; {len(done)} of {RUNS} runs done, {len(deaths)} deaths on record")
+    assert kills >= 15 and parents == 2, "the tormentor was idle"
+    assert len(done) == RUNS and len(latest(load(home, shipped=False))) == RUNS
+    assert set(done.values()) == {1}, "a run that was done was done again"
+    assert {record.failure["class"] for record in deaths} <= {"killed"}
+    assert not list(home.glob("*/claim")) and not list(home.glob("*/attempts/.*.tmp"))[RUNS:]
+    assert "test/blobs v1, smoke" in out and f"{RUNS}" in out
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 600 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "elboard-test", folder], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+
+
+def test_a_full_disk_corrupts_nothing_and_the_sweep_goes_on_when_there_is_room(sweep: list[str], small_disk: Path) -> None:
+    home = small_disk / "runs"
+    first = start(sweep, home)
+    out = first.communicate(timeout=120)[0]
+    assert first.returncode == 1 and "No space left on device" in out and "Traceback" not in out
+    before = {record.key: record.attempt for record in valid_records(home) if record.status == "done"}
+    assert 0 < len(before) < RUNS
+    remount(small_disk, "size=64m")
+    second = start(sweep, home)
+    out = second.communicate(timeout=180)[0]
+    assert second.returncode == 0, out
+    done = {record.key: record.attempt for record in valid_records(home) if record.status == "done"}
+    assert len(done) == RUNS and before.items() <= done.items(), "what was done stayed as it was"
+
+
+def test_a_folder_that_turns_read_only(sweep: list[str], small_disk: Path) -> None:
+    home = small_disk / "runs"
+    remount(small_disk, "size=64m")
+    first = start(sweep, home)
+    time.sleep(8)
+    for _ in range(100):  # busy while a file is open for writing
+        if subprocess.run(["mount", "-o", "remount,ro", small_disk], capture_output=True).returncode == 0:
+            break
+        time.sleep(0.05)
+    else:
+        first.kill()
+        first.communicate()
+        pytest.skip("the file system was never idle, so that it could not be made read-only")
+    out = first.communicate(timeout=120)[0]
+    assert first.returncode == 1 and "Read-only file system" in out and "Traceback" not in out
+    assert all(json.loads(file.read_text())["key"] for file in home.glob("*/attempts/*.json"))
+    remount(small_disk, "rw")
+    second = start(sweep, home)
+    assert second.wait(timeout=180) == 0
+    assert len({record.key for record in valid_records(home) if record.status == "done"}) == RUNS

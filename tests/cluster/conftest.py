@@ -1,0 +1,30 @@
+"""A real Slurm of two nodes on this machine, started once for the tests; they are skipped, with a reason, where it cannot be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The sandbox's folder; Slurm's clients find the cluster by the environment."""
+    if shutil.which("slurmctld", path=os.environ["PATH"] + ":/usr/sbin") is None:
+        pytest.skip("Slurm is not installed: apt-get install slurmctld slurmd slurm-client munge, or let .ci/run do it")
+    sandbox = Path("/tmp") / f"elboard-slurm-{os.getpid()}"  # munge's socket needs a short path
+    environment = {**os.environ, "SLURM_SANDBOX": str(sandbox), "SLURM_BASE_PORT": str(22000 + os.getpid() % 5000)}
+    started = subprocess.run(["bash", HERE / "start-slurm.sh"], env=environment, capture_output=True, text=True, timeout=300)
+    if started.returncode:
+        pytest.skip(f"Slurm does not start here: {started.stderr[-300:]}")
+    before = os.environ.get("SLURM_CONF")
+    os.environ["SLURM_CONF"] = str(sandbox / "slurm.conf")
+    yield sandbox
+    subprocess.run(["bash", HERE / "stop-slurm.sh", "--purge"], env=environment, capture_output=True, timeout=120)
+    os.environ.pop("SLURM_CONF") if before is None else os.environ.update(SLURM_CONF=before)

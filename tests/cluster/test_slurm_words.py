@@ -1,0 +1,47 @@
+"""What is said to Slurm and understood of it, without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UserError
+from sweeps.engines import find
+from sweeps.engines.slurm import PROFILES, Profile, parse_left, profile
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1-02:03:04", 93784), ("02:03:04", 7384), ("03:04", 184), ("UNLIMITED", None), ("INVALID", None)]
+)
+def test_time_left(text: str, seconds: float | None) -> None:
+    assert parse_left(text) == seconds
+
+
+@pytest.mark.parametrize("name", [file.stem for file in PROFILES.glob("*.yaml")])
+def test_shipped_profiles(name: str) -> None:
+    assert isinstance(profile(name), Profile)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("partitoin: main", "unknown key 'partitoin', did you mean 'partition'"),
+        ("time: 1:30:00", "time=5400 is not of type str"),
+        ("cpus: many", "cpus='many' is not of type int"),
+        ("- a", "a profile is a mapping"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_bad_profiles(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=message):
+        profile(str(file))
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UserError, match="no profile 'slrum': did you mean 'slurm'"):
+        profile("slrum")
+    with pytest.raises(UserError, match="no engine 'lokal': did you mean 'local'"):
+        find("lokal")
