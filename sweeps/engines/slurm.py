@@ -36,12 +36,12 @@ export PYTHONPATH={path}
 {python} -u -m sweeps.queue {plan} {words} &
 worker=$!
 trap 'kill -USR1 $worker' USR1
-trap 'kill -TERM $worker' TERM
+trap 'ended=1; kill -TERM $worker' TERM   # cancelled, or preempted: then Slurm itself queues the job again
 while :; do
   wait $worker; code=$?
   kill -0 $worker 2>/dev/null || break   # wait also returns for a trapped signal
 done
-if [ $code -eq 75 ] && [ -n "{requeue}" ]; then
+if [ $code -eq 75 ] && [ -z "$ended" ] && [ -n "{requeue}" ]; then
   scontrol requeue "${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_}}${{SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}}"
 fi
 exit $code
