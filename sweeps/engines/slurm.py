@@ -37,10 +37,8 @@ export PYTHONPATH={path}
 worker=$!
 trap 'kill -USR1 $worker' USR1
 trap 'ended=1; kill -TERM $worker' TERM   # cancelled, or preempted: then Slurm itself queues the job again
-while :; do
-  wait $worker; code=$?
-  kill -0 $worker 2>/dev/null || break   # wait also returns for a trapped signal
-done
+while kill -0 $worker 2>/dev/null; do wait $worker; done   # wait also returns for a trapped signal
+wait $worker; code=$?
 if [ $code -eq 75 ] && [ -z "$ended" ] && [ -n "{requeue}" ]; then
   scontrol requeue "${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_}}${{SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}}"
 fi
