@@ -1,0 +1,40 @@
+"""Graph autoencoder, without a distribution over codes (Kipf and Welling 2016, section 2).
+
+    Z = A~ ReLU(A~ X W_0) W_1,   loss = L(Z), the weighted cross-entropy of all pairs (methods/graph/base.py)
+
+Differences from the paper: none known. Its accuracies are those of the last of 200 epochs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from bench.card import MethodCard
+from bench.method import Method
+from bench.task import Batch, DataSpec
+from methods.graph.base import GraphAutoencoder, glorot
+
+CARD = MethodCard(
+    name="gae",
+    title="Graph autoencoder",
+    family="graph",
+    offers=("LinkPredictor",),
+    paper="051",
+    cite="Kipf and Welling 2016",
+)
+
+
+class GAE(GraphAutoencoder):
+    """Embeddings are the encoder's output."""
+
+    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+        super().__init__(config, spec, base)
+        self.w_1 = glorot(config.hidden, config.latent_dim)
+
+    def embedding(self) -> Tensor:
+        return self.adjacency @ (self.hidden() @ self.w_1)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": self.reconstruction(self.embedding())}

@@ -1,0 +1,31 @@
+"""Citeseer: 3,327 papers, 4,552 citations (3,870 for training), 3,703 binary words; 48 papers have no citation, 15 no word.
+
+The paper's Table 1 has means and standard errors over ten splits; run seeds 0 to 9. lite is the paper's own training,
+200 epochs of which the last one's weights are kept, and full repeats it.
+"""
+
+from __future__ import annotations
+
+from bench.card import TaskCard
+from tasks.links.base import LinkPrediction
+
+CARD = TaskCard(
+    name="links/citeseer",
+    title="Citeseer, missing citations",
+    needs=("LinkPredictor",),
+    primary="auc",
+    metrics=("auc", "ap"),
+    selection="auc",
+    data=("citeseer",),
+    varies="seed and edge split",
+    papers=("051",),
+)
+BUDGETS = {
+    "smoke": {"train": {"epochs": 30, "batch_size": 100_000, "validate_every": 10}},
+    "lite": {"train": {"epochs": 200, "batch_size": 100_000, "validate_every": 20}},
+    "full": {"train": {"epochs": 200, "batch_size": 100_000, "validate_every": 20}},
+}
+
+
+class Citeseer(LinkPrediction):
+    pass

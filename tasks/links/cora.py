@@ -1,0 +1,31 @@
+"""Cora: 2,708 papers, 5,278 citations (4,488 for training), 1,433 binary words.
+
+The paper's Table 1 has means and standard errors over ten splits; run seeds 0 to 9. lite is the paper's own training,
+200 epochs of which the last one's weights are kept, and full repeats it.
+"""
+
+from __future__ import annotations
+
+from bench.card import TaskCard
+from tasks.links.base import LinkPrediction
+
+CARD = TaskCard(
+    name="links/cora",
+    title="Cora, missing citations",
+    needs=("LinkPredictor",),
+    primary="auc",
+    metrics=("auc", "ap"),
+    selection="auc",
+    data=("cora",),
+    varies="seed and edge split",
+    papers=("051",),
+)
+BUDGETS = {
+    "smoke": {"train": {"epochs": 30, "batch_size": 100_000, "validate_every": 10}},
+    "lite": {"train": {"epochs": 200, "batch_size": 100_000, "validate_every": 20}},
+    "full": {"train": {"epochs": 200, "batch_size": 100_000, "validate_every": 20}},
+}
+
+
+class Cora(LinkPrediction):
+    pass
