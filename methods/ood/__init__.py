@@ -1,0 +1,1 @@
+"""Post-hoc detectors of out-of-distribution examples."""

@@ -1,0 +1,130 @@
+"""What post-hoc detectors share: they score the features and logits of a trained classifier, from one cached pass of its backbone.
+
+    z = f(x),   g = rectify(z),   score(z, W g + b),   higher = more out of distribution
+
+A detector gives ``score``, which is pure, and where its source has them ``rectify`` and ``learn``, which sets thresholds from the training
+features. Predictions stay those of the classifier.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.errors import UserError
+from bench.method import Method
+from bench.protocols import Classifier, OODScorer
+from bench.task import Data, DataSpec
+from bench.training import save_atomically
+from methods.nets.classifier import ClassifierMethod
+
+CHUNK = 250  # training images in a batch
+
+
+def quantile(values: Tensor, share: float) -> Tensor:
+    """Quantile of the values over the first dimension, interpolated linearly; ``torch.quantile`` refuses large tensors."""
+    found = np.quantile(values.double().cpu().numpy(), share, axis=0)
+    return torch.as_tensor(found, dtype=values.dtype)
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """sha256 of the parameters and buffers: names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+
+
+class Features:
+    """Penultimate features ``(B, D)`` of a trained classifier, each batch computed once for all detectors that start from it.
+
+    A batch's file is named by the sha256 of all that its bits depend on: the weights, the images, and the arithmetic (device type, threads,
+    version of torch). The same images in other batches may differ in the last bit, so nothing smaller than a batch is shared. Files may be
+    deleted at any time, and where the folder cannot be written there are none.
+
+    Args:
+        folder: of the files; None to compute every time.
+    """
+
+    def __init__(self, base: ClassifierMethod, folder: Path | None = None):
+        self.base, self.folder = base, folder
+        self.weights = fingerprint(base) if folder else ""
+
+    def file(self, x: Tensor) -> Path:
+        """Where the features of the batch ``x`` belong."""
+        about = f"{self.weights} {x.dtype} {tuple(x.shape)} {x.device.type} {torch.get_num_threads()} {torch.__version__};"
+        digest = hashlib.sha256(about.encode())
+        digest.update(_bytes(x))
+        return self.folder / f"{digest.hexdigest()}.pt"
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Features of ``x``, which lies on the classifier's device."""
+        if self.folder is None:
+            return self.base.features(x)
+        file = self.file(x)
+        with contextlib.suppress(OSError):
+            return torch.load(file, map_location=x.device, weights_only=True)
+        features = self.base.features(x)
+        with contextlib.suppress(OSError):
+            save_atomically(file, lambda path: _save(features.cpu(), path))
+        return features
+
+
+def _save(tensor: Tensor, path: Path) -> None:
+    with open(path, "wb") as file:  # given a name, torch raises RuntimeError where it cannot be written
+        torch.save(tensor, file)
+
+
+class PostHoc(Method, Classifier, OODScorer):
+    """A detector on top of a classifier that is deterministic in evaluation mode.
+
+    Raises UserError for a base whose logits are not ``head(features(x))``.
+    """
+
+    @dataclass(kw_only=True)
+    class Config:
+        """Starts afresh: nothing is trained by gradients."""
+
+    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+        super().__init__(config, spec, base)
+        if not isinstance(base, ClassifierMethod) or type(base).forward is not ClassifierMethod.forward:
+            raise UserError(f"{type(base).__name__} cannot be the base of a detector: its logits are not a linear layer of its features")
+        self.features = Features(base)
+
+    def learn(self, features: Tensor) -> None:
+        """Set thresholds from the training images' features ``(N, D)``, which are on the CPU."""
+
+    def rectify(self, features: Tensor) -> Tensor:
+        """What the head sees in the place of the features ``(B, D)``."""
+        return features
+
+    def score(self, features: Tensor, logits: Tensor) -> Tensor:
+        """``(B,)``, from the features as they are and the logits ``(B, C)`` of the rectified ones."""
+        raise NotImplementedError
+
+    def fit(self, data: Data, training: Any) -> None:
+        folder = training.base_folder
+        self.features = Features(self.base, folder / "features" if folder else None)
+        if type(self).learn is not PostHoc.learn:
+            device = self.base.head.weight.device
+            self.learn(torch.cat([self.features(part.to(device)).cpu() for part in data.train["x"].split(CHUNK)]))
+
+    def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
+        return self.base.predict(x, n_samples)
+
+    def ood_score(self, x: Tensor) -> Tensor:
+        features = self.features(x)
+        return self.score(features, self.base.head(self.rectify(features)))

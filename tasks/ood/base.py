@@ -1,0 +1,167 @@
+"""Out-of-distribution detection: scores of test images of the training classes against scores of images of other kinds.
+
+Protocol, common to the family:
+
+* In distribution (ID) are some classes of a data set, numbered from 0. Classifiers learn their labels, generative models their images; the
+  scores of both compete. The classes held out are in neither the training nor the validation images.
+* Test sets: ``held-out``, the test images of the classes held out (near), and images of other kinds (far), among them ``noise``, uniform
+  over the levels. All sets are whole grey levels, level / (levels - 1), so that a score cannot tell them apart by their precision.
+* Metrics of :mod:`bench.metrics.ood` for each set against the ID test images; ``/near`` and ``/far`` are means over the sets of the group,
+  ``/mean`` is the mean over all sets. For classifiers also accuracy, NLL and calibration on the ID test images.
+* Selection: ``auroc/validation``, ID validation images against their jigsaws: cut into squares that are put together in another order.
+  Selection on OOD test images would be leakage; jigsaws need no OOD data and belong to no test set. Methods do not see them. The key is
+  also among the metrics of a run, since methods that are not trained by gradients have no epochs; it counts in no mean.
+
+Splits, subsets, noise and jigsaws are drawn with seeds of the task: runs with other seeds see the same images.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.metrics.calibration import accuracy, classification_metrics
+from bench.metrics.ood import ood_metrics
+from bench.protocols import Classifier
+from bench.task import Data, DataSpec, Scores
+from tasks.data.task import DataTask, images, permutation, upsampled_digits
+
+CHUNK = 250  # images scored at once: on CPUs faster than larger batches
+DIGITS_TEST = 497  # of scikit-learn's digits, which have no split of their own
+SPLIT_SEED, SUBSET_SEED, NOISE_SEED, JIGSAW_SEED = 0, 1, 2, 3
+
+Labelled = tuple[np.ndarray, np.ndarray]
+
+
+def separate(x: np.ndarray, y: np.ndarray, held_out: tuple[int, ...]) -> tuple[Labelled, np.ndarray]:
+    """Images and labels of the classes that remain, renumbered from 0 in their order, and the images of the classes held out."""
+    out = np.isin(y, held_out)
+    return (x[~out], np.unique(y[~out], return_inverse=True)[1]), x[out]
+
+
+def jigsaw(x: np.ndarray, block: int, seed: int) -> np.ndarray:
+    """Images ``(N, H, W)`` cut into squares of ``block`` x ``block`` pixels, put together in an order drawn for each image."""
+    n, height, width = x.shape
+    rows, columns = height // block, width // block
+    squares = x.reshape(n, rows, block, columns, block).swapaxes(2, 3).reshape(n, rows * columns, block, block)
+    order = np.random.default_rng(seed).permuted(np.tile(np.arange(rows * columns), (n, 1)), axis=1)
+    mixed = np.take_along_axis(squares, order[:, :, None, None], axis=1)
+    return mixed.reshape(n, rows, columns, block, block).swapaxes(2, 3).reshape(x.shape)
+
+
+def noise(n: int, shape: tuple[int, ...], levels: int, seed: int) -> np.ndarray:
+    """``n`` images of ``shape`` (H, W), each pixel a level of 0 to ``levels - 1`` with equal probability."""
+    return np.random.default_rng(seed).integers(0, levels, (n, *shape), dtype=np.uint8)
+
+
+def split_digits(x: np.ndarray, y: np.ndarray) -> tuple[Labelled, Labelled]:
+    """scikit-learn's digits in any size: 1,300 images for training and validation, 497 for the test."""
+    order = permutation(len(y), SPLIT_SEED)
+    test, train = order[:DIGITS_TEST], order[DIGITS_TEST:]
+    return (x[train], y[train]), (x[test], y[test])
+
+
+def averages(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]:
+    """``{group: {set: {metric: value}}}`` -> ``metric/set``, ``metric/group`` (mean over its sets) and ``metric/mean`` (over all sets)."""
+    metrics = {f"{name}/{of}": value for sets in found.values() for of, row in sets.items() for name, value in row.items()}
+    everything = {of: row for sets in found.values() for of, row in sets.items()}
+    for group, sets in {**found, "mean": everything}.items():
+        rows = list(sets.values())
+        metrics |= {f"{name}/{group}": float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return metrics
+
+
+class OODDetection(DataTask):
+    """The family's protocol.
+
+    Attributes:
+        held_out: classes that are out of distribution.
+        foreign: names of the far sets, without ``noise``.
+        levels: grey levels of a pixel.
+        block: side of a jigsaw's squares, in pixels.
+    """
+
+    held_out: tuple[int, ...]
+    foreign: tuple[str, ...]
+    levels = 256
+    block = 4
+
+    @dataclass(kw_only=True)
+    class Config(DataTask.Config):
+        n_train: int = 0  # ID training images; 0: all that validation leaves
+        n_valid: int = 500  # ID validation images, and as many jigsaws
+        n_test: int = 0  # images of each test set at most; 0: all
+        n_samples: int = 32  # draws of a stochastic classifier that are averaged
+
+    @abstractmethod
+    def sources(self) -> tuple[Labelled, Labelled, tuple[np.ndarray, ...]]:
+        """Training and test images ``(N, H, W)`` with labels, and the images of each set of ``foreign``."""
+
+    def stand_in(self) -> tuple[Labelled, Labelled, tuple[np.ndarray, ...]]:
+        """What smoke takes in the place of :meth:`sources`: digits scaled up; for the foreign sets in reversed contrast, and turned."""
+        train, test = split_digits(*upsampled_digits())
+        return train, test, (255 - test[0], np.rot90(test[0], axes=(1, 2)))
+
+    def load(self) -> Data:
+        c = self.config
+        train, test, foreign = self.stand_in() if self.budget == "smoke" else self.sources()
+        (x, y), _ = separate(*train, self.held_out)
+        (test_x, test_y), near = separate(*test, self.held_out)
+        order = permutation(len(y), SPLIT_SEED)
+        valid, kept = order[: c.n_valid], order[c.n_valid :][: c.n_train or None]
+        inside = permutation(len(test_y), SUBSET_SEED)[: c.n_test or None]
+        far = {name: self._few(of) for name, of in zip(self.foreign, foreign, strict=True)}
+        far["noise"] = images(noise(len(inside), test_x.shape[1:], self.levels, NOISE_SEED), self.levels)
+        sealed = {
+            "near": {"held-out": self._few(near)},
+            "far": far,
+            "validation": images(jigsaw(x[valid], self.block, JIGSAW_SEED), self.levels),
+        }
+        spec = DataSpec((1, *x.shape[1:]), len(kept), "discretised-logistic", self.levels, n_classes=int(y.max()) + 1)
+        splits = (self._batch(x[kept], y[kept]), self._batch(x[valid], y[valid]), self._batch(test_x[inside], test_y[inside]))
+        return Data(spec, *splits, sealed)
+
+    def _few(self, x: np.ndarray) -> Tensor:
+        return images(x[permutation(len(x), SUBSET_SEED)[: self.config.n_test or None]], self.levels)
+
+    def _batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, Tensor]:
+        return {"x": images(x, self.levels), "y": torch.from_numpy(y)}
+
+    def scores(self, method: Any, x: Tensor) -> np.ndarray:
+        """Scores ``(N,)`` in float32."""
+        return torch.cat([method.ood_score(part.to(self.device)).float().cpu() for part in x.split(CHUNK)]).numpy()
+
+    def probabilities(self, method: Any, x: Tensor) -> np.ndarray:
+        """Averaged predictive probabilities ``(N, C)``."""
+        parts = [method.predict(part.to(self.device), self.config.n_samples).mean(0).cpu() for part in x.split(CHUNK)]
+        return torch.cat(parts).numpy()
+
+    def _against_jigsaws(self, method: Any, data: Data) -> dict[str, float]:
+        inside, jigsaws = self.scores(method, data.valid["x"]), self.scores(method, data.sealed["validation"])
+        return {"auroc/validation": ood_metrics(inside, jigsaws)["auroc"]}
+
+    def validate(self, method: Any, data: Data) -> dict[str, float]:
+        metrics = self._against_jigsaws(method, data)
+        if isinstance(method, Classifier):
+            metrics["accuracy"] = accuracy(self.probabilities(method, data.valid["x"]), data.valid["y"].numpy())
+        return metrics
+
+    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
+        """The metrics named above. Evidence: ``score_id``, ``score_<set>``; of classifiers ``p`` and ``y`` of the ID test images."""
+        inside = self.scores(method, data.test["x"])
+        evidence, found = {"score_id": inside}, {}
+        for group in ("near", "far"):
+            outside = {name: self.scores(method, x) for name, x in data.sealed[group].items()}
+            evidence |= {f"score_{name}": scores for name, scores in outside.items()}
+            found[group] = {name: ood_metrics(inside, scores) for name, scores in outside.items()}
+        metrics = averages(found) | self._against_jigsaws(method, data)
+        if isinstance(method, Classifier):
+            p, y = self.probabilities(method, data.test["x"]), data.test["y"].numpy()
+            evidence |= {"p": p.astype(np.float16), "y": y.astype(np.uint8)}
+            metrics |= {name: value for name, value in classification_metrics(p, y).items() if name in ("accuracy", "class_nll", "ece")}
+        return Scores(metrics, evidence)

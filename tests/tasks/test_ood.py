@@ -1,0 +1,209 @@
+"""The out-of-distribution tasks: splits, levels, jigsaws, means."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from bench.metrics.ood import ood_metrics
+from bench.protocols import Classifier
+from bench.registry import find
+from tasks.data.loaders import digits
+from tasks.data.task import upsampled_digits
+from tasks.ood.base import averages, jigsaw, noise, separate
+
+FAR = {
+    "ood/digits": ["inverted", "noise"],
+    "ood/mnist": ["fashion-mnist", "notmnist", "noise"],
+    "ood/fashion-mnist": ["mnist", "notmnist", "noise"],
+}
+BOTH = [("ood/digits", "smoke"), ("ood/digits", "lite"), ("ood/mnist", "smoke"), ("ood/fashion-mnist", "smoke")]
+
+
+def make(name, budget="smoke", seed=0, **options):
+    entry = find("task", name)
+    cls = entry.load()
+    return cls(cls.Config(**{**entry.budgets()[budget]["task"], **options}), budget, seed)
+
+
+def rows(x):
+    return [image.numpy().tobytes() for image in x]
+
+
+def outside(data):
+    return {**data.sealed["near"], **data.sealed["far"]}
+
+
+def truth(name):
+    """Label of each digit, in the size of the task, by its levels."""
+    (x, y), levels = (digits(), 17) if name == "ood/digits" else (upsampled_digits(), 256)
+    scaled = torch.from_numpy(x).float()[:, None] / (levels - 1)
+    return {image: int(label) for image, label in zip(rows(scaled), y, strict=True)}
+
+
+class Scorer:
+    """Scores images by a function of their bytes."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def ood_score(self, x):
+        return torch.tensor([float(self.function(image)) for image in rows(x)])
+
+
+class Known(Scorer, Classifier):
+    """Knows the labels of the images that are in distribution."""
+
+    def __init__(self, data):
+        known = {row: int(y) for part in (data.valid, data.test) for row, y in zip(rows(part["x"]), part["y"], strict=True)}
+        super().__init__(lambda row: row not in known)
+        self.known, self.n_classes, self.draws = known, data.spec.n_classes, set()
+
+    def predict(self, x, n_samples=1):
+        self.draws.add(n_samples)
+        chosen = torch.tensor([self.known[row] for row in rows(x)])
+        return torch.nn.functional.one_hot(chosen, self.n_classes).float()[None].repeat(n_samples, 1, 1)
+
+
+@pytest.mark.parametrize(("name", "budget"), BOTH)
+def test_splits(name, budget):
+    task = make(name, budget)
+    data, label = task.load(), truth(name)
+    parts = {"train": data.train, "valid": data.valid, "test": data.test}
+    kept = [c for c in range(10) if c not in task.held_out]
+    assert data.spec.n_classes == len(kept) and data.spec.n_train == len(data.train["y"])
+    for part in parts.values():
+        found = [label[row] for row in rows(part["x"])]
+        assert not set(found) & set(task.held_out), "a class held out"
+        assert [kept[y] for y in part["y"]] == found and set(found) == set(kept), "labels are renumbered in order"
+    images = {field: set(rows(part["x"])) for field, part in parts.items()}
+    assert not images["train"] & images["valid"] and not (images["train"] | images["valid"]) & images["test"]
+    assert {label[row] for row in rows(data.sealed["near"]["held-out"])} == set(task.held_out)
+
+
+@pytest.mark.parametrize(("name", "budget"), BOTH)
+def test_levels_and_names(name, budget):
+    task = make(name, budget)
+    data = task.load()
+    assert data.spec.likelihood == "discretised-logistic" and data.spec.levels == task.levels and data.spec.shape[0] == 1
+    assert list(data.sealed["near"]) == ["held-out"] and list(data.sealed["far"]) == FAR[name] and task.foreign == tuple(FAR[name][:-1])
+    for x in (data.train["x"], data.valid["x"], data.test["x"], data.sealed["validation"], *outside(data).values()):
+        level = x * (task.levels - 1)
+        assert x.dtype == torch.float32 and x.shape[1:] == data.spec.shape and x.min() >= 0 and x.max() == 1
+        assert torch.equal((level.round() / (task.levels - 1)), x) and len(x) > 0
+    assert data.for_training().sealed == {} and data.for_training().test == {}
+
+
+@pytest.mark.parametrize(("name", "budget"), BOTH)
+def test_validation_belongs_to_no_test_set(name, budget):
+    data = make(name, budget).load()
+    jigsaws = data.sealed["validation"]
+    seen = {row for x in (data.test["x"], data.train["x"], *outside(data).values()) for row in rows(x)}
+    assert len(jigsaws) == len(data.valid["x"]) and not seen & set(rows(jigsaws))
+    # each is a jigsaw of the validation image at its place
+    assert torch.equal(jigsaws.flatten(1).sort(1).values, data.valid["x"].flatten(1).sort(1).values)
+    assert not (jigsaws == data.valid["x"]).flatten(1).all(1).any()
+
+
+@pytest.mark.parametrize(("name", "budget"), BOTH)
+def test_images_do_not_depend_on_the_seed_of_the_run(name, budget):
+    torch.manual_seed(3)
+    np.random.seed(3)
+    a, b = make(name, budget, seed=0).load(), make(name, budget, seed=7).load()
+    for field in ("train", "valid", "test"):
+        assert torch.equal(getattr(a, field)["x"], getattr(b, field)["x"]) and torch.equal(getattr(a, field)["y"], getattr(b, field)["y"])
+    assert torch.equal(a.sealed["validation"], b.sealed["validation"])
+    assert all(torch.equal(x, outside(b)[of]) for of, x in outside(a).items())
+
+
+def test_smaller_subsets_are_parts_of_larger_ones():
+    few, many = make("ood/mnist", n_test=50).load(), make("ood/mnist", n_test=0).load()
+    assert torch.equal(few.test["x"], many.test["x"][:50]) and len(many.test["x"]) > 200
+    for name in ("held-out", "notmnist", "noise"):
+        assert torch.equal(outside(few)[name], outside(many)[name][:50]), name
+
+
+def test_classes_held_out_of_digits_are_wholly_test_images():
+    _, y = digits()
+    data = make("ood/digits", "full").load()
+    assert len(data.sealed["near"]["held-out"]) == (y >= 7).sum()
+    assert torch.equal(data.sealed["far"]["inverted"], ((1 - data.test["x"]) * 16).round() / 16)
+
+
+def test_separate_renumbers():
+    x, y = np.arange(8), np.array([4, 0, 3, 9, 1, 3, 0, 9])
+    (kept, labels), out = separate(x, y, (0, 3))
+    assert kept.tolist() == [0, 3, 4, 7] and labels.tolist() == [1, 2, 0, 2] and out.tolist() == [1, 2, 5, 6]
+
+
+def test_a_jigsaw_moves_whole_squares():
+    x = np.arange(3 * 8 * 12, dtype=np.int64).reshape(3, 8, 12)
+    mixed = jigsaw(x, 4, 0)
+
+    def squares(image):
+        return [image[i : i + 4, j : j + 4].tolist() for i in (0, 4) for j in (0, 4, 8)]
+
+    orders = []
+    for before, after in zip(x, mixed, strict=True):
+        orders.append([squares(before).index(square) for square in squares(after)])
+        assert sorted(orders[-1]) == list(range(6))
+    assert orders[0] != orders[1] or orders[1] != orders[2]
+    assert np.array_equal(jigsaw(x, 4, 0), mixed) and not np.array_equal(jigsaw(x, 4, 1), mixed)
+
+
+def test_noise_is_uniform_over_the_levels():
+    counts = np.bincount(noise(200, (8, 8), 17, 0).ravel(), minlength=17)
+    assert len(counts) == 17 and np.abs(counts / 12800 - 1 / 17).max() < 0.01
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_a_perfect_and_a_constant_scorer(name):
+    task = make(name)
+    data = task.load()
+    best = task.evaluate(Known(data), data, [])
+    for of in ("held-out", *FAR[name], "near", "far", "mean", "validation"):
+        assert best.metrics[f"auroc/{of}"] == 1.0
+        assert of == "validation" or best.metrics[f"fpr95_id_positive/{of}"] == best.metrics[f"fpr95_ood_positive/{of}"] == 0.0
+    assert best.metrics["accuracy"] == 1.0 and best.metrics["ece"] == best.metrics["class_nll"] == 0.0
+    same = task.evaluate(Scorer(lambda row: 0.25), data, [])
+    assert all(value == 0.5 for key, value in same.metrics.items() if key.startswith("auroc/"))
+    assert "accuracy" not in same.metrics and "p" not in same.evidence
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_metrics_are_of_the_evidence_and_averages_are_means(name):
+    task = make(name)
+    data = task.load()
+    found = task.evaluate(Scorer(lambda row: zlib.crc32(row) % 1000), data, [])
+    score, metrics = {key[6:]: value for key, value in found.evidence.items()}, found.metrics
+    assert all(value.dtype == np.float32 for value in score.values()) and set(score) == {"id", "held-out", *FAR[name]}
+    for of in ("held-out", *FAR[name]):
+        for key, value in ood_metrics(score["id"], score[of]).items():
+            assert metrics[f"{key}/{of}"] == value
+    for key in ("auroc", "aupr_in", "aupr_out", "fpr95_ood_positive", "fpr95_id_positive"):
+        assert metrics[f"{key}/near"] == metrics[f"{key}/held-out"]
+        assert metrics[f"{key}/far"] == pytest.approx(np.mean([metrics[f"{key}/{of}"] for of in FAR[name]]))
+        assert metrics[f"{key}/mean"] == pytest.approx(np.mean([metrics[f"{key}/{of}"] for of in ("held-out", *FAR[name])]))
+
+
+def test_averages():
+    found = averages({"near": {"a": {"auroc": 0.2}}, "far": {"b": {"auroc": 0.6}, "c": {"auroc": 1.0}}})
+    assert found == pytest.approx({"auroc/a": 0.2, "auroc/b": 0.6, "auroc/c": 1.0, "auroc/near": 0.2, "auroc/far": 0.8, "auroc/mean": 0.6})
+
+
+def test_validation_sees_no_test_image_and_averages_draws():
+    task = make("ood/digits", n_samples=3)
+    data = task.load()
+    model = Known(data)
+    data.test, data.sealed = {}, {"validation": data.sealed["validation"]}
+    assert task.validate(model, data) == {"auroc/validation": 1.0, "accuracy": 1.0} and model.draws == {3}
+    assert task.validate(Scorer(lambda row: 0), data) == {"auroc/validation": 0.5}
+
+
+def test_scores_that_are_not_finite_are_refused():
+    task = make("ood/digits")
+    with pytest.raises(ValueError, match="finite"):
+        task.evaluate(Scorer(lambda row: float("nan")), task.load(), [])
