@@ -22,7 +22,7 @@ from bench.task import Batch, Data, DataSpec, Scores
 from tasks.data.task import DataTask
 
 BATCH = 500
-FOLD_IN = 0.8
+TARGETS = 5  # one click of five is a target
 
 
 def positive_clicks(data: dict[str, np.ndarray], threshold: float = 4.0, at_least: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +45,7 @@ def generated_clicks(users: int = 240, items: int = 80, groups: int = 4) -> tupl
 def split_row(clicks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """History and targets of one held-out user's clicked items: ``floor(0.2 n)`` targets, at least one."""
     shuffled = rng.permutation(clicks)
-    targets = max(1, int(len(clicks) * (1 - FOLD_IN)))
+    targets = max(1, len(clicks) // TARGETS)
     return shuffled[targets:], shuffled[:targets]
 
 

@@ -1,0 +1,184 @@
+"""The recommendation tasks: clicks, splits by users, fold-in, ranking."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bench.registry import find
+from tasks.data.fetch import available
+from tasks.recommendation import ml_100k
+from tasks.recommendation.base import generated_clicks, positive_clicks, split_row
+
+NAME = "recommendation/ml-100k"
+
+
+def make(budget: str = "smoke", seed: int = 0, **options: object):
+    entry = find("task", NAME)
+    cls = entry.load()
+    return cls(cls.Config(**{**entry.budgets()[budget].get("task", {}), **options}), budget, seed)
+
+
+class Fixed:
+    """A recommender that knows the scores of each history."""
+
+    def __init__(self, history: torch.Tensor, scores: torch.Tensor):
+        self.known = {row.numpy().tobytes(): score for row, score in zip(history.float(), scores, strict=True)}
+
+    def scores(self, history: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.known[row.numpy().tobytes()] for row in history])
+
+
+def ratings(rows: list[tuple[int, int, float]]) -> dict[str, np.ndarray]:
+    user, item, rating = zip(*rows, strict=True)
+    return {"user": np.array(user), "item": np.array(item), "rating": np.array(rating)}
+
+
+def test_clicks_are_high_ratings_of_users_with_five_of_them() -> None:
+    rows = [(7, i, 4.0) for i in (10, 20, 30, 40, 50)]  # five clicks: in
+    rows += [(8, i, 5.0) for i in (10, 20, 30, 60)] + [(8, 70, 3.0)]  # four and a low rating: out, and item 60 with this user
+    rows += [(9, i, 4.5) for i in (10, 20, 30, 40, 80)] + [(9, 90, 3.5)]
+    user, item = positive_clicks(ratings(rows))
+    assert user.tolist() == [0] * 5 + [1] * 5
+    assert item.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 5]  # 10, 20, 30, 40, 50, 80 renumbered
+    assert set(positive_clicks(ratings(rows), at_least=4)[0]) == {0, 1, 2}
+
+
+def test_fold_in_of_one_user() -> None:
+    rng = np.random.default_rng(0)
+    for n in range(2, 60):
+        clicked = np.arange(100, 100 + n)
+        history, targets = split_row(clicked, rng)
+        assert sorted([*history, *targets]) == clicked.tolist() and len(history) >= 1
+        assert len(targets) == max(1, n // 5)
+
+
+def test_every_click_is_as_likely_to_be_a_target() -> None:
+    rng = np.random.default_rng(0)
+    counts = np.zeros(11)
+    for _ in range(4000):
+        counts[split_row(np.arange(11), rng)[1]] += 1
+    assert np.abs(counts / 4000 - 2 / 11).max() < 5 * (2 / 11 * 9 / 11 / 4000) ** 0.5
+
+
+def as_sets(rows: torch.Tensor) -> list[frozenset[int]]:
+    return [frozenset(np.flatnonzero(row)) for row in rows.numpy()]
+
+
+def distinct_clicks(users: int = 60, items: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """No two users have a click set that contains the other's; items 38 and 39 belong to one user each."""
+    rng = np.random.default_rng(3)
+    matrix = rng.random((users, items)) < 0.4
+    matrix[:, 38:] = False
+    matrix[0, 38] = matrix[1, 39] = True
+    return np.nonzero(matrix)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_held_out_users_and_items(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users are in one part alone; items are those that a training user clicked; nothing else is lost."""
+    user, item = distinct_clicks()
+    monkeypatch.setattr(ml_100k.ML100K, "clicks", lambda self: (user, item))
+    task = make("lite", seed, held_out=15)
+    data = task.load()
+    everyone = [frozenset(item[user == u]) for u in range(60)]
+    order = np.random.default_rng(seed).permutation(60)
+    parts = {"valid": order[:15], "test": order[15:30], "train": order[30:]}
+    kept = sorted(frozenset.union(*(everyone[u] for u in parts["train"])))
+    assert data.spec.shape == (len(kept),) and data.spec.n_train == 30 and data.train["x"].shape == (30, len(kept))
+    assert (data.train["x"].sum(0) > 0).all()
+    rows = {
+        "train": data.train["x"] > 0,
+        **{name: getattr(data, name)["history"] | getattr(data, name)["targets"] for name in ("valid", "test")},
+    }
+    for name, users in parts.items():
+        expected = [frozenset(kept.index(i) for i in everyone[u] & set(kept)) for u in users]
+        assert as_sets(rows[name]) == expected, name
+
+
+@pytest.mark.parametrize("budget", ["smoke", "lite"])
+def test_history_and_targets(budget: str) -> None:
+    if budget == "lite" and not available("ml-100k"):
+        pytest.skip("MovieLens 100K is not here; `elboard data fetch ml-100k` gets it")
+    data = make(budget).load()
+    for part in (data.valid, data.test):
+        history, targets = part["history"], part["targets"]
+        assert history.dtype == targets.dtype == torch.bool and history.shape == targets.shape == (len(history), *data.spec.shape)
+        assert not (history & targets).any() and history.any(1).all() and targets.any(1).all()
+        n = (history | targets).sum(1)
+        assert ((targets.sum(1) - n / 5).abs() <= 1).all(), "a fifth of the clicks, up to one"
+    assert data.train["x"].dtype == torch.float32 and set(data.train["x"].unique().tolist()) == {0.0, 1.0}
+    assert data.for_training().test == {}
+
+
+def test_movielens_has_the_users_of_the_rule() -> None:
+    if not available("ml-100k"):
+        pytest.skip("MovieLens 100K is not here; `elboard data fetch ml-100k` gets it")
+    user, item = make("lite").clicks()
+    assert len(np.unique(user)) == 938 and np.bincount(user).min() >= 5 and len(user) == 55_361 and len(np.unique(item)) == 1447
+    assert len(make("lite").load().train["x"]) == 938 - 200
+
+
+def test_the_split_is_that_of_the_seed() -> None:
+    a, b, c = make(seed=0).load(), make(seed=0).load(), make(seed=1).load()
+    torch.manual_seed(3)
+    assert all(torch.equal(a.test[name], b.test[name]) and torch.equal(a.valid[name], b.valid[name]) for name in a.test)
+    assert torch.equal(a.train["x"], b.train["x"]) and not torch.equal(a.train["x"], c.train["x"])
+
+
+def test_users_who_cannot_be_split_do_not_count() -> None:
+    task = make()
+    rows = np.zeros((4, 6), dtype=bool)
+    rows[0, :2] = rows[2, :5] = True
+    rows[1, 0] = True  # a single click: no history or no target
+    part = task._fold_in(rows, np.random.default_rng(0))
+    assert as_sets(part["history"] | part["targets"]) == [frozenset((0, 1)), frozenset(range(5))]
+    assert part["targets"].sum(1).tolist() == [1, 1]
+
+
+def test_a_perfect_scorer_a_blind_one_and_a_repeater() -> None:
+    task = make()
+    data = task.load()
+    history, targets = data.test["history"], data.test["targets"].float()
+    perfect = task.evaluate(Fixed(history, targets), data, []).metrics
+    assert {perfect[name] for name in ("ndcg@100", "recall@20", "recall@50")} == {1.0}
+    # the highest scores are on the history, which the task masks: no worse than perfect
+    repeater = task.evaluate(Fixed(history, targets + 9 * history.float()), data, []).metrics
+    assert repeater == perfect
+    worst = task.evaluate(Fixed(history, -targets), data, []).metrics
+    assert worst["recall@20"] < 0.1 and worst["ndcg@100"] < perfect["ndcg@100"]
+
+
+def test_evidence_holds_each_user_and_the_lists() -> None:
+    task = make()
+    data = task.load()
+    history, targets = data.test["history"], data.test["targets"].numpy()
+    scores = torch.rand(history.shape, generator=torch.Generator().manual_seed(0))
+    found = task.evaluate(Fixed(history, scores), data, [])
+    users = len(history)
+    assert found.evidence["top"].dtype == np.uint16 and found.evidence["top"].shape == (users, min(100, history.shape[1]))
+    for name in ("ndcg@100", "recall@20", "recall@50"):
+        assert found.evidence[name].shape == (users,) and found.metrics[name] == pytest.approx(found.evidence[name].mean(), abs=1e-6)
+    for u in range(users):
+        ranked = [i for i in np.argsort(-scores[u].numpy(), kind="stable") if not history[u, i]]
+        assert found.evidence["top"][u, : len(ranked)].tolist() == ranked[:100]
+        hits = targets[u, ranked[:20]].sum()
+        assert found.evidence["recall@20"][u] == pytest.approx(hits / min(20, targets[u].sum()))
+        gains = sum(1 / np.log2(rank + 2) for rank, i in enumerate(ranked[:100]) if targets[u, i])
+        ideal = sum(1 / np.log2(rank + 2) for rank in range(targets[u].sum()))
+        assert found.evidence["ndcg@100"][u] == pytest.approx(gains / ideal, abs=1e-6)
+
+
+def test_validation_uses_validation_users() -> None:
+    task = make()
+    data = task.load()
+    known = Fixed(data.valid["history"], data.valid["targets"].float())  # a test user's history would be a KeyError
+    assert task.validate(known, data) == {"ndcg@100": 1.0, "recall@20": 1.0}
+
+
+def test_generated_clicks_have_structure_and_enough_users() -> None:
+    user, item = generated_clicks()
+    assert user.max() + 1 == 240 and item.max() + 1 == 80 and np.bincount(user).min() >= 2
+    again = generated_clicks()
+    assert (user == again[0]).all() and (item == again[1]).all()
