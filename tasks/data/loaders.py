@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from tasks.data.fetch import fetch
+from tasks.data.fetch import DAMAGED, DataError, fetch
 
 Labelled = tuple[np.ndarray, np.ndarray]
 
 
 def arrays(name: str) -> dict[str, np.ndarray]:
     """All arrays of the data set ``name``."""
-    with np.load(fetch(name), allow_pickle=False) as archive:
-        return dict(archive)
+    return _read(name, dict)
+
+
+def _read(name: str, take: Callable[..., Any]) -> Any:
+    """``take(archive)`` of the cached file, whose check sums of zip tell whether it is whole."""
+    path = fetch(name)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return take(archive)
+    except DAMAGED:
+        raise DataError(f"{path} is damaged; delete it and fetch again") from None
 
 
 def _split(name: str, split: str) -> Labelled:
     if split not in ("train", "test"):
         raise ValueError(f"split {split!r} is neither train nor test")
-    with np.load(fetch(name), allow_pickle=False) as archive:
-        return archive[f"{split}_x"], archive[f"{split}_y"].astype(np.int64)
+    return _read(name, lambda archive: (archive[f"{split}_x"], archive[f"{split}_y"].astype(np.int64)))
 
 
 def digits() -> Labelled:
@@ -66,3 +77,8 @@ def movielens_small() -> dict[str, np.ndarray]:
 def planetoid(name: str) -> dict[str, np.ndarray]:
     """ "cora" or "citeseer": ``edges`` (E, 2) with u < v, each once, no loops; ``features`` (N, F) float32; ``labels`` (N,)."""
     return arrays(name)
+
+
+def efficientnet_lite0() -> dict[str, np.ndarray]:
+    """Weights of EfficientNet-Lite0 by the names of the published checkpoint."""
+    return arrays("efficientnet-lite0")

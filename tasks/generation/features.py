@@ -95,4 +95,11 @@ def load(name: str, device: torch.device | str) -> tuple[str, str, Features]:
 
         return "fd", name, features(device)
     full, network = small_network(name)
-    return "fid", full, network.to(device).features
+    network.to(device)
+    return "fid", full, lambda x: network.features(_small_grey(x, SHAPES[name]))
+
+
+def _small_grey(x: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Images of any kind as a small network takes them: channels averaged, and scaled where the size is another."""
+    x = x.mean(1, keepdim=True)
+    return x if tuple(x.shape[2:]) == shape else F.interpolate(x, shape, mode="bilinear", antialias=True)

@@ -1,0 +1,130 @@
+"""The table of data sets, and what the sets hold where they are at hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.registry import discover
+from tasks.data import convert, fetch, loaders
+
+SETS = fetch._table()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_entries(name: str) -> None:
+    found = SETS[name]
+    assert set(found) - {"note"} == {"title", "licence", "citation", "content", "sources"}
+    assert all(isinstance(found[field], str) and found[field].strip() for field in set(found) - {"sources"})
+    assert re.fullmatch("[0-9a-f]{64}", found["content"]) and found["sources"]
+    for one in found["sources"]:
+        assert callable(getattr(convert, one["convert"]))
+        assert set(one) - {"kind", "convert", "files", "note"} == {
+            "url": {"urls", "archive"} & set(one) | {"urls"},
+            "pypi": {"package"},
+            "npm": {"package"},
+            "debian": {"package"},
+        }.get(one["kind"], set())
+        assert one["kind"] in ("local", "shipped", "sklearn", *fetch._GET)
+        assert all(re.fullmatch(r"https?://.+/", address) for address in one.get("urls", []))
+        if one["kind"] in ("pypi", "npm"):
+            assert re.fullmatch(r"[\w.-]+(==|@)\d[\w.]*", one["package"]), "a package has a version"
+        for wanted in (*one["files"].values(), *([one["archive"]] if "archive" in one else [])):
+            path = Path(wanted["path"])
+            assert not path.is_absolute() and ".." not in path.parts
+            assert all(re.fullmatch(f"[0-9a-f]{{{size}}}", wanted[kind]) for kind, size in (("sha256", 64), ("md5", 32)) if kind in wanted)
+        if one["kind"] in ("local", "shipped") or one["kind"] == "url" and "archive" not in one:
+            assert all("sha256" in wanted for wanted in one["files"].values())
+
+
+def test_every_data_set_of_a_task_is_in_the_table() -> None:
+    assert {name for entry in discover("task").values() for name in entry.card.data} <= set(SETS)
+
+
+def test_descriptions() -> None:
+    rows = {row["name"]: row for row in fetch.describe()}
+    assert set(rows) == set(SETS) and all(all(row.values()) for row in rows.values())
+    assert rows["ml-100k"]["sources"] == "local, url, pypi" and "not be passed on" in rows["ml-100k"]["licence"]
+
+
+def test_the_hash_sees_names_types_shapes_and_values() -> None:
+    x = np.arange(6, dtype=np.uint8)
+    variants = [{"x": x}, {"y": x}, {"x": x.astype(np.int16)}, {"x": x.reshape(2, 3)}, {"x": x + 1}, {"x": x, "y": x}]
+    assert len({fetch.content_hash(arrays) for arrays in variants}) == len(variants)
+    assert fetch.content_hash({"a": x, "b": x + 1}) == fetch.content_hash({"b": x + 1, "a": x})
+    wide = np.stack([x, x], 1)[:, 0]  # the same values in another memory order
+    assert fetch.content_hash({"x": wide}) == fetch.content_hash({"x": x})
+
+
+# --- the real sets --------------------------------------------------------------------------------
+
+
+def here(name: str) -> dict[str, np.ndarray]:
+    if not fetch.available(name):
+        pytest.skip(f"{name} is neither cached nor in ELBOARD_DATA; `elboard data fetch {name}` gets it")
+    return loaders.arrays(name)
+
+
+LABELLED = {"mnist": (28, 28), "fashion-mnist": (28, 28), "cifar10": (32, 32, 3)}
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_labelled_images(name: str) -> None:
+    found, shape = here(name), LABELLED[name]
+    n = {"train": 50_000 if name == "cifar10" else 60_000, "test": 10_000}
+    for part, size in n.items():
+        x, y = found[f"{part}_x"], found[f"{part}_y"]
+        assert x.shape == (size, *shape) and x.dtype == np.uint8 and x.min() == 0 and x.max() == 255
+        assert y.shape == (size,) and set(y.tolist()) == set(range(10))
+    load = {"mnist": loaders.mnist, "fashion-mnist": loaders.fashion_mnist, "cifar10": loaders.cifar10}[name]
+    assert load("test")[0].shape == (10_000, *shape) and load("test")[1].dtype == np.int64
+    with pytest.raises(ValueError, match="split 'tset' is neither train nor test"):
+        load("tset")
+    if name != "mnist":
+        assert np.bincount(found["train_y"]).tolist() == [n["train"] // 10] * 10
+
+
+def test_notmnist() -> None:
+    found = here("notmnist")
+    assert set(found) == {"test_x", "test_y"} and found["test_x"].shape == (10_000, 28, 28)
+    assert np.bincount(loaders.notmnist()[1]).tolist() == [1000] * 10
+
+
+def test_labels_of_cifar10n() -> None:
+    labels = loaders.cifar10n()
+    rates = {name: (values != labels["clean_label"]).mean() for name, values in labels.items()}
+    assert {name: round(100 * rate, 2) for name, rate in rates.items()} == {
+        "clean_label": 0.0,
+        "aggre_label": 9.01,
+        "random_label1": 17.23,
+        "random_label2": 18.12,
+        "random_label3": 17.64,
+        "worse_label": 40.21,
+    }
+    assert (here("cifar10")["train_y"] == labels["clean_label"]).all(), "the order of the images is that of the labels"
+
+
+@pytest.mark.parametrize(("name", "n", "users", "items"), [("ml-100k", 100_000, 943, 1682), ("movielens-small", 100_004, 671, 9066)])
+def test_ratings(name: str, n: int, users: int, items: int) -> None:
+    found = here(name)
+    assert all(found[field].shape == (n,) for field in ("user", "item", "rating", "timestamp"))
+    assert (len(np.unique(found["user"])), len(np.unique(found["item"]))) == (users, items)
+    assert found["rating"].min() >= 0.5 and found["rating"].max() == 5
+    pairs = found["user"] * 10**6 + found["item"]
+    assert (np.diff(pairs) > 0).all(), "sorted by user and item, no pair twice"
+
+
+@pytest.mark.parametrize(("name", "nodes", "edges", "words"), [("cora", 2708, 5278, 1433), ("citeseer", 3327, 4552, 3703)])
+def test_graphs(name: str, nodes: int, edges: int, words: int) -> None:
+    found = loaders.planetoid(name)
+    assert found["features"].shape == (nodes, words) and found["labels"].shape == (nodes,) and found["edges"].shape == (edges, 2)
+    u, v = found["edges"].T
+    assert (u < v).all() and v.max() < nodes and len(np.unique(found["edges"], axis=0)) == edges
+
+
+def test_digits() -> None:
+    x, y = loaders.digits()
+    assert x.shape == (1797, 8, 8) and x.max() == 16 and y.shape == (1797,)
