@@ -1,0 +1,95 @@
+"""Variational learning with the IVON optimiser (Shen et al. 2024).
+
+    min_q  lambda E_q[(1/N) sum_i -log p(y_i | x_i, theta)] + KL(q || N(0, sigma0^2 I)),     q = N(m, diag 1 / (lambda (h + delta)))
+    p(y | x) = (1/S) sum_s softmax(f(x; theta_s)),     theta_s ~ q
+
+The optimiser is the method: :mod:`methods.bayesian.ivon_optimizer` has its steps. lambda = N unless ``ess`` is set; ``weight_decay`` is
+delta = 1 / (lambda sigma0^2), the prior. ``predict`` draws n_samples weights, also for n_samples = 1; ``mean=true`` is the paper's
+IVON@mean, the network at m, one sample.
+
+Differences from the paper: the shared backbone ("cnn" has no normalisation; the paper uses filter response norm. With "resnet20" batch
+normalisation's running statistics are those met at perturbed weights, not recomputed at the weights drawn for prediction); 32 draws as the
+task asks (64). The paper's beta2 = 0.99999 suits its 200,000 steps; here runs are a hundred times shorter and h, which is not corrected for
+its start, would stay at h0, so the default forgets faster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from bench.card import MethodCard
+from bench.errors import UserError
+from bench.method import Method
+from bench.task import Batch, DataSpec
+from methods.bayesian.ivon_optimizer import IVON
+from methods.nets.classifier import ClassifierMethod
+
+CARD = MethodCard(
+    name="ivon",
+    title="Variational learning with IVON",
+    family="bayesian",
+    offers=("Classifier", "OODScorer"),
+    paper="020",
+    cite="Shen et al. 2024",
+)
+
+
+class VariationalClassifier(ClassifierMethod):
+    """The shared classifier with a Gaussian over all its weights.
+
+    Attributes:
+        precision: ``(P,)``, 1 / sigma^2 of all parameters in their order, as of the last epoch's end.
+    """
+
+    @dataclass(kw_only=True)
+    class Config(ClassifierMethod.Config):
+        optimizer: str = "ivon"
+        lr: float = 0.1  # paper 0.2 on CIFAR; 0.1 to 0.2 for small networks
+        momentum: float = 0.9  # beta1
+        beta2: float = 0.9999
+        weight_decay: float = 1e-4  # delta; the authors' package
+        h0: float = 0.1
+        ess: float = 0.0  # lambda; 0: the number of training examples
+        radius: float = 0.0  # xi; 0: no clipping of the update, as for images in the paper
+        samples: int = 1  # weights drawn in a training step
+        schedule: str = "cosine"
+        warmup: float = 0.025  # 5 of 200 epochs
+        mean: bool = False  # predict with m alone
+
+    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+        super().__init__(config, spec, base)
+        if config.optimizer != "ivon":
+            raise UserError(f"optimizer={config.optimizer!r}: the optimiser of ivon is the method")
+        if min(config.weight_decay, config.h0) <= 0 or config.ess < 0 or config.samples < 1:
+            raise UserError("weight_decay and h0 must be positive, ess at least 0, samples at least 1")
+        self.ess = config.ess or float(spec.n_train)
+        size = sum(p.numel() for p in self.parameters())
+        self.register_buffer("precision", torch.full((size,), self.ess * (config.h0 + config.weight_decay)))
+
+    def make_optimizer(self, groups: list[dict]) -> torch.optim.Optimizer:
+        c = self.config
+        betas = (c.momentum, c.beta2)
+        return IVON(groups, c.lr, self.ess, c.weight_decay, betas, c.h0, c.radius, c.samples, self.seed)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        # After the last batch, not at the end of the epoch: the task validates before this module's own hook would run there.
+        if batch_idx + 1 == self.trainer.num_training_batches:
+            self.precision.copy_(self.trainer.optimizers[0].precision)
+
+    def draw(self) -> dict[str, Tensor]:
+        """Parameters from q, by name."""
+        noise = torch.randn_like(self.precision) * self.precision.rsqrt()
+        named = dict(self.named_parameters())
+        parts = noise.split([p.numel() for p in named.values()])
+        return {name: p + part.view_as(p) for (name, p), part in zip(named.items(), parts, strict=True)}
+
+    def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
+        """Probabilities ``(n_samples, B, C)``, one draw of the weights for each sample, common to the images; ``(1, B, C)`` if ``mean``."""
+        if self.config.mean:
+            return super().predict(x)
+        return torch.stack([functional_call(self, self.draw(), (x,)).softmax(1) for _ in range(n_samples)])

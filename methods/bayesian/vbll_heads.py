@@ -1,0 +1,143 @@
+"""Variational Bayesian last layers for classification (Harrison, Willes and Snoek 2024): bounds and predictives of given features.
+
+Both heads have C Gaussians q_k = N(mean_k, S_k) in R^H with prior N(0, s0 I), and a diagonal noise covariance Sigma, a point estimate under
+an inverse-Wishart prior. Standard deviations are exponentials of parameters, so that their squares are variances. Initial values are those
+of the authors' package where the paper's summary gives them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+DOF = 1.0  # of the inverse-Wishart prior; the package's default
+
+
+def gaussian_kl(mean: Tensor, factor: Tensor, prior: float) -> Tensor:
+    """KL(N(mean_k, L_k L_k^T) || N(0, prior I)) for each k, ``(C,)``.
+
+    Args:
+        mean: ``(C, H)``.
+        factor: L_k: ``(C, H, H)`` lower triangular with positive diagonal, or ``(C, H)`` its diagonal where the rest is zero.
+        prior: variance s0.
+    """
+    dense = factor.ndim == 3
+    trace = factor.square().sum((1, 2) if dense else 1)
+    log_det = 2 * (factor.diagonal(dim1=1, dim2=2) if dense else factor).log().sum(1)
+    h = mean.shape[1]
+    return 0.5 * ((mean.square().sum(1) + trace) / prior + h * math.log(prior) - log_det - h)
+
+
+class VariationalHead(nn.Module):
+    """The Gaussians and the noise that both heads have.
+
+    Args:
+        n_features, n_classes: H and C.
+        noise_size: of Sigma: C for noise on logits, H on features.
+        prior: s0.
+        mean_std: of the initial means.
+        covariance: "diagonal" or "dense" S_k.
+        wishart_scale: of the prior of Sigma.
+    """
+
+    def __init__(
+        self, n_features: int, n_classes: int, noise_size: int, prior: float, mean_std: float, covariance: str, wishart_scale: float
+    ):
+        super().__init__()
+        self.prior, self.wishart_scale = prior, wishart_scale
+        self.mean = nn.Parameter(mean_std * torch.randn(n_classes, n_features))
+        self.log_diagonal = nn.Parameter(1e-3 * torch.randn(n_classes, n_features) - math.log(n_features))
+        self.lower = nn.Parameter(torch.zeros(n_classes, n_features, n_features)) if covariance == "dense" else None
+        self.log_noise = nn.Parameter(torch.randn(noise_size) - 1)
+
+    def factor(self) -> Tensor:
+        """L_k as :func:`gaussian_kl` takes it."""
+        diagonal = self.log_diagonal.exp()
+        return diagonal if self.lower is None else self.lower.tril(-1) + torch.diag_embed(diagonal)
+
+    def noise(self) -> Tensor:
+        """Variances on the diagonal of Sigma."""
+        return (2 * self.log_noise).exp()
+
+    def kl(self) -> Tensor:
+        """KL(q || prior), over all classes."""
+        return gaussian_kl(self.mean, self.factor(), self.prior).sum()
+
+    def log_prior_of_noise(self) -> Tensor:
+        """log p(Sigma) = dof' log|Sigma^-1| - wishart_scale / 2 tr(Sigma^-1), dof' = (dof + size + 1) / 2, without its constant."""
+        dof = (DOF + len(self.log_noise) + 1) / 2
+        return -2 * dof * self.log_noise.sum() - 0.5 * self.wishart_scale * (1 / self.noise()).sum()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores ``(B, C)`` whose largest is the prediction at the posterior's mean."""
+        raise NotImplementedError
+
+    def bound(self, features: Tensor, y: Tensor) -> Tensor:
+        """Lower bound of E_q log p(y | features), ``(B,)``."""
+        raise NotImplementedError
+
+    def predict(self, features: Tensor, n_samples: int) -> Tensor:
+        """Probabilities ``(S, B, C)``."""
+        raise NotImplementedError
+
+
+class DiscriminativeHead(VariationalHead):
+    """Logits z = W phi + e, w_k ~ q_k, e ~ N(0, Sigma); y ~ softmax(z)."""
+
+    def __init__(self, n_features: int, n_classes: int, covariance: str, wishart_scale: float):
+        prior = 2 / n_features
+        super().__init__(n_features, n_classes, n_classes, prior, math.sqrt(prior), covariance, wishart_scale)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features @ self.mean.T
+
+    def variance(self, features: Tensor) -> Tensor:
+        """phi^T S_k phi + Sigma_kk, ``(B, C)``."""
+        factor = self.factor()
+        if factor.ndim == 2:
+            return features.square() @ factor.square().T + self.noise()
+        return torch.einsum("bh,khj->bkj", features, factor).square().sum(2) + self.noise()
+
+    def bound(self, features: Tensor, y: Tensor) -> Tensor:
+        """mean_y^T phi - LSE_k(mean_k^T phi + (phi^T S_k phi + Sigma_kk) / 2): Jensen's inequality on the log-sum-exp."""
+        logits = self(features)
+        return logits.gather(1, y[:, None])[:, 0] - (logits + 0.5 * self.variance(features)).logsumexp(1)
+
+    def predict(self, features: Tensor, n_samples: int) -> Tensor:
+        """Softmax of ``n_samples`` draws of the logits."""
+        mean, std = self(features), self.variance(features).sqrt()
+        return (mean + std * torch.randn(n_samples, *mean.shape, device=mean.device, dtype=mean.dtype)).softmax(2)
+
+
+class GenerativeHead(VariationalHead):
+    """p(phi | y = k) = N(mu_k, Sigma), mu_k ~ q_k with diagonal S_k, classes equally probable."""
+
+    def __init__(self, n_features: int, n_classes: int, wishart_scale: float):
+        super().__init__(n_features, n_classes, n_features, 1.0, 0.1, "diagonal", wishart_scale)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """log N(phi; mean_k, Sigma + S_k), ``(B, C)``."""
+        variance = self.noise() + self.factor().square()
+        return self._log_normal(features, variance)
+
+    def _log_normal(self, features: Tensor, variance: Tensor) -> Tensor:
+        """log N(phi; mean_k, diag(variance_k)), ``(B, C)``, for variances ``(C, H)`` or ``(H,)``."""
+        square = (features[:, None] - self.mean).square() / variance  # not multiplied out, which would cancel digits
+        return -0.5 * (square + (2 * math.pi * variance).log()).sum(2)
+
+    def bound(self, features: Tensor, y: Tensor) -> Tensor:
+        """log N(phi; mean_y, Sigma) - tr(Sigma^-1 S_y) / 2 - LSE_k log N(phi; mean_k, Sigma + S_k)."""
+        trace = (self.factor().square() / self.noise()).sum(1)
+        own = self._log_normal(features, self.noise()) - 0.5 * trace
+        return own.gather(1, y[:, None])[:, 0] - self(features).logsumexp(1)
+
+    def predict(self, features: Tensor, n_samples: int) -> Tensor:
+        """The closed form, ``(1, B, C)``."""
+        return self(features).softmax(1)[None]
+
+    def log_density(self, features: Tensor) -> Tensor:
+        """log p(phi) of the features, ``(B,)``."""
+        scores = self(features)
+        return scores.logsumexp(1) - math.log(scores.shape[1])

@@ -1,0 +1,1 @@
+"""Dropout as inference, and other uses of random masks."""

@@ -1,0 +1,66 @@
+"""Monte-Carlo dropout (Gal and Ghahramani 2016).
+
+    p(y | x) = (1/S) sum_s softmax(f(x; W * m_s)),     m_s ~ Bernoulli(1 - p) for each unit, scaled by 1 / (1 - p)
+
+The network is trained with dropout, which is variational inference with a posterior of randomly masked weights (their section 3), and keeps
+it on for S passes at test time. Batch normalisation, where the backbone has it, stays in evaluation mode.
+
+Differences from the paper: the shared backbone, whose dropout follows each pooling and the hidden layer ("cnn"), each hidden layer ("mlp")
+or the last pooling ("resnet20"), so that no mask falls on the input; Adam; weight decay, in the paper the prior's precision, is an option
+and off, as for the softmax baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.card import MethodCard
+from bench.errors import UserError
+from bench.method import Method
+from bench.task import DataSpec
+from methods.nets.classifier import ClassifierMethod
+
+CARD = MethodCard(
+    name="mc-dropout",
+    title="Monte-Carlo dropout",
+    family="dropout",
+    offers=("Classifier", "OODScorer"),
+    cite="Gal and Ghahramani 2016",
+)
+
+
+@contextmanager
+def dropout_on(module: nn.Module) -> Iterator[None]:
+    """Dropout layers in training mode, all else as it was; afterwards they too."""
+    layers = [(layer, layer.training) for layer in module.modules() if isinstance(layer, nn.Dropout)]
+    try:
+        for layer, _ in layers:
+            layer.train()
+        yield
+    finally:
+        for layer, was_training in layers:
+            layer.train(was_training)
+
+
+class MCDropout(ClassifierMethod):
+    """The shared classifier with dropout, averaged over masks."""
+
+    @dataclass(kw_only=True)
+    class Config(ClassifierMethod.Config):
+        dropout: float = 0.25
+
+    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+        if not 0 <= config.dropout < 1:
+            raise UserError(f"dropout={config.dropout} is not in [0, 1)")
+        super().__init__(config, spec, base)
+
+    def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
+        """Probabilities ``(n_samples, B, C)``, one mask for each sample, image and unit."""
+        with dropout_on(self):
+            return torch.stack([self(x).softmax(1) for _ in range(n_samples)])

@@ -1,0 +1,1 @@
+"""Calibration of classifiers, on clean test images and on rotated ones."""

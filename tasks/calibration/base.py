@@ -1,0 +1,129 @@
+"""Calibration: how well the predictive probabilities of a classifier are those of its test labels, in and out of distribution.
+
+Protocol, common to the family:
+
+* Methods train on clean images. The test images are shown clean and rotated by fixed angles (Ovadia et al. 2019 rotate MNIST in steps of
+  15 degrees): rotated images keep their labels, so a calibrated method must become less confident as it becomes less accurate.
+* The predictive is the mean of ``n_samples`` draws of ``predict``; deterministic methods give one.
+* accuracy, class_nll, brier, ece, adaptive_ece, classwise_ece, entropy: of the clean test images without a slice, of those rotated by a
+  degrees as ``/rot<a>``, and as ``/shift`` the mean of that metric over the angles (not the metric of the pooled images).
+* Only ``n_shift`` of the test images, evenly spaced, are rotated: every angle shows the same ones.
+* The last epoch is kept (``train.keep=last``): stopping where the validation NLL is least would calibrate the point estimate, which is
+  what is to be measured, and would cut short methods whose learning rate ends at zero. The validation NLL, of ``valid_samples`` draws, is
+  for the choice of hyper-parameters.
+
+Evidence: log-probabilities in half precision, which near probability one resolve far more than halves of the probabilities themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.metrics.calibration import FLOOR, classification_metrics
+from bench.task import Batch, Data, DataSpec, Scores
+from tasks.calibration.diagram import reliability_diagram
+from tasks.data.task import DataTask, images, permutation, upsampled_digits
+
+BUDGETS = {
+    "smoke": {
+        "train": {"epochs": 2, "batch_size": 50},
+        "task": {"n_train": 400, "n_valid": 100, "n_test": 200, "n_shift": 50, "angles": [30, 90], "n_samples": 4, "valid_samples": 2},
+    },
+    "lite": {
+        "train": {"epochs": 15, "batch_size": 50},
+        "task": {"n_train": 5000, "n_valid": 1000, "n_test": 5000, "n_shift": 500},
+    },
+    "full": {"train": {"epochs": 50, "batch_size": 50}},
+}
+CHUNK = 250  # images a forward pass
+TRACKED = ("class_nll", "accuracy", "ece")  # over epochs, on validation images
+
+Labelled = tuple[np.ndarray, np.ndarray]
+
+
+def rotate(x: Tensor, degrees: float) -> Tensor:
+    """Square images ``(N, C, H, H)`` turned counter-clockwise about their centre: bilinear, zeros from outside.
+
+    Computed in double precision on the CPU, so that every machine and device sees the same images.
+    """
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    theta = torch.tensor([[c, -s, 0.0], [s, c, 0.0]], dtype=torch.float64)  # from output to input coordinates, the second one downwards
+    where = F.affine_grid(theta[None], [1, *x.shape[1:]], align_corners=False).expand(len(x), -1, -1, -1)
+    return F.grid_sample(x.double(), where, mode="bilinear", padding_mode="zeros", align_corners=False).to(x.dtype)
+
+
+def spread(n: int, wanted: int) -> slice:
+    """``wanted`` of ``n`` positions, evenly spaced: the first half of MNIST's test images is easier than the second."""
+    step = max(1, n // wanted)
+    return slice(0, step * min(wanted, n), step)
+
+
+class Calibration(DataTask):
+    """The family's protocol; a subclass gives the images."""
+
+    @dataclass(kw_only=True)
+    class Config(DataTask.Config):
+        n_train: int = 0  # training images; 0: all that validation leaves
+        n_valid: int = 5000
+        n_test: int = 10_000  # clean test images, evenly spaced
+        n_shift: int = 2000  # of these, evenly spaced, those that are rotated
+        angles: list[int] = field(default_factory=lambda: [15, 30, 45, 60, 75, 90])  # degrees, counter-clockwise
+        n_samples: int = 32  # draws of the predictive
+        valid_samples: int = 8
+
+    def sources(self) -> tuple[Labelled, Labelled]:
+        """Training and test images ``(N, H, H)`` uint8 with their labels."""
+        raise NotImplementedError
+
+    def smoke_sources(self) -> tuple[Labelled, Labelled]:
+        """Digits scaled up to 28 x 28."""
+        x, y = upsampled_digits()
+        order = permutation(len(y), 0)
+        train, test = order[:1400], order[1400:]
+        return (x[train], y[train]), (x[test], y[test])
+
+    def load(self) -> Data:
+        c = self.config
+        (x, y), (test_x, test_y) = self.smoke_sources() if self.budget == "smoke" else self.sources()
+        order = permutation(len(y), 1)
+        train, valid = order[c.n_valid :][: c.n_train or None], order[: c.n_valid]
+        test = spread(len(test_y), c.n_test)
+        spec = DataSpec((1, *x.shape[1:]), len(train), n_classes=10)
+        return Data(spec, _batch(x[train], y[train]), _batch(x[valid], y[valid]), _batch(test_x[test], test_y[test]))
+
+    def probabilities(self, method: Any, x: Tensor, n_samples: int) -> np.ndarray:
+        """Averaged predictive probabilities ``(N, C)``."""
+        return torch.cat([method.predict(part.to(self.device), n_samples).mean(0).cpu() for part in x.split(CHUNK)]).numpy()
+
+    def validate(self, method: Any, data: Data) -> dict[str, float]:
+        p = self.probabilities(method, data.valid["x"], self.config.valid_samples)
+        return {name: value for name, value in classification_metrics(p, data.valid["y"].numpy()).items() if name in TRACKED}
+
+    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
+        c, y = self.config, data.test["y"].numpy()
+        p = self.probabilities(method, data.test["x"], c.n_samples)
+        few = spread(len(y), c.n_shift)
+        turned = {a: self.probabilities(method, rotate(data.test["x"][few], a), c.n_samples) for a in c.angles}
+        metrics, at_angles = classification_metrics(p, y), {a: classification_metrics(q, y[few]) for a, q in turned.items()}
+        means = {f"{name}/shift": float(np.mean([scores[name] for scores in at_angles.values()])) for name in metrics}
+        slices = {f"{name}/rot{a}": value for a, scores in at_angles.items() for name, value in scores.items()}
+        evidence = {"log_p": _log(p), "y": y.astype(np.uint8), "angles": np.array(c.angles)}
+        evidence |= {f"log_p_rot{a}": _log(q) for a, q in turned.items()} | {"y_shift": y[few].astype(np.uint8)}
+        pooled = np.concatenate(list(turned.values())), np.tile(y[few], len(turned))
+        picture = reliability_diagram({"clean": (p, y), "rotated": pooled})
+        return Scores({**metrics, **means, **slices}, evidence, {"reliability": picture})
+
+
+def _batch(x: np.ndarray, y: np.ndarray) -> Batch:
+    return {"x": images(x), "y": torch.from_numpy(y)}
+
+
+def _log(p: np.ndarray) -> np.ndarray:
+    return np.log(np.clip(p.astype(np.float64), FLOOR, 1.0)).astype(np.float16)

@@ -1,0 +1,28 @@
+"""Calibration on Fashion-MNIST, clean and rotated by 15 to 90 degrees.
+
+Sizes as ``calibration/mnist``. A classifier is wrong on about one clean image in ten here, so that over-confidence shows without rotation.
+"""
+
+from __future__ import annotations
+
+from bench.card import TaskCard
+from tasks.calibration.base import BUDGETS, Calibration, Labelled  # noqa: F401 (the registry reads BUDGETS)
+from tasks.data import loaders
+
+CARD = TaskCard(
+    name="calibration/fashion-mnist",
+    title="Fashion-MNIST, calibration under rotation",
+    needs=("Classifier",),
+    primary="class_nll",
+    metrics=("class_nll", "accuracy", "brier", "ece", "class_nll/shift", "accuracy/shift", "brier/shift", "ece/shift"),
+    selection="class_nll",
+    data=("fashion-mnist",),
+    papers=("012", "020"),
+)
+
+
+class FashionMNISTCalibration(Calibration):
+    """See the module."""
+
+    def sources(self) -> tuple[Labelled, Labelled]:
+        return loaders.fashion_mnist("train"), loaders.fashion_mnist("test")
