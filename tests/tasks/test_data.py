@@ -20,7 +20,6 @@ import pytest
 
 from bench.cli import main
 from tasks.data import fetch, loaders
-from tasks.data.fetch import DataError
 
 CLOSED = "http://127.0.0.1:9/"  # the port of "discard", on which nothing listens
 
@@ -102,7 +101,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
 
 
 def message(name: str = "toy") -> str:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(fetch.DataError) as caught:
         fetch.fetch(name)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -138,7 +137,7 @@ def test_a_damaged_cache_is_named(toy, folder: Path) -> None:
     whole = path.read_bytes()
     for damage in (whole[:-30], whole.replace(IMAGES.tobytes(), bytes(18)), b"", b"<html>"):
         path.write_bytes(damage)
-        with pytest.raises(DataError, match=re.escape(f"{path} is damaged; delete it and fetch again")):
+        with pytest.raises(fetch.DataError, match=re.escape(f"{path} is damaged; delete it and fetch again")):
             loaders.arrays("toy")
         assert fetch.check("toy") == (False, f"{path} is damaged; delete it and fetch again")
     np.savez(path, x=IMAGES + 1)
