@@ -4,14 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-clusters lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
 	$(BIN)/elboard sweep quickstart
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slurm and not ray" tests
+
+# On a real Slurm (Debian: slurmctld slurmd slurm-client munge) and a real Ray; each is skipped, with a reason, where it is not installed.
+test-clusters: $(VENV)/.clusters
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slurm or ray" -rs tests/cluster
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -28,6 +32,10 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.runtime
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.clusters: $(VENV)/.dev
+	@$(PIP) --editable '.[dev,ray]'
 	@touch $@
 
 clean:
