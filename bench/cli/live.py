@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench.config import RunSpec
+from bench.metrics.conventions import better
 
 EVERY = 5.0  # seconds between plain lines of one run
 
 
 def _name(spec: RunSpec) -> str:
-    return f"{spec.method} on {spec.task}, seed {spec.seed}"
+    trial = spec.origin.get("trial")
+    return f"{spec.method} on {spec.task}, " + (f"trial {trial['number']}" if trial else f"seed {spec.seed}")
 
 
 def _numbers(event: dict) -> str:
@@ -27,28 +30,72 @@ def _ending(outcome: Any) -> str:
     if outcome.state == "failed":
         return f"FAILED: {outcome.message}"
     record = outcome.record
+    if record is None:
+        return outcome.message  # given up, or stopped with a checkpoint
     state = "done before" if outcome.state == "present" else f"done in {record.cost.get('wall_s', 0):.1f} s"
     return f"{state}, {record.primary} {record.metrics[record.primary]:.4g}"
 
 
+class Tally:
+    """How far a sweep is: runs by state, the best of each task, and the time that the rest will take at the pace so far."""
+
+    def __init__(self, total: int):
+        self.total, self.counts, self.running = total, Counter(), set()
+        self.best: dict[str, tuple[float, str]] = {}
+        self.begun, self.now_done = time.monotonic(), 0
+
+    def __call__(self, spec: RunSpec, event: dict) -> None:
+        if event["event"] != "end":
+            self.running.add(spec.key)
+            return
+        outcome = event["outcome"]
+        self.running.discard(spec.key)
+        self.counts["done" if outcome.state in ("done", "present") else outcome.state] += 1
+        self.now_done += outcome.state == "done"
+        if outcome.record is not None and outcome.state != "failed":
+            primary, value = outcome.record.primary, outcome.record.metrics[outcome.record.primary]
+            if spec.task not in self.best or better(primary, value, self.best[spec.task][0]):
+                self.best[spec.task] = value, f"{spec.task}: {spec.method} {primary}={value:.4g}"
+
+    def left(self) -> int:
+        return max(0, self.total - sum(self.counts.values()) - len(self.running))
+
+    def __str__(self) -> str:
+        parts = [f"{self.counts[state]} {state}" for state in ("done", "failed", "preempted") if state == "done" or self.counts[state]]
+        text = ", ".join([*parts, f"{len(self.running)} running", f"{self.left()} left"])
+        if self.now_done and self.running and (todo := self.left() + len(self.running)):
+            text += f", about {(time.monotonic() - self.begun) / self.now_done * todo / 60:.1f} min to go"
+        return text
+
+    def leaders(self) -> str:
+        return "best on " + "; ".join(text for _, text in self.best.values()) if self.best else ""
+
+
 @contextlib.contextmanager
 def display(total: int) -> Iterator[Callable[[RunSpec, dict], None]]:
-    """Gives the function that is told of events, for ``total`` runs."""
-    with _live(total) if sys.stderr.isatty() else contextlib.nullcontext(_Lines(total)) as watch:
-        yield watch
+    """Gives the function that is told of events, for ``total`` runs. Says what is left when it is stopped by Ctrl-C."""
+    tally = Tally(total)
+    try:
+        with _live(tally) if sys.stderr.isatty() else contextlib.nullcontext(_Lines(tally)) as watch:
+            yield watch
+    except KeyboardInterrupt:
+        tally.running.clear()
+        print(f"stopped with {tally}; finished runs are kept, and the same command goes on from here", file=sys.stderr)
+        raise
 
 
 class _Lines:
     """One line at the start and the end of a run, and at most one every few seconds in between."""
 
-    def __init__(self, total: int):
-        self.total, self.ended, self.said = total, 0, {}
+    def __init__(self, tally: Tally):
+        self.tally, self.said = tally, {}
 
     def __call__(self, spec: RunSpec, event: dict) -> None:
+        self.tally(spec, event)
         now = time.monotonic()
         if event["event"] == "end":
-            self.ended += 1
-            self._print(f"[{self.ended}/{self.total}] {_name(spec)}: {_ending(event['outcome'])}")
+            ended = sum(self.tally.counts.values())
+            self._print(f"[{ended}/{self.tally.total}] {_name(spec)}: {_ending(event['outcome'])}")
         elif event["event"] == "epoch" and now - self.said.get(spec.key, 0) > EVERY and "epochs" in event:
             self.said[spec.key] = now
             self._print(f"{_name(spec)}: epoch {event['epoch'] + 1}/{event['epochs']} {_numbers(event)}")
@@ -61,22 +108,27 @@ class _Lines:
 
 
 @contextlib.contextmanager
-def _live(total: int) -> Iterator[Callable[[RunSpec, dict], None]]:
+def _live(tally: Tally) -> Iterator[Callable[[RunSpec, dict], None]]:
+    """A bar for the sweep and one for each run at work, with its last losses; a line for each run that has ended."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=console, transient=True) as progress:
-        whole = progress.add_task("runs", total=total, note="") if total > 1 else None
+        several = tally.total > 1
+        whole = progress.add_task("runs", total=tally.total, note="") if several else None
+        leaders = progress.add_task("", total=1, visible=False, note="") if several else None
         bars: dict[str, Any] = {}
 
         def watch(spec: RunSpec, event: dict) -> None:
+            tally(spec, event)
+            if whole is not None:
+                progress.update(whole, completed=sum(tally.counts.values()), note=str(tally))
+                progress.update(leaders, visible=bool(tally.best), description=tally.leaders())
             if event["event"] == "end":
                 if spec.key in bars:
                     progress.remove_task(bars.pop(spec.key))
-                if whole is not None:
-                    progress.advance(whole)
                 console.print(f"{_name(spec)}: {_ending(event['outcome'])}", highlight=False, markup=False)
                 return
             if spec.key not in bars:

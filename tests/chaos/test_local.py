@@ -137,3 +137,23 @@ def test_a_folder_that_turns_read_only(sweep: list[str], small_disk: Path) -> No
     second = start(sweep, home)
     assert second.wait(timeout=180) == 0
     assert len({record.key for record in valid_records(home) if record.status == "done"}) == RUNS
+
+
+def test_ctrl_c_saves_checkpoints_and_says_what_is_left(sweep: list[str], tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    first = start(sweep, home)
+    end = time.monotonic() + 90
+    while len(list(home.glob("*/attempts/*.json"))) < 4:
+        assert time.monotonic() < end and first.poll() is None
+        time.sleep(0.1)
+    first.send_signal(signal.SIGINT)
+    out = first.communicate(timeout=60)[0]
+    assert first.returncode == 130 and "Traceback" not in out
+    assert "stopped with" in out and " left" in out and "the same command goes on" in out
+    assert not list(home.glob("*/claim")), "all claims are free"
+    stopped = [file.parent for file in home.glob("*/log.txt") if "goes on from the checkpoint" in file.read_text()]
+    assert stopped and all((folder / "checkpoints" / "last.ckpt").exists() for folder in stopped)
+    assert all(record.status == "done" for record in valid_records(home)), "stopping is no failure"
+    second = start(sweep, home)
+    assert second.wait(timeout=180) == 0
+    assert len(valid_records(home)) == RUNS
