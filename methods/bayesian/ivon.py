@@ -49,7 +49,7 @@ class VariationalClassifier(ClassifierMethod):
     @dataclass(kw_only=True)
     class Config(ClassifierMethod.Config):
         optimizer: str = "ivon"
-        lr: float = 0.5  # by validation NLL on calibration/fashion-mnist at lite, of 0.1, 0.5 and 1; 0.2 in the paper, of 13 times the epochs
+        lr: float = 0.5  # by validation NLL on calibration/fashion-mnist at lite, of 0.1, 0.5, 1; paper 0.2, for 13 times the epochs
         momentum: float = 0.9  # beta1
         beta2: float = 0.9999
         weight_decay: float = 1e-4  # delta; the authors' package
