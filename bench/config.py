@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,11 @@ IN_KEY = ("method", "train", "task")
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A frozen specification of a run. ``config`` has the sections method, train, task, trainer, wandb, all resolved."""
+    """A frozen specification of a run. ``config`` has the sections method, train, task, trainer, wandb, all resolved.
+
+    ``origin`` says what the run is for, not what it is: a trial of a search, or the search that chose its options. It goes into the
+    record's notes; the key does not depend on it, and specifications that differ in nothing else are equal.
+    """
 
     task: str
     task_version: int
@@ -69,6 +73,7 @@ class RunSpec:
     config: dict = field(hash=False)
     base: RunSpec | None = None
     paths: tuple[str, ...] = ()
+    origin: dict = field(default_factory=dict, compare=False)
 
     def identity(self) -> dict:
         """The canonical tree whose hash is the key: everything that changes the result, and nothing else."""
@@ -84,13 +89,15 @@ class RunSpec:
             tree["base"] = self.base.identity()
         return tree
 
-    @property
+    @cached_property
     def key(self) -> str:
         canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict:
         tree = asdict(self)
+        if not self.origin:
+            del tree["origin"]
         return {**tree, "paths": list(self.paths), "base": self.base.to_dict() if self.base else None}
 
     @classmethod

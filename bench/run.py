@@ -10,6 +10,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bench.config import RunSpec
 from bench.errors import NonFiniteLoss, UserError
 from bench.record import Record
 from bench.registry import find
-from bench.stopping import Preempted
+from bench.stopping import Preempted, Pruned
 
 Report = Callable[[dict], None]
 
@@ -51,7 +52,7 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
     Raises:
         UserError: a mistake in the specification, or a folder that cannot be written.
         KeyboardInterrupt: passed on after the record of the killed attempt is written.
-        Preempted: the run was asked to stop (:mod:`bench.stopping`) and saved a checkpoint; there is no record.
+        Preempted, Pruned: the run was asked to stop and saved a checkpoint, or given up by a search (:mod:`bench.stopping`); no record.
     """
     return _Attempt(spec, root, tracker, report or (lambda event: None)).run()
 
@@ -169,8 +170,8 @@ class _Attempt:
             try:
                 log.line(f"{spec.method} on {spec.task}, budget {spec.budget}, seed {spec.seed}, key {spec.key}")
                 self._work(log)
-            except Preempted:
-                log.line("asked to stop; goes on from the checkpoint")
+            except (Preempted, Pruned) as stop:
+                log.line(str(stop) or "asked to stop; goes on from the checkpoint")
                 raise
             except (KeyboardInterrupt, SystemExit):
                 if self.rank > 0:
@@ -294,7 +295,7 @@ class _Attempt:
         state = {name: tensor.detach().cpu() for name, tensor in method.state_dict().items()}
         save_atomically(self.folder / "checkpoints" / "final.ckpt", lambda path: torch.save({"state": state, "key": self.spec.key}, path))
         training.last.unlink(missing_ok=True)
-        notes: dict[str, Any] = {"selection": self.selected} if self.selected else {}
+        notes = {**self.spec.origin, **({"selection": self.selected} if self.selected else {})}
         if training.chosen_epoch is not None:
             notes["chosen_epoch"] = training.chosen_epoch
         self.fields = {"metrics": metrics, "primary": _primary(task.card.primary, metrics), "cost": cost, "files": files, "notes": notes}
@@ -317,13 +318,13 @@ class _Attempt:
             key=self.spec.key,
             attempt=attempt,
             status="failed" if failure else "done",
-            spec=self.spec.to_dict(),
+            spec=replace(self.spec, origin={}).to_dict(),
             failure=said,
             started=self.started,
             ended=records.now(),
             provenance=provenance(_checksums(self.spec)),
             warnings=sorted(set(heard))[:20],
-            **({} if failure else self.fields),
+            **({"notes": self.spec.origin} if failure else self.fields),
         )
         path = self.folder / "attempts" / f"{attempt}.json"
         records.write(record, path)

@@ -13,6 +13,10 @@ class Preempted(Exception):
     """The run was asked to stop and has saved a checkpoint from which the next attempt goes on. Not a failure: no record is written."""
 
 
+class Pruned(Exception):
+    """A search gave the run up, because others do better by now; the message says how. Not a failure: no record is written."""
+
+
 def request(*_: Any) -> None:
     """Ask the training of this process to save a checkpoint after the present batch and to raise :class:`Preempted`. A signal handler."""
     _flag.set()

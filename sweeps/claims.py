@@ -55,7 +55,7 @@ def take(folder: Path, owner: str = "", lease: float = LEASE) -> Claim | None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     file, token, dead = folder / NAME, uuid.uuid4().hex, None
-    content = {"token": token, "owner": owner, "host": socket.gethostname(), "pids": _pids(), "pid": os.getpid()}
+    content = {"token": token, "owner": owner, **process()}
     for _ in range(3):  # a dead claim is removed and the file made again; another process may be quicker each time
         try:
             handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -83,10 +83,20 @@ def read(folder: Path) -> dict | None:
         return None
 
 
+def process() -> dict:
+    """This process, as its claims name it."""
+    return {"host": socket.gethostname(), "pids": _pids(), "pid": os.getpid()}
+
+
 def release_dead(folder: Path, pid: int) -> None:
     """Remove the claim of process ``pid`` of this host, which is known to be dead."""
+    release_of(folder, {**process(), "pid": pid})
+
+
+def release_of(folder: Path, owner: dict) -> None:
+    """Remove the claim of a process of any host that is known to be dead; ``owner`` is what :func:`process` gave there."""
     content = read(folder)
-    if content and content.get("pid") == pid and content.get("host") == socket.gethostname():
+    if content and all(content.get(name) == value for name, value in owner.items()):
         Claim(folder / NAME, content["token"]).release()
 
 

@@ -12,6 +12,16 @@ runs:
     methods: [vae, iwae]
     grid: {latent_dim: [8, 16], lr: {logspace: [1e-4, 1e-2, 3]}}
     exclude: [{method: iwae, latent_dim: 8}]
+  - tasks: [generation/mnist]
+    methods: [vae]
+    search:                         # one for each task, method and point of the grid; the best by validation is then run on the seeds
+      sampler: tpe                  # or random
+      trials: 20
+      space: {lr: {log: [1e-4, 1e-1]}, latent_dim: {int: [2, 64]}, weight_decay: {float: [0, 0.1]}, optimizer: [adam, sgd]}
+      seed: 0                       # of the sampler
+      trial_seed: 1000              # of all trials' runs; none of the seeds
+      parallel: 4                   # trials at a time
+      prune: asha                   # or none; grace: epochs before a trial may be given up, a ninth of all if absent
 """
 
 from __future__ import annotations
@@ -29,23 +39,33 @@ from bench.card import fits
 from bench.config import RunSpec, numbers, resolve
 from bench.errors import UserError, nearest
 from bench.registry import discover
+from sweeps.search import Search, parse
 from sweeps.work import Resources
 
 FOLDER = Path(__file__).parent
 TOP = ("name", "description", "budget", "seeds", "set", "resources", "runs")
-ENTRY = ("tasks", "methods", "budget", "seeds", "set", "grid", "exclude")
+ENTRY = ("tasks", "methods", "budget", "seeds", "set", "grid", "exclude", "search")
 NEEDS = ("cpus", "gpus", "memory", "time")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """An expanded sweep: its runs without repetitions, each after the run that it starts from, and what they need, by key."""
+    """An expanded sweep: its runs without repetitions, each after the run that it starts from, and what they need, by key.
+
+    The runs of its searches are not among them: they become known as the searches go on.
+    """
 
     name: str
     description: str
     runs: tuple[RunSpec, ...]
     resources: dict[str, Resources] = field(default_factory=dict)
+    searches: tuple[Search, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Runs, with those of the searches."""
+        return len(self.runs) + sum(search.trials + len(search.seeds) for search in self.searches)
 
 
 def named() -> dict[str, Path]:
@@ -127,6 +147,7 @@ def expand(file: Path, overrides: Mapping[str, Any] | None = None, paths: tuple[
     tree = read(file)
     name = tree.get("name", file.stem)
     runs: dict[str, RunSpec] = {}
+    searches: dict[tuple, Search] = {}
     for entry in tree["runs"]:
         seeds = parse_seeds(entry.get("seeds", tree.get("seeds", 0)))
         budget = entry.get("budget", tree.get("budget", "lite"))
@@ -137,13 +158,20 @@ def expand(file: Path, overrides: Mapping[str, Any] | None = None, paths: tuple[
                 if _excluded(file, entry, {"task": task, "method": method, **point}):
                     continue
                 options = {"wandb.group": name, **fixed, **point, **(overrides or {})}
+                if "search" in entry:
+                    run = {"task": task, "method": method, "budget": budget, "options": options, "seeds": tuple(seeds), "paths": paths}
+                    found = parse(file, entry["search"], (*point, *(overrides or {})), **run)
+                    searches.setdefault((found.id, found.trials, found.seeds), found)
+                    continue
                 first = resolve(task, method, seed=seeds[0], budget=budget, overrides=options, origin=str(file), paths=paths)
                 for spec in (reseeded(first, seed) for seed in seeds):
                     if spec.base is not None:
                         runs.setdefault(spec.base.key, spec.base)
                     runs.setdefault(spec.key, spec)
-    needs = resources_of(file, tree.get("resources", {}), list(runs.values()))
-    return Sweep(name, tree.get("description", ""), tuple(runs.values()), needs)
+    templates = [search.template for search in searches.values()]
+    needs = resources_of(file, tree.get("resources", {}), [*runs.values(), *templates])
+    tuned = tuple(replace(search, resources=needs.get(search.template.key)) for search in searches.values())
+    return Sweep(name, tree.get("description", ""), tuple(runs.values()), needs, tuned)
 
 
 def reseeded(spec: RunSpec, seed: int) -> RunSpec:

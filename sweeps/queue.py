@@ -1,7 +1,8 @@
 """A sweep on a shared folder, for engines whose workers come and go: its plan as a file, and the process that works through it.
 
-``<root>/sweeps/<id>/plan.json`` holds the runs, what they need, and which old failures do not count. ``python -m sweeps.queue PLAN`` is the
-worker: it takes runs by claims and executes them on the cores and GPUs of its allocation until nothing is left or its time is nearly over.
+``<root>/sweeps/<id>/plan.json`` holds the runs and searches, what runs need, and which old failures do not count. ``python -m sweeps.queue
+PLAN`` is the worker: it takes runs by claims and executes them on the cores and GPUs of its allocation until nothing is left or its time is
+nearly over.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from pathlib import Path
 from bench import record as records
 from bench.config import RunSpec
 from bench.errors import UserError
+from sweeps.frontier import Frontier, History
 from sweeps.plan import Sweep
+from sweeps.search import Search
 from sweeps.work import Resources, attempts, processes, verdict
 
 LEFT = 1  # exit code of a worker that leaves runs behind: some failed, or others hold them
@@ -37,22 +40,33 @@ class Plan:
     runs: tuple[RunSpec, ...]
     resources: dict[str, Resources]
     forgiven: dict[str, list[str]]
+    searches: tuple[Search, ...] = ()
 
     @property
     def folder(self) -> Path:
         return self.root / "sweeps" / self.id
 
+    def histories(self) -> list[History]:
+        """What has become of the searches."""
+        return [History(search, self.root, self.forgiven).look() for search in self.searches]
+
+    def frontier(self, searches: Sequence[Search] | None = None) -> Frontier:
+        """The runs of the searches (all, or some) as they become known; adds what they need to ``resources``."""
+        return Frontier(self.searches if searches is None else searches, self.root, self.resources, self.forgiven)
+
 
 def plan_of(sweep: Sweep, root: Path, tracker: str = "none") -> Plan:
     """The plan of ``sweep``: the same runs under ``root`` give the same id. What has failed until now is forgiven."""
-    keys = "".join(sorted(spec.key for spec in sweep.runs))
+    keys = "".join(sorted([*(spec.key for spec in sweep.runs), *(f"{s.id} {s.trials} {s.seeds}" for s in sweep.searches)]))
     forgiven = {}
+    for search in sweep.searches:
+        forgiven |= History(search, root).look().forgivable()
     for spec in sweep.runs:
         failed = [record.attempt for record in attempts(root / spec.key) if record.status == "failed"]
         if failed:
             forgiven[spec.key] = failed
     name = f"{sweep.name}-{hashlib.sha256(keys.encode()).hexdigest()[:8]}"
-    return Plan(name, sweep.name, root.resolve(), tracker, sweep.runs, sweep.resources, forgiven)
+    return Plan(name, sweep.name, root.resolve(), tracker, sweep.runs, sweep.resources, forgiven, sweep.searches)
 
 
 def save(plan: Plan) -> Path:
@@ -65,6 +79,7 @@ def save(plan: Plan) -> Path:
         "runs": [spec.to_dict() for spec in plan.runs],
         "resources": {key: asdict(need) for key, need in plan.resources.items()},
         "forgiven": plan.forgiven,
+        "searches": [search.to_dict() for search in plan.searches],
     }
     file = plan.folder / "plan.json"
     records.write_text_atomically(file, json.dumps(tree))
@@ -77,7 +92,8 @@ def load(file: Path) -> Plan:
         tree = json.loads(file.read_text(encoding="utf-8"))
         runs = tuple(RunSpec.from_dict(words) for words in tree["runs"])
         needs = {key: Resources(**words) for key, words in tree["resources"].items()}
-        return Plan(tree["id"], tree["name"], Path(tree["root"]), tree["tracker"], runs, needs, tree["forgiven"])
+        searches = tuple(Search.from_dict(words) for words in tree["searches"])
+        return Plan(tree["id"], tree["name"], Path(tree["root"]), tree["tracker"], runs, needs, tree["forgiven"], searches)
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError):
@@ -97,15 +113,19 @@ def shape(spec: RunSpec) -> tuple[int, int]:
 
 
 def unfinished(plan: Plan) -> list[RunSpec]:
-    """The runs that are neither done nor failed for good."""
-    return [spec for spec in plan.runs if verdict(spec, plan.root, plan.forgiven) is None]
+    """The runs that are neither done nor failed for good, of searches those that could go on now."""
+    own = [spec for spec in plan.runs if verdict(spec, plan.root, plan.forgiven) is None]
+    return own + [spec for history in plan.histories() for spec in history.unfinished()]
 
 
 # --- the worker --------------------------------------------------------------------------------------
 
 
-def work(plan: Plan, runs: Sequence[RunSpec], cpus: int, deadline: float | None, start: int = 0) -> int:
-    """Take ``runs`` of ``plan`` by claims, beginning at a place of its own so that many workers do not ask for the same one.
+def work(
+    plan: Plan, runs: Sequence[RunSpec], cpus: int, deadline: float | None, start: int = 0, searches: Sequence[Search] | None = None
+) -> int:
+    """Take ``runs`` of ``plan``, and those of ``searches`` (all of the plan's if None), by claims, beginning at a place of its own so that
+    many workers do not ask for the same one.
 
     Returns 0 if all are done, 1 if some failed, 75 if it was asked to stop before all was done.
     """
@@ -113,6 +133,7 @@ def work(plan: Plan, runs: Sequence[RunSpec], cpus: int, deadline: float | None,
 
     first = start % max(1, len(runs))
     order = [*runs[first:], *runs[:first]]
+    frontier = plan.frontier(searches)
 
     def watch(spec: RunSpec, event: Mapping) -> None:
         if event["event"] == "end":
@@ -131,13 +152,14 @@ def work(plan: Plan, runs: Sequence[RunSpec], cpus: int, deadline: float | None,
             resources=plan.resources,
             deadline=deadline or float("inf"),
             forgiven=plan.forgiven,
+            extend=frontier,
         )
     except KeyboardInterrupt:
         return PREEMPTED
-    states = {outcome.state for outcome in outcomes}
-    if len(outcomes) < len(runs) or "preempted" in states:
+    states = {outcome.state for outcome in outcomes if "trial" not in outcome.spec.origin}
+    if {spec.key for spec in runs} - {outcome.spec.key for outcome in outcomes} or frontier.histories or "preempted" in states:
         return PREEMPTED
-    return LEFT if "failed" in states else 0
+    return LEFT if "failed" in states or frontier.failed else 0
 
 
 def _interrupt(*_: object) -> None:
@@ -152,9 +174,11 @@ def main(file: str, *words: str) -> int:
     plan = load(Path(file))
     wanted = (int(options.get("nodes", 1)), int(options.get("tasks", 1)))
     runs = [spec for spec in plan.runs if shape(spec) == wanted]
+    searches = [search for search in plan.searches if shape(search.template) == wanted]
     margin = float(options.get("margin", 120))
     end = _end_of_allocation()
-    code = work(plan, runs, int(options.get("cpus", 1)), end - margin if end else None, int(os.environ.get("SLURM_ARRAY_TASK_ID", 0)))
+    place = int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))
+    code = work(plan, runs, int(options.get("cpus", 1)), end - margin if end else None, place, searches)
     print(f"{records.now()} worker leaves with {code}", flush=True)
     return code
 

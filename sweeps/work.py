@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import record as records
@@ -22,7 +22,7 @@ from bench.config import RunSpec
 from bench.errors import UserError
 from bench.record import Record
 from bench.run import execute, rank_of
-from sweeps import claims
+from sweeps import claims, trials
 
 RETRIABLE = ("oom", "timeout", "killed", "infra")
 RETRIES = 2
@@ -33,7 +33,8 @@ WAIT = 1.0  # seconds between looks at a run that another process has claimed
 class Outcome:
     """How a run ended.
 
-    ``state``: "done" now, "present" from before, "failed", "preempted" (stopped, with a checkpoint), or "claimed" (by another process).
+    ``state``: "done" now, "present" from before, "failed", "pruned" (a trial that its search gave up), "preempted" (stopped, with a
+    checkpoint), or "claimed" (by another process).
     """
 
     spec: RunSpec
@@ -112,12 +113,18 @@ def run_one(
         before = None if force else verdict(spec, root)
         if before is not None and before.state == "present":
             return before
+        pruned = trials.given_up(spec, root)
+        if pruned:
+            return Outcome(spec, "pruned", pruned)
         try:
             if processes(spec) > 1 and not launched():
-                return _together(spec, root, tracker, report)
-            return _execute(spec, root, tracker, report)
+                return _together(spec, root, tracker, trials.judged(spec, root, report))
+            return _execute(spec, root, tracker, report if processes(spec) > 1 else trials.judged(spec, root, report))
         except stopping.Preempted:
             return Outcome(spec, "preempted", "stopped; goes on from its checkpoint")
+        except stopping.Pruned as stop:
+            (root / spec.key / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+            return Outcome(spec, "pruned", str(stop))
 
 
 def ensure(spec: RunSpec, root: Path, report: Callable[[dict], None] = lambda event: None) -> Outcome:
@@ -154,9 +161,10 @@ def write_death(spec: RunSpec, root: Path, message: str, kind: str = "killed") -
         spec.key,
         attempt,
         "failed",
-        spec.to_dict(),
+        replace(spec, origin={}).to_dict(),
         failure={"class": kind, "message": message, "log": _tail(root / spec.key / "log.txt")},
         ended=records.now(),
+        notes=spec.origin,
     )
     records.write(record, root / spec.key / "attempts" / f"{attempt}.json")
     return record
@@ -194,13 +202,18 @@ def _together(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], 
     if os.environ.get("SLURM_JOB_ID") and trainer["num_nodes"] > 1:
         command = ["srun", f"--nodes={trainer['num_nodes']}", f"--ntasks-per-node={trainer['devices']}", "--kill-on-bad-exit=1", *command]
     process = subprocess.Popen(command, start_new_session=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
-    asked, seen = False, 0
+    asked, seen, pruned = False, 0, None
     while process.poll() is None:
-        seen = _follow(root / spec.key / "curves.jsonl", seen, spec, report)
-        if stopping.requested() and not asked:
+        try:
+            seen = _follow(root / spec.key / "curves.jsonl", seen, spec, report)
+        except stopping.Pruned as stop:  # all its processes are to leave, as if preempted
+            pruned, report = stop, lambda event: None
+        if (stopping.requested() or pruned) and not asked:
             asked = True
             _tell(process)
         time.sleep(0.1)
+    if pruned:
+        raise pruned
     new = [record for record in attempts(root / spec.key) if record.attempt not in before]
     if new:
         record = records.effective(new)

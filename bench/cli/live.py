@@ -52,7 +52,7 @@ class Tally:
         self.running.discard(spec.key)
         self.counts["done" if outcome.state in ("done", "present") else outcome.state] += 1
         self.now_done += outcome.state == "done"
-        if outcome.record is not None and outcome.state != "failed":
+        if outcome.record is not None and outcome.state != "failed" and "trial" not in spec.origin:
             primary, value = outcome.record.primary, outcome.record.metrics[outcome.record.primary]
             if spec.task not in self.best or better(primary, value, self.best[spec.task][0]):
                 self.best[spec.task] = value, f"{spec.task}: {spec.method} {primary}={value:.4g}"
@@ -61,7 +61,9 @@ class Tally:
         return max(0, self.total - sum(self.counts.values()) - len(self.running))
 
     def __str__(self) -> str:
-        parts = [f"{self.counts[state]} {state}" for state in ("done", "failed", "preempted") if state == "done" or self.counts[state]]
+        parts = [
+            f"{self.counts[state]} {state}" for state in ("done", "failed", "pruned", "preempted") if state == "done" or self.counts[state]
+        ]
         text = ", ".join([*parts, f"{len(self.running)} running", f"{self.left()} left"])
         if self.now_done and self.running and (todo := self.left() + len(self.running)):
             text += f", about {(time.monotonic() - self.begun) / self.now_done * todo / 60:.1f} min to go"

@@ -12,30 +12,62 @@ from bench.record import Record
 
 def print_plan(sweep: Any, root: Path, how: dict[str, Any]) -> None:
     """Print the plan of ``sweep``; runs nothing."""
-    from bench.cli.listing import print_table
     from results.store import load
-    from sweeps.capacity import cores
+
+    prices = Prices(load(root, shipped=True))
+    todo: list[tuple[float | None, float]] = []  # seconds, GPUs
+    if sweep.runs:
+        todo += _print_runs(sweep, root, prices)
+    if sweep.searches:
+        todo += _print_searches(sweep, root, prices)
+    _print_estimate(todo, how)
+
+
+def _print_runs(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | None, float]]:
+    from bench.cli.listing import print_table
     from sweeps.work import Resources, verdict
 
     states = {"present": "done", "failed": "failed"}
-    outcomes = {spec.key: verdict(spec, root) for spec in sweep.runs}
-    prices = Prices(load(root, shipped=True))
     rows, todo = [], []
     for spec in sweep.runs:
-        outcome = outcomes[spec.key]
+        outcome, seconds = verdict(spec, root), prices.of(spec)
         state = states[outcome.state] if outcome else "to run"
-        seconds = prices.of(spec)
         if state != "done":
-            todo.append((spec, seconds))
+            todo.append((seconds, sweep.resources.get(spec.key, Resources()).gpus))
         estimate = "" if state == "done" else "?" if seconds is None else f"{seconds:.0f} s"
         rows.append([spec.key, spec.task, spec.method, spec.budget, str(spec.seed), state, estimate])
     print_table(["key", "task", "method", "budget", "seed", "state", "estimate"], rows)
     counts = Counter(row[5] for row in rows)
     print(f"{len(rows)} runs: {counts['done']} done, {counts['failed']} failed before, {counts['to run']} to run")
-    known = [(spec, seconds) for spec, seconds in todo if seconds is not None]
-    need = {spec.key: sweep.resources.get(spec.key, Resources()) for spec, _ in todo}
-    total = sum(seconds for _, seconds in known)
-    gpu = sum(seconds * need[spec.key].gpus for spec, seconds in known) / 3600
+    return todo
+
+
+def _print_searches(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | None, float]]:
+    from bench.cli.listing import print_table
+    from sweeps.frontier import History
+
+    rows, todo = [], []
+    for history in [History(search, root).look() for search in sweep.searches]:
+        search = history.search
+        counts = [str(history.count(state)) for state in ("done", "pruned", "failed", "running")]
+        to_come = str(search.trials - len(history.trials))
+        rows.append([search.id, search.task, search.method, search.budget, search.sampler, *counts, to_come, history.choice() or "-"])
+        todo += [(prices.of(spec), search.resources.gpus if search.resources else 0.0) for spec in history.left()]
+    print_table(
+        ["search", "task", "method", "budget", "sampler", "done", "pruned", "failed", "open", "to come", "best by validation"], rows
+    )
+    final = sum(len(search.seeds) for search in sweep.searches)
+    print(f"{len(rows)} searches with {sum(search.trials for search in sweep.searches)} trials, then {final} runs with the best options")
+    return todo
+
+
+def _print_estimate(todo: list[tuple[float | None, float]], how: dict[str, Any]) -> None:
+    """What the runs of ``todo`` (seconds or None, GPUs) cost."""
+    from sweeps.capacity import cores
+
+    known = [(seconds, gpus) for seconds, gpus in todo if seconds is not None]
+    total = sum(seconds for seconds, _ in known)
+    gpu = sum(seconds * gpus for seconds, gpus in known) / 3600
     workers = how["jobs"] or (cores() if how["engine"] == "local" else None)
     spread = f", about {total / workers / 60:.1f} min on {workers} workers" if workers and known else ""
     unknown = f" ({len(todo) - len(known)} runs of unknown cost not counted)" if len(known) < len(todo) else ""

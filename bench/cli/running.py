@@ -68,12 +68,22 @@ def sweep_command(
         return engine.start(plan, how)
     from bench.cli.live import display
 
-    with display(len(sweep.runs)) as watch:
+    with display(sweep.size) as watch:
         outcomes = engine.run(plan, how, force, watch)
-    return _report(sweep, outcomes, root, paths)
+    code = _report(sweep, [outcome for outcome in outcomes if "trial" not in outcome.spec.origin], root, paths)
+    return max(code, _report_searches(plan))
+
+
+def _report_searches(plan: Any) -> int:
+    """A line for each search; 1 where one has not led to a choice."""
+    histories = plan.histories()
+    for history in histories:
+        print(f"search of {history}")
+    return int(any(not history.final() for history in histories))
 
 
 def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]) -> int:
+    """The runs that count, without the trials of searches."""
     from bench.cli.boards import print_tables
     from results.board.build import boards
 

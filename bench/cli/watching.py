@@ -48,7 +48,8 @@ def survey(plan: Any) -> dict[str, Any]:
 
     counts: Counter[str] = Counter()
     running, failed, records = [], [], []
-    for spec in plan.runs:
+    histories = plan.histories()
+    for spec in [*plan.runs, *(spec for history in histories for spec in (*history.open(), *history.final()))]:
         folder = plan.root / spec.key
         outcome = verdict(spec, plan.root, plan.forgiven)
         if outcome is not None:
@@ -63,10 +64,13 @@ def survey(plan: Any) -> dict[str, Any]:
             running.append(_named(spec) | {"where": where, "epochs": spec.config["train"]["epochs"], **row})
         else:
             counts["left"] += 1
-    found = {"sweep": plan.id, "runs": len(plan.runs), **{state: counts[state] for state in ("done", "running", "failed", "left")}}
+    counts["done"] += sum(history.ended for history in histories)
+    counts["left"] += sum(history.unknown for history in histories)
+    found = {"sweep": plan.id, "runs": sum(counts.values()), **{state: counts[state] for state in ("done", "running", "failed", "left")}}
     return found | {
-        "seconds_left": _seconds_left(plan, records, counts),
+        "seconds_left": _seconds_left(plan, histories, records, counts),
         "best": _best(records),
+        "searches": [str(history) for history in histories],
         "running_runs": running,
         "failed_runs": failed,
     }
@@ -76,16 +80,19 @@ def _named(spec: RunSpec) -> dict[str, Any]:
     return {"key": spec.key, "task": spec.task, "method": spec.method, "seed": spec.seed}
 
 
-def _seconds_left(plan: Any, records: list[Record], counts: Counter[str]) -> float | None:
+def _seconds_left(plan: Any, histories: list[Any], records: list[Record], counts: Counter[str]) -> float | None:
     """From the mean cost of finished runs of the same method on the same task, else of all, over the runs at work now."""
     costs: dict[tuple[str, str], list[float]] = defaultdict(list)
     for record in records:
         costs[record.spec["task"], record.spec["method"]].append(record.cost.get("wall_s", 0.0))
-    if not costs or not counts["running"]:
-        return None
+    for history in histories:
+        costs[history.search.task, history.search.method] += [trial.wall_s for trial in history.trials if trial.state != "running"]
     everything = [cost for of_pair in costs.values() for cost in of_pair]
+    if not everything or not counts["running"]:
+        return None
     done = {record.key for record in records}
-    todo = [costs.get((spec.task, spec.method), everything) for spec in plan.runs if spec.key not in done]
+    left = [*(spec for spec in plan.runs if spec.key not in done), *(spec for history in histories for spec in history.left())]
+    todo = [costs.get((spec.task, spec.method)) or everything for spec in left]
     return round(sum(sum(known) / len(known) for known in todo) / counts["running"], 1)
 
 
@@ -116,6 +123,7 @@ def _text(found: dict[str, Any]) -> str:
     eta = f", about {left / 60:.1f} min to go" if left is not None else ""
     counts = ", ".join(f"{found[state]} {state}" for state in ("done", "running", "failed", "left"))
     lines = [f"{found['sweep']}: {found['runs']} runs: {counts}{eta}"]
+    lines += [f"  search of {text}" for text in found["searches"]]
     for run in found["running_runs"][:SHOWN]:
         epoch = f"epoch {run['epoch'] + 1}/{run['epochs']}" if "epoch" in run else "starting"
         loss = f" loss={run['train/loss']:.4g}" if "train/loss" in run else ""

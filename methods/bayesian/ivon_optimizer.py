@@ -92,9 +92,10 @@ class IVON(Optimizer):
                 product += drawn * noise
         finally:
             self._assign(mean)
-        gradient, product, loss = (total / group["samples"] for total in (gradient, product, loss))
+        for total in (gradient, product, loss):
+            total /= group["samples"]
         group["step"] += 1
-        self._update(mean, state["g"], state["h"], gradient, product * self.precision)
+        self._update(mean, state["g"], state["h"], gradient, product.mul_(self.precision))
         return loss
 
     def _update(self, m: Tensor, g: Tensor, h: Tensor, g_hat: Tensor, h_hat: Tensor) -> None:
@@ -102,9 +103,9 @@ class IVON(Optimizer):
         group = self.param_groups[0]
         (beta1, beta2), delta = group["betas"], group["weight_decay"]
         g.lerp_(g_hat, 1 - beta1)
-        correction = 0.5 * (1 - beta2) ** 2 * (h - h_hat).square() / (h + delta)
-        h.lerp_(h_hat, 1 - beta2).add_(correction)
-        change = (g / (1 - beta1 ** group["step"]) + delta * m) / (h + delta)
+        correction = (h - h_hat).square_().div_(h + delta)
+        h.lerp_(h_hat, 1 - beta2).add_(correction, alpha=0.5 * (1 - beta2) ** 2)
+        change = (g / (1 - beta1 ** group["step"])).add_(m, alpha=delta).div_(h + delta)
         if group["radius"] > 0:
             change.clamp_(-group["radius"], group["radius"])
         self._assign(m - group["lr"] * (group["h0"] + delta) * change)

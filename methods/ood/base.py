@@ -101,7 +101,7 @@ class PostHoc(Method, Classifier, OODScorer):
     def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
         super().__init__(config, spec, base)
         if not isinstance(base, ClassifierMethod) or type(base).forward is not ClassifierMethod.forward:
-            raise UserError(f"{type(base).__name__} cannot be the base of a detector: its logits are not a linear layer of its features")
+            raise UserError(f"{type(base).__name__} cannot be the base of a detector: its logits are not head(features(x))")
         self.features = Features(base)
 
     def learn(self, features: Tensor) -> None:
@@ -119,7 +119,7 @@ class PostHoc(Method, Classifier, OODScorer):
         folder = training.base_folder
         self.features = Features(self.base, folder / "features" if folder else None)
         if type(self).learn is not PostHoc.learn:
-            device = self.base.head.weight.device
+            device = next(self.base.parameters()).device
             self.learn(torch.cat([self.features(part.to(device)).cpu() for part in data.train["x"].split(CHUNK)]))
 
     def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:

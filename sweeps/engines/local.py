@@ -12,9 +12,8 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ from bench.record import effective
 from sweeps import claims
 from sweeps.capacity import Capacity, cores, fitted, gpus
 from sweeps.engines import Engine
+from sweeps.engines.serial import one_after_another
 from sweeps.queue import Plan
-from sweeps.work import RETRIABLE, Outcome, Resources, attempts, ensure, failure, run_one, unwritable, verdict, write_death
+from sweeps.work import RETRIABLE, Outcome, Resources, attempts, failure, run_one, unwritable, verdict, write_death
 
 Watch = Callable[[RunSpec, dict], None]
 GRACE = 20.0  # seconds for a worker to save a checkpoint and leave
@@ -44,6 +44,7 @@ def run_all(
     resources: Mapping[str, Resources] | None = None,
     deadline: float | None = None,
     forgiven: Mapping[str, list[str]] | None = None,
+    extend: Callable[[Mapping[str, Outcome]], list[RunSpec] | None] = lambda outcomes: None,
 ) -> list[Outcome]:
     """Execute ``runs``; those with a finished record are not run again unless ``force``.
 
@@ -53,9 +54,10 @@ def run_all(
         resources: by key; one core, and one GPU where there is one, if absent.
         deadline: ``time.time()`` after which no run is started.
         forgiven: attempts by key whose failure does not count.
+        extend: asked for more runs whenever one has ended, until it gives None (:class:`sweeps.frontier.Frontier`).
 
     Returns:
-        Outcomes in the order of ``runs``; of runs that were not reached because of the deadline none.
+        Outcomes in the order of ``runs``, then those of more runs; of runs that were not reached because of the deadline none.
 
     Raises:
         KeyboardInterrupt: after running workers have saved their checkpoints.
@@ -72,14 +74,21 @@ def run_all(
     todo = [spec for spec in runs if spec.key not in present]
     old = failed if forgiven is None else forgiven  # what failed before is tried again: the user may have mended it
     if jobs == 1 and not resources and deadline is None:
-        _one_after_another(todo, root, tracker, watch, ended, force)
-    elif todo:
-        machine = gpus()
-        capacity = Capacity(cores() if jobs is None else jobs, dict.fromkeys(machine, 1.0))
-        default = Resources(gpus=1.0 if machine else 0.0)
-        needs = {spec.key: fitted((resources or {}).get(spec.key, default), capacity) for spec in todo}
-        Pool(root, tracker, capacity, needs, old, watch, ended, deadline, force).run(todo)
-    return [outcomes[spec.key] for spec in runs if spec.key in outcomes]
+        one_after_another(todo, root, tracker, watch, ended, force, lambda: extend(outcomes))
+    else:
+        capacity = Capacity(cores() if jobs is None else jobs, dict.fromkeys(gpus(), 1.0))
+        need = _need({} if resources is None else resources, capacity)
+        needs = {spec.key: need(spec) for spec in todo}
+        Pool(root, tracker, capacity, needs, old, watch, ended, deadline, force, lambda: extend(outcomes), need).run(todo)
+    named = [spec.key for spec in runs if spec.key in outcomes]
+    return [outcomes[key] for key in dict.fromkeys([*named, *outcomes])]
+
+
+def _need(resources: Mapping[str, Resources], capacity: Capacity) -> Callable[[RunSpec], Resources]:
+    """What a run needs, of a machine that has ``capacity`` while nothing runs."""
+    whole = Capacity(capacity.cpus, dict(capacity.gpus))
+    default = Resources(gpus=1.0 if whole.gpus else 0.0)
+    return lambda spec: fitted(resources.get(spec.key, default), whole)
 
 
 def _known(runs: Sequence[RunSpec], root: Path) -> tuple[dict[str, Outcome], dict[str, list[str]]]:
@@ -93,43 +102,6 @@ def _known(runs: Sequence[RunSpec], root: Path) -> tuple[dict[str, Outcome], dic
         elif found:
             failed[spec.key] = [record.attempt for record in found]
     return present, failed
-
-
-def _one_after_another(
-    todo: Sequence[RunSpec], root: Path, tracker: str, watch: Watch, ended: Callable[[Outcome], None], force: bool
-) -> None:
-    """In this process. The first Ctrl-C asks for a checkpoint, a second one stops at once."""
-    with _asking_first():
-        for spec in todo:
-            outcome = _patiently(spec, root, tracker, lambda event, spec=spec: watch(spec, event), force)
-            ended(outcome)
-            if stopping.requested():
-                raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _asking_first() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(*_: Any) -> None:
-        if stopping.requested():
-            raise KeyboardInterrupt
-        stopping.request()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        stopping.clear()
-
-
-def _patiently(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], None], force: bool) -> Outcome:
-    outcome = run_one(spec, root, tracker, report, force)
-    return ensure(spec, root, report) if outcome.state == "claimed" else outcome
 
 
 # --- workers ---------------------------------------------------------------------------------------
@@ -206,6 +178,8 @@ class Pool:
         ended: Callable[[Outcome], None],
         deadline: float | None,
         force: bool,
+        extend: Callable[[], list[RunSpec] | None] = lambda: None,
+        need: Callable[[RunSpec], Resources] = lambda spec: Resources(),
     ):
         methods = multiprocessing.get_all_start_methods()
         self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
@@ -213,6 +187,7 @@ class Pool:
             self.context.set_forkserver_preload(["pytorch_lightning", "bench.run", "bench.training", "sweeps.work"])
         self.root, self.tracker, self.capacity, self.needs, self.force = root, tracker, capacity, needs, force
         self.forgiven, self.watch, self.ended, self.deadline = forgiven, watch, ended, deadline
+        self.extend, self.need, self.more, self.asked = extend, need, True, -LOOK
         self.has_gpus = bool(capacity.gpus)
         self.waiting: list[RunSpec] = []
         self.elsewhere: dict[str, RunSpec] = {}  # claimed by other processes
@@ -223,11 +198,12 @@ class Pool:
         self.waiting, self.open = todo, {spec.key for spec in todo}
         looked = 0.0
         try:
-            while self.open:
+            while self.open or self.more:
+                self._ask()
                 self._start()
                 if not any(worker.spec for worker in self.workers):
-                    if not self.elsewhere:
-                        break  # the deadline has passed, or nothing that is left can start
+                    if self._late() or not (self.elsewhere or self.more):
+                        break  # nothing that is left can start
                     time.sleep(0.1)
                 self._listen()
                 if self.elsewhere and time.monotonic() - looked > LOOK:
@@ -246,9 +222,24 @@ class Pool:
 
     # --- starting ---------------------------------------------------------------------------------
 
+    def _late(self) -> bool:
+        return self.deadline is not None and time.time() > self.deadline
+
+    def _ask(self) -> None:
+        """Take in more runs. They come first, in the order given: what comes after them is not known yet."""
+        if not self.more or self._late() or time.monotonic() - self.asked < LOOK:
+            return
+        found, self.asked = self.extend(), time.monotonic()
+        self.more, first = found is not None, {spec.key: spec for spec in found or ()}
+        here = {spec.key for spec in self.waiting}
+        new = [spec for key, spec in first.items() if key in here or key not in self.open]
+        self.waiting = [*new, *(spec for spec in self.waiting if spec.key not in first)]
+        self.open.update(first)
+        self.needs.update({spec.key: self.need(spec) for spec in new})
+
     def _start(self) -> None:
         """Give runs to workers while they fit. A run that is done already ends here."""
-        if self.deadline is not None and time.time() > self.deadline:
+        if self._late():
             self.waiting.clear()
         for spec in list(self.waiting):
             if spec.base is not None and spec.base.key in self.open:
@@ -341,6 +332,7 @@ class Pool:
 
     def _close(self, outcome: Outcome) -> None:
         self.open.discard(outcome.spec.key)
+        self.asked = -LOOK  # its end may let others begin
         self.ended(outcome)
 
     def _look_elsewhere(self) -> None:
@@ -381,4 +373,14 @@ class Local(Engine):
     """The command waits and shows progress."""
 
     def run(self, plan: Plan, how: Mapping[str, Any], force: bool, watch: Watch) -> list[Outcome]:
-        return run_all(plan.runs, plan.root, jobs=how["jobs"], tracker=plan.tracker, force=force, watch=watch, resources=plan.resources)
+        return run_all(
+            plan.runs,
+            plan.root,
+            jobs=how["jobs"],
+            tracker=plan.tracker,
+            force=force,
+            watch=watch,
+            resources=plan.resources,
+            forgiven=plan.forgiven,
+            extend=plan.frontier(),
+        )

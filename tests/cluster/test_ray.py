@@ -32,18 +32,15 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'elboard[ray]'"),
 ]
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
-QUIET = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": os.urandom(16).hex(),
-}  # before Ray is imported
+LOCKED = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2}
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **LOCKED}  # counts when Ray is imported
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two nodes, of one core each; the first, on which this process is, has two GPUs in name."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUIET.items():
+        for name, value in LOOPBACK.items():
             patch.setenv(name, value)
         from ray.cluster_utils import Cluster
 
@@ -138,7 +135,7 @@ def listening(pids: set[int]) -> set[str]:
 def test_a_sweep_on_its_own_ray_equals_one_here(home: Path) -> None:
     p = plan(home, "0-7")
     foreign = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "RANK": "1"}  # of a job in which Ray was started
-    process = command(home.parent / "sweep.yaml", home, "--jobs", "2", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 32, **foreign)
+    process = command(home.parent / "sweep.yaml", home, "--jobs", "2", **LOCKED, **foreign)
     wait_for(lambda: process.poll() is not None or any(home.glob("*/claim")), 90, "a run begins")
     heard = listening(descendants(process.pid))
     out = process.communicate(timeout=120)[0]
@@ -221,11 +218,11 @@ def test_halves_of_gpus(home: Path, connected: Any, tmp_path: Path) -> None:
     )
     seen = f"open(f'{tmp_path}/gpu-{{self.seed}}', 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])"
     plugin.write_text(text.replace('raise RuntimeError("as asked")', seen))
-    file = write(home, "0-3", ", trainer.accelerator: auto, raise_at: 0", "{default: {cpus: 0, gpus: 0.5}}")
+    file = write(home, "0-2", ", raise_at: 0", "{default: {cpus: 0, gpus: 0.5}}")
     file.write_text(file.read_text().replace("test-linear", "test-seer"))
     outcomes = run(plan_of(expand(file, paths=(*PLUGINS, str(plugin))), home))
-    assert [outcome.state for outcome in outcomes] == ["done"] * 4
-    assert {(tmp_path / f"gpu-{seed}").read_text() for seed in range(4)} == {"0", "1"}
+    assert [outcome.state for outcome in outcomes] == ["done"] * 3
+    assert {(tmp_path / f"gpu-{seed}").read_text() for seed in range(3)} == {"0", "1"}
 
 
 def test_the_runs_folder_must_be_shared(home: Path, connected: Any) -> None:
@@ -238,38 +235,29 @@ def test_the_runs_folder_must_be_shared(home: Path, connected: Any) -> None:
 # --- the driver stops ----------------------------------------------------------------------------------
 
 
-def test_ctrl_c_saves_checkpoints(home: Path, cluster: Any) -> None:
-    p = slow(home, 8, "0-2")
+def test_a_driver_that_stops_or_dies_loses_nothing(home: Path, cluster: Any) -> None:
+    p = slow(home, 8, "0-3")
     words = (home.parent / "sweep.yaml", home, "--address", cluster.address)
+
     process = command(*words)
     wait_for(lambda: sum(epochs(spec, home) > 0 for spec in p.runs) == 2, 90, "two runs train")
     process.send_signal(signal.SIGINT)
     out = process.communicate(timeout=60)[0]
-    assert process.returncode == 130 and "goes on from here" in out, out
+    assert process.returncode == 130 and out.count("goes on from its checkpoint") == 2, out
     stopped = [spec for spec in p.runs if (home / spec.key / "checkpoints" / "last.ckpt").exists()]
-    assert len(stopped) == 2 and not any(attempts(home / spec.key) for spec in p.runs)
-    assert not any(claims.alive(home / spec.key) for spec in p.runs)
-    process = command(*words)
-    assert process.wait(timeout=90) == 0, process.stdout.read()
-    for spec in p.runs:
-        (record,) = attempts(home / spec.key)
-        assert record.metrics == undisturbed(spec, home)
+    assert len(stopped) == 2 and not any(attempts(home / spec.key) or claims.alive(home / spec.key) for spec in p.runs)
 
-
-def test_a_killed_driver_loses_nothing(home: Path, cluster: Any) -> None:
-    p = slow(home, 5, "0-4")
-    words = (home.parent / "sweep.yaml", home, "--address", cluster.address)
     process = command(*words)
     wait_for(lambda: any(attempts(home / spec.key) for spec in p.runs), 90, "a run is done")
     process.kill()
     process.communicate()
     wait_for(lambda: not any(claims.alive(home / spec.key) for spec in p.runs), 30, "Ray ends the tasks of a dead driver")
     done = [spec.key for spec in p.runs if attempts(home / spec.key)]
+
     process = command(*words)
-    assert process.wait(timeout=90) == 0, process.stdout.read()
-    assert f"{5 - len(done)} runs done now, {len(done)} done before, 0 failed" in process.stdout.read()
+    out = process.communicate(timeout=90)[0]
+    assert process.returncode == 0 and f"{4 - len(done)} runs done now, {len(done)} done before, 0 failed" in out, out
     for spec in p.runs:
-        assert causes(spec, home)["done"] == 1
         (record,) = [record for record in attempts(home / spec.key) if record.status == "done"]
         assert record.metrics == undisturbed(spec, home)
 

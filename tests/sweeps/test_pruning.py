@@ -11,7 +11,7 @@ from tuning import RANDOM, RATES, epochs, files, history, plan, run
 from bench import stopping
 from bench.run import execute
 from bench.stopping import Pruned
-from sweeps import trials
+from sweeps import claims, trials
 from sweeps.work import attempts, run_one
 
 
@@ -85,3 +85,17 @@ def test_a_pruned_trial_that_was_preempted_before_goes_on_from_its_checkpoint(tm
         stopping.clear()
     assert (p.root / spec.key / "checkpoints" / "last.ckpt").exists()
     assert run_one(spec, p.root).record.metrics == execute(spec, tmp_path / "undisturbed").metrics
+
+
+def test_all_processes_of_a_pruned_trial_leave(tmp_path: Path) -> None:
+    options = "train.epochs: 9, train.batch_size: 4, pause: 0.01, trainer.devices: '2', trainer.strategy: ddp"
+    p = plan(tmp_path, f"{RANDOM}, prune: asha", options=options)
+    found = history(p)
+    found.extend()
+    better, trial = found.trials[:2]
+    (p.root / better.key).mkdir()
+    (p.root / better.key / "curves.jsonl").write_text(json.dumps({"epoch": 0, "valid/accuracy": 1.0}) + "\n")
+    outcome = run_one(trial.spec, p.root)
+    assert outcome.state == "pruned" and "not among the best 1 of 2 trials" in outcome.message
+    assert not attempts(p.root / trial.key) and not (p.root / trial.key / "checkpoints" / "last.ckpt").exists()
+    assert not claims.alive(p.root / trial.key)

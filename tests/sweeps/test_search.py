@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from bench.config import RunSpec
 from bench.errors import UserError
 from bench.run import execute
 from sweeps.plan import expand
-from sweeps.queue import load, plan_of, save, unfinished
+from sweeps.queue import Plan, load, plan_of, save, unfinished
 from sweeps.work import attempts, run_one
 
 ROOT = Path(__file__).parents[2]
@@ -117,31 +120,51 @@ def test_a_search_that_is_over_runs_nothing_new(tmp_path: Path) -> None:
 
 def test_four_trials_at_a_time_by_two_workers(tmp_path: Path) -> None:
     p = plan(tmp_path, f"sampler: tpe, trials: 12, parallel: 4, space: {{{RATES}, scale: {{float: [0.5, 2]}}}}")
-    widths = []
+    widths, running, most = [], set(), []
 
     def watch(spec: RunSpec, event: dict) -> None:
         if event["event"] == "stage" and event["stage"] == "load":
             widths.append(len(history(p).open()))
+            running.add(spec.key)
+            most.append(len(running))
+        elif event["event"] == "end":
+            running.discard(spec.key)
 
     outcomes = run(p, jobs=2, watch=watch)
     assert [outcome.state for outcome in outcomes] == ["done", "done"]
-    assert max(widths) == 4 and history(p).count("done") == 12
+    assert max(widths) == 4 and max(most) == 2 and history(p).count("done") == 12
     assert {len(attempts(p.root / trial.key)) for trial in history(p).trials} == {1}
 
 
-def test_workers_of_a_plan_share_a_search(tmp_path: Path) -> None:
-    """As on a cluster: two processes that know nothing but the plan's file."""
+def _share(p: Plan, ended: multiprocessing.Queue) -> None:
+    outcomes = run(p, watch=lambda spec, event: ended.put(os.getpid()) if event["event"] == "end" else None)
+    sys.exit(0 if [outcome.state for outcome in outcomes].count("failed") == 0 else 1)
+
+
+def test_processes_that_know_nothing_of_each_other_share_a_search(tmp_path: Path) -> None:
     p = plan(tmp_path, f"sampler: tpe, trials: 12, parallel: 3, space: {{{RATES}, scale: {{float: [0.5, 2]}}}}", options="pause: 0.01")
-    assert load(save(p)) == p
-    assert len(unfinished(p)) == 3
-    command = [sys.executable, "-m", "sweeps.queue", str(p.folder / "plan.json"), "cpus=1"]
-    workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [worker.communicate(timeout=120)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0]
+    context = multiprocessing.get_context("fork")
+    ended = context.Queue()
+    processes = [context.Process(target=_share, args=(p, ended)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
     assert history(p).count("done") == 12 and not unfinished(p)
     keys = [*(trial.key for trial in history(p).trials), *(spec.key for spec in history(p).final())]
     assert {len(attempts(p.root / key)) for key in keys} == {1}
-    assert all(text.count(": done") > 1 for text in said), "both have run some"
+    told = Counter(ended.get(timeout=5) for _ in range(14))
+    assert min(told[process.pid] for process in processes) >= 3, "both have run some"
+
+
+def test_a_worker_of_a_cluster_carries_a_search_through(tmp_path: Path) -> None:
+    p = plan(tmp_path, RANDOM)
+    assert load(save(p)) == p and len(unfinished(p)) == 6
+    command = [sys.executable, "-m", "sweeps.queue", str(p.folder / "plan.json"), "cpus=1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.count(": done") == 8, done.stderr
+    assert history(p).count("done") == 6 and not unfinished(p)
 
 
 # --- failures ----------------------------------------------------------------------------------------------------
@@ -161,7 +184,7 @@ def test_failed_trials_do_not_stop_a_search(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_a_search_without_a_completed_trial_fails_and_may_be_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    file = write(tmp_path, "sampler: random, trials: 2, space: {raise_at: {int: [0, 1]}}")
+    file = write(tmp_path, f"sampler: random, trials: 2, space: {{raise_at: [0], {RATES}}}")
     words = ["sweep", str(file), "--path", PLUGINS, "--out", str(tmp_path / "runs"), "--jobs", "1"]
     assert main(words) == 1
     assert "2 of 2 trials (2 failed)" in (said := capsys.readouterr().out) and "none was completed" in said
@@ -259,4 +282,4 @@ def test_the_plan_and_the_status_tell_of_searches(tmp_path: Path, capsys: pytest
     assert main(words) == 0 and "with accuracy" in capsys.readouterr().out
     assert main(["status", p.id, "--json", "--out", str(p.root)]) == 0
     status = json.loads(capsys.readouterr().out)
-    assert (status["runs"], status["done"], status["left"]) == (2, 2, 0) and "6 of 6 trials (6 done)" in status["searches"][0]
+    assert (status["runs"], status["done"], status["left"]) == (8, 8, 0) and "6 of 6 trials (6 done)" in status["searches"][0]

@@ -1,0 +1,153 @@
+"""Ray: every run is a task, on a Ray of its own on this machine or on a cluster that is there already.
+
+Without an address (``--address``, or Ray's own ``RAY_ADDRESS``) a Ray is started here, on the loopback interface alone, and stopped at the
+end. With ``auto`` or ``host:port`` the command joins a cluster, and must run on one of its nodes (Ray's rule). All nodes need ELBOard,
+installed alike, and the folder of runs on a file system that they share.
+
+Ray places the tasks and says which of them died; everything else is decided by claims and records, as under the other engines, so Ray's own
+retries are off. The driver may be killed: Ray then ends its tasks, and the next sweep goes on from their checkpoints. What held a claim on
+another host is waited for until the claim's lease is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from bench.config import RunSpec
+from bench.errors import UserError
+from sweeps.capacity import Capacity, cores, fitted, gpus
+from sweeps.engines import Engine
+from sweeps.engines.local import Watch
+from sweeps.engines.ray_tasks import Tasks
+from sweeps.queue import Plan
+from sweeps.work import Outcome, Resources, processes, verdict
+
+STORE = 128 * 2**20  # bytes of shared memory; nothing large goes through Ray
+
+
+@contextlib.contextmanager
+def _connected(address: str, jobs: int | None) -> Iterator[bool]:
+    """A connection to Ray: the caller's where there is one, else to ``address``, else to a Ray started here for as long as this lasts (then
+    the value is True)."""
+    if not address:
+        # Ray's switch for machines that cannot be nodes of a cluster: it then listens on 127.0.0.1, not on the default route's address.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UserError("the engine ray needs Ray: pip install 'elboard[ray]'") from None
+    if ray.is_initialized():
+        yield False
+        return
+    _knock(address)
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    own = {"num_cpus": jobs or cores(), "num_gpus": len(gpus()) or None, "include_dashboard": False, "object_store_memory": STORE}
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(address="local", **own, **quiet)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        words = f"no connection to Ray{f' at {address}' if address else ''}: {' '.join(str(error).split())[:300]}"
+        hint = (
+            "; a cluster of `ray start` wants its token: set RAY_AUTH_MODE=token" if address and "RAY_AUTH_MODE" not in os.environ else ""
+        )
+        raise UserError(words + hint) from None
+    try:
+        yield not address
+    finally:
+        ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
+
+
+def _knock(address: str) -> None:
+    """Ray itself tries for minutes, with many words. Raises UserError where nothing listens."""
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(f"no Ray at {address} ({error}); give the host:port of its head node, or auto") from None
+
+
+def _interrupt(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+class Ray(Engine):
+    """The command waits and shows progress."""
+
+    def run(self, plan: Plan, how: Mapping[str, Any], force: bool, watch: Watch) -> list[Outcome]:
+        """Raises UserError for what Ray cannot do, and KeyboardInterrupt (on SIGTERM too) after running tasks have saved checkpoints."""
+        for spec in [*plan.runs, *(search.template for search in plan.searches)]:
+            if spec.config["trainer"]["num_nodes"] > 1:
+                raise UserError(f"{spec.method} on {spec.task}: trainer.num_nodes is more than 1, which the engine slurm alone can do")
+        address = how["address"] or os.environ.get("RAY_ADDRESS", "")
+        if "://" in address:
+            raise UserError(f"--address {address}: Ray Client is not supported; give host:port, on a node of the cluster")
+        outcomes: dict[str, Outcome] = {}
+        frontier = plan.frontier()
+
+        def ended(outcome: Outcome) -> None:
+            outcomes[outcome.spec.key] = outcome
+            watch(outcome.spec, {"event": "end", "outcome": outcome})
+
+        for spec in plan.runs:
+            before = None if force else verdict(spec, plan.root, plan.forgiven)
+            if before is not None:
+                ended(before)
+        todo = [spec for spec in plan.runs if spec.key not in outcomes]
+        if todo or plan.searches:
+            with _connected("" if address == "local" else address, how["jobs"]) as own:
+                if threading.current_thread() is threading.main_thread():
+                    signal.signal(signal.SIGTERM, _interrupt)
+                jobs = None if own else how["jobs"]
+                Tasks(plan, _Need(plan, own), jobs, force, watch, ended, lambda: frontier(outcomes)).run(todo)
+        named = [spec.key for spec in plan.runs if spec.key in outcomes]
+        return [outcomes[key] for key in dict.fromkeys([*named, *outcomes])]
+
+
+class _Need:
+    """What a run needs: if the plan says nothing one core, and one GPU where the cluster has any; as many as it has processes.
+
+    More than this machine has is cut down to it. A cluster may grow, so there such runs wait, which is said.
+    """
+
+    def __init__(self, plan: Plan, own: bool):
+        import ray
+
+        self.resources, self.own = plan.resources, own
+        self.nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self.said: set[Resources] = set()
+
+    def __call__(self, spec: RunSpec) -> Resources:
+        trainer, together = spec.config["trainer"], processes(spec)
+        on_gpu = trainer["accelerator"] != "cpu" and any(node.get("GPU") for node in self.nodes)
+        need = self.resources.get(spec.key, Resources(gpus=float(on_gpu)))
+        if together > 1:
+            need = replace(need, cpus=max(need.cpus, together), gpus=max(need.gpus, float(together * on_gpu)))
+        if self.own:
+            machine = Capacity(int(self.nodes[0]["CPU"]), {str(i): 1.0 for i in range(int(self.nodes[0].get("GPU", 0)))})
+            return replace(fitted(need, machine), memory=min(need.memory, self.nodes[0]["memory"] / 2**30))
+        if need not in self.said and not any(_fits(need, node) for node in self.nodes):
+            self.said.add(need)
+            words = f"{need.cpus} cores, {need.gpus:g} GPUs and {need.memory:g} GiB"
+            print(f"{spec.method} on {spec.task} needs {words}, more than any node has now: it waits for one", file=sys.stderr)
+        return need
+
+
+def _fits(need: Resources, node: Mapping[str, float]) -> bool:
+    return need.cpus <= node.get("CPU", 0) and need.gpus <= node.get("GPU", 0) and need.memory * 2**30 <= node.get("memory", 0)

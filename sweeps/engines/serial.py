@@ -1,0 +1,68 @@
+"""This process: one run after another, for a single core."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import stopping
+from bench.config import RunSpec
+from sweeps.work import WAIT, Outcome, run_one
+
+
+def one_after_another(
+    todo: Sequence[RunSpec],
+    root: Path,
+    tracker: str,
+    watch: Callable[[RunSpec, dict], None],
+    ended: Callable[[Outcome], None],
+    force: bool,
+    extend: Callable[[], list[RunSpec] | None],
+) -> None:
+    """The runs ``todo``, after those that ``extend`` names; what another process has claimed is come back to.
+
+    The first Ctrl-C asks for a checkpoint, a second one stops at once. Raises KeyboardInterrupt after the checkpoint.
+    """
+    waiting, more = list(todo), True
+    with _asking_first():
+        while waiting or more:
+            found = extend() if more else None
+            more = found is not None
+            if more:
+                named = {spec.key: spec for spec in found}  # a trial that is not named again is over
+                waiting = [*found, *(spec for spec in waiting if spec.key not in named and "trial" not in spec.origin)]
+            for place, spec in enumerate(waiting):
+                outcome = run_one(spec, root, tracker, lambda event, spec=spec: watch(spec, event), force)
+                if outcome.state != "claimed":
+                    del waiting[place]
+                    ended(outcome)
+                    break
+            else:
+                time.sleep(WAIT if waiting or more else 0.0)
+            if stopping.requested():
+                raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _asking_first() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(*_: Any) -> None:
+        if stopping.requested():
+            raise KeyboardInterrupt
+        stopping.request()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        stopping.clear()
