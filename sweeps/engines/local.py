@@ -30,6 +30,7 @@ from sweeps.work import RETRIABLE, Outcome, Resources, attempts, failure, run_on
 
 Watch = Callable[[RunSpec, dict], None]
 GRACE = 20.0  # seconds for a worker to save a checkpoint and leave
+RECYCLE = 50  # runs after which a worker is replaced: memory that a run does not give back must not add up
 LOOK = 2.0  # seconds between looks at runs that other processes have claimed
 
 
@@ -143,11 +144,12 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.spec: RunSpec | None = None
-        self.since = 0.0
+        self.since, self.served = 0.0, 0
         self.overdue = False
 
     def give(self, spec: RunSpec) -> None:
         self.spec, self.since, self.overdue = spec, time.monotonic(), False
+        self.served += 1
         self.pipe.send(spec)
 
     def tell(self, number: signal.Signals) -> None:
@@ -261,6 +263,10 @@ class Pool:
     def _worker(self, devices: tuple[str, ...], threads: int) -> _Worker:
         """An idle worker on these GPUs, or a new one; idle workers on others that stand in the way are let go."""
         idle = [worker for worker in self.workers if worker.spec is None]
+        for worker in [worker for worker in idle if worker.served >= RECYCLE]:
+            idle.remove(worker)
+            self.workers.remove(worker)
+            worker.stop()
         for worker in idle:
             if (worker.devices, worker.threads) == (devices, threads):
                 return worker
