@@ -7,6 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from bench.metrics.conventions import bare, parse
 from results.board.build import Board, Row, arrow
 from results.stats import Cell
 
@@ -42,16 +43,26 @@ def heading(board: Board) -> str:
     return f"{board.task} v{board.version}, {board.budget}: {board.title}"
 
 
+def short_names(columns: tuple[str, ...]) -> tuple[dict[str, str], str]:
+    """Headings for narrow places, ``fid¹`` for ``fid[mnist-cnn,n=5000]``, by column, and the notes that the marks stand for."""
+    notes = list(dict.fromkeys(parse(key).parameters for key in columns if parse(key).parameters))
+    marks = {parameters: "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(i)) for i, parameters in enumerate(notes, 1)}
+    names = {key: bare(key) + marks.get(parse(key).parameters, "") for key in columns}
+    return names, "; ".join(f"{mark} {parameters}" for parameters, mark in marks.items())
+
+
 def table(board: Board) -> Table:
     """A rich table for the terminal."""
     from rich import box
     from rich.table import Table
 
-    out = Table(title=heading(board), caption=caption(board), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    names, notes = short_names(board.columns)
+    below = "\n".join(filter(None, (caption(board), notes)))
+    out = Table(title=heading(board), caption=below, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     for name in ("#", "method", "n"):
         out.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
     for key in board.columns:
-        out.add_column(f"{key} {arrow(key)}".strip(), justify="right", style="bold" if key == board.primary else "", overflow="fold")
+        out.add_column(f"{names[key]} {arrow(key)}".strip(), justify="right", style="bold" if key == board.primary else "", overflow="fold")
     out.add_column("wall s", justify="right")
     for place, row in enumerate(board.rows, 1):
         out.add_row(*_cells(place, row, board), f"{row.wall_s:.1f}")

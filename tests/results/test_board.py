@@ -17,7 +17,7 @@ from scipy import stats
 from bench.config import resolve
 from bench.record import Record, write
 from results.board.build import Board, boards
-from results.board.render import number, render, table
+from results.board.render import number, render, short_names, table
 from results.stats import Cell, summarise
 from results.store import load
 
@@ -112,3 +112,9 @@ def test_a_truncated_record_is_left_out_with_a_warning(tmp_path: Path) -> None:
         warnings.simplefilter("always")
         assert [record.key for record in load(tmp_path, shipped=False)] == [good.key]
     assert "b.json: not valid JSON, perhaps truncated; it is left out" in str(heard[0].message)
+
+
+def test_marks_keep_apart_what_has_other_parameters() -> None:
+    names, notes = short_names(("nll[k=5]", "fid[a,n=2]", "kid[a,n=2]", "fid[b,n=2]/x", "mse"))
+    assert names == {"nll[k=5]": "nll¹", "fid[a,n=2]": "fid²", "kid[a,n=2]": "kid²", "fid[b,n=2]/x": "fid/x³", "mse": "mse"}
+    assert notes == "¹ k=5; ² a,n=2; ³ b,n=2"
