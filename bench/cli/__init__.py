@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -36,6 +37,11 @@ def _usage(error: Exception) -> int:
     return 2
 
 
+def _terminated(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def entry() -> None:
-    """The console script."""
+    """The console script. SIGTERM is taken as Ctrl-C: runs save checkpoints and sweeps say what is left."""
+    signal.signal(signal.SIGTERM, _terminated)
     raise SystemExit(main())

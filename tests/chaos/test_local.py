@@ -139,14 +139,15 @@ def test_a_folder_that_turns_read_only(sweep: list[str], small_disk: Path) -> No
     assert len({record.key for record in valid_records(home) if record.status == "done"}) == RUNS
 
 
-def test_ctrl_c_saves_checkpoints_and_says_what_is_left(sweep: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_checkpoints_and_says_what_is_left(sweep: list[str], tmp_path: Path, number: signal.Signals) -> None:
     home = tmp_path / "runs"
     first = start(sweep, home)
     end = time.monotonic() + 90
     while len(list(home.glob("*/attempts/*.json"))) < 4:
         assert time.monotonic() < end and first.poll() is None
         time.sleep(0.1)
-    first.send_signal(signal.SIGINT)
+    first.send_signal(number)
     out = first.communicate(timeout=60)[0]
     assert first.returncode == 130 and "Traceback" not in out
     assert "stopped with" in out and " left" in out and "the same command goes on" in out
