@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -63,15 +64,33 @@ def _print_searches(sweep: Any, root: Path, prices: Prices) -> list[tuple[float 
 
 def _print_estimate(todo: list[tuple[float | None, float]], how: dict[str, Any]) -> None:
     """What the runs of ``todo`` (seconds or None, GPUs) cost."""
-    from sweeps.capacity import cores
-
     known = [(seconds, gpus) for seconds, gpus in todo if seconds is not None]
     total = sum(seconds for seconds, _ in known)
     gpu = sum(seconds * gpus for seconds, gpus in known) / 3600
-    workers = how["jobs"] or (cores() if how["engine"] == "local" else None)
+    workers, packing = _packing(len(todo), how)
     spread = f", about {total / workers / 60:.1f} min on {workers} workers" if workers and known else ""
     unknown = f" ({len(todo) - len(known)} runs of unknown cost not counted)" if len(known) < len(todo) else ""
     print(f"estimate: {total / 3600:.2f} hours of work, {gpu:.2f} GPU-hours{spread}{unknown}")
+    print(packing)
+
+
+def _packing(runs: int, how: dict[str, Any]) -> tuple[int | None, str]:
+    """How many run side by side, where that is known, and in words."""
+    if how["engine"] == "slurm":
+        from sweeps.engines.slurm import profile
+
+        asked = profile(how["profile"])
+        jobs = min(how["max_jobs"] or asked.max_jobs, math.ceil(runs / max(1, asked.cpus)))
+        return max(
+            1, jobs * asked.cpus
+        ), f"packing: {jobs} jobs of {asked.cpus} cores and {asked.gpus} GPUs, {asked.cpus} one-core runs at a time each"
+    if how["engine"] != "local":
+        return how["jobs"], f"packing: as {how['engine']} places them"
+    from sweeps.capacity import cores, gpus
+
+    workers = how["jobs"] or cores()
+    cards = f" and {len(gpus())} GPUs, one a run where the sweep does not say otherwise" if gpus() else ""
+    return workers, f"packing: {workers} cores{cards}"
 
 
 class Prices:

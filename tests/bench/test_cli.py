@@ -103,3 +103,32 @@ def test_version(capsys: pytest.CaptureFixture) -> None:
 
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == __version__
+
+
+def test_status_and_logs_of_a_local_sweep(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("budget: smoke\nseeds: 0-2\nruns:\n  - {tasks: [test/blobs], methods: [test-linear], grid: {raise_at: [null, 1]}}\n")
+    assert main(["sweep", str(file), "--path", PLUGINS, "--jobs", "1"]) == 1
+    capsys.readouterr()
+    assert main(["status", "mine", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["runs"], found["done"], found["failed"], found["running"], found["left"]) == (6, 3, 3, 0, 0)
+    assert found["best"]["test/blobs"]["method"] == "test-linear" and "as asked" in found["failed_runs"][0]["why"]
+    assert main(["status", "mine"]) == 0
+    text = capsys.readouterr().out
+    assert "6 runs: 3 done, 0 running, 3 failed, 0 left" in text and "FAILED bug: RuntimeError: as asked" in text
+    key = found["best"]["test/blobs"]["key"]
+    assert main(["logs", key[:12]]) == 0
+    assert "test-linear on test/blobs" in capsys.readouterr().out
+    assert main(["status", "mien"]) == 2 and "no sweep 'mien' was started" in capsys.readouterr().err
+    assert main(["logs", "nothing"]) == 2 and "0 runs" in capsys.readouterr().err
+
+
+def test_sync_hands_offline_runs_to_wandb(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    assert main(["sync"]) == 0 and "no offline W&B runs" in capsys.readouterr().out
+    for name in ("a", "b"):
+        (home / name / "wandb" / f"offline-run-{name}").mkdir(parents=True)
+    called = []
+    monkeypatch.setattr("subprocess.run", lambda words: called.append(words) or type("Done", (), {"returncode": 3}))
+    assert main(["sync"]) == 3
+    assert called[0][1:4] == ["-m", "wandb", "sync"] and [Path(word).name for word in called[0][4:]] == ["offline-run-a", "offline-run-b"]

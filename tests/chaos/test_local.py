@@ -158,3 +158,13 @@ def test_ctrl_c_saves_checkpoints_and_says_what_is_left(sweep: list[str], tmp_pa
     second = start(sweep, home)
     assert second.wait(timeout=180) == 0
     assert len(valid_records(home)) == RUNS
+
+
+def test_two_sweeps_at_once_make_no_run_twice(sweep: list[str], tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    both = [start(sweep, home) for _ in range(2)]
+    outs = [parent.communicate(timeout=240)[0] for parent in both]
+    assert [parent.returncode for parent in both] == [0, 0], outs
+    assert Counter(record.key for record in valid_records(home)).most_common(1)[0][1] == 1 and len(valid_records(home)) == RUNS
+    shares = [out.count(": done in") for out in outs]
+    assert sum(shares) == RUNS and min(shares) > 0, "the work was shared"
