@@ -57,18 +57,17 @@ def _connected(address: str, jobs: int | None) -> Iterator[bool]:
             ray.init(address=address, **quiet)
         else:
             ray.init(address="local", **own, **quiet)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # of many classes, a bare Exception among them
         words = f"no connection to Ray{f' at {address}' if address else ''}: {' '.join(str(error).split())[:300]}"
-        hint = (
-            "; a cluster of `ray start` wants its token: set RAY_AUTH_MODE=token" if address and "RAY_AUTH_MODE" not in os.environ else ""
-        )
+        untold = address and "RAY_AUTH_MODE" not in os.environ
+        hint = "; a cluster of `ray start` wants its token: set RAY_AUTH_MODE=token" if untold else ""
         raise UserError(words + hint) from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)  # Ray has set its own, which exits at once
     try:
         yield not address
     finally:
         ray.shutdown()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
 
 
 def _knock(address: str) -> None:
@@ -82,16 +81,11 @@ def _knock(address: str) -> None:
         raise UserError(f"no Ray at {address} ({error}); give the host:port of its head node, or auto") from None
 
 
-def _interrupt(*_: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 class Ray(Engine):
     """The command waits and shows progress."""
 
     def run(self, plan: Plan, how: Mapping[str, Any], force: bool, watch: Watch) -> list[Outcome]:
-        """Raises UserError for what Ray cannot do, and KeyboardInterrupt (on SIGTERM too) after running tasks have saved checkpoints."""
+        """Raises UserError for what Ray cannot do, and KeyboardInterrupt after running tasks have saved checkpoints."""
         for spec in [*plan.runs, *(search.template for search in plan.searches)]:
             if spec.config["trainer"]["num_nodes"] > 1:
                 raise UserError(f"{spec.method} on {spec.task}: trainer.num_nodes is more than 1, which the engine slurm alone can do")
@@ -112,8 +106,6 @@ class Ray(Engine):
         todo = [spec for spec in plan.runs if spec.key not in outcomes]
         if todo or plan.searches:
             with _connected("" if address == "local" else address, how["jobs"]) as own:
-                if threading.current_thread() is threading.main_thread():
-                    signal.signal(signal.SIGTERM, _interrupt)
                 jobs = None if own else how["jobs"]
                 Tasks(plan, _Need(plan, own), jobs, force, watch, ended, lambda: frontier(outcomes)).run(todo)
         named = [spec.key for spec in plan.runs if spec.key in outcomes]
