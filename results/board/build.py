@@ -77,6 +77,8 @@ def boards(records: Iterable[Record], pattern: str = "", paths: tuple[Path, ...]
     cards = {name: entry.card for name, entry in discover("task", paths).items()}
     groups: dict[tuple, dict[str, list[tuple[RunSpec, Record]]]] = defaultdict(lambda: defaultdict(list))
     for record in latest(records).values():
+        if "trial" in record.notes:
+            continue  # of a search: what it chose has records of its own
         spec = spec_of(record)
         card = cards.get(spec.task)
         if card is None or card.version != spec.task_version or pattern not in ("", spec.task, card.family):

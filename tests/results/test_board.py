@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import warnings
@@ -118,3 +119,9 @@ def test_marks_keep_apart_what_has_other_parameters() -> None:
     names, notes = short_names(("nll[k=5]", "fid[a,n=2]", "kid[a,n=2]", "fid[b,n=2]/x", "mse"))
     assert names == {"nll[k=5]": "nll¹", "fid[a,n=2]": "fid²", "kid[a,n=2]": "kid²", "fid[b,n=2]/x": "fid/x³", "mse": "mse"}
     assert notes == "¹ k=5; ² a,n=2; ³ b,n=2"
+
+
+def test_trials_of_searches_are_on_no_board() -> None:
+    trial = dataclasses.replace(record_of(0.9), notes={"trial": {"search": "x", "number": 3}})
+    (board,) = boards([record_of(0.5, seed=1), trial], paths=PATHS)
+    assert [row.seeds for row in board.rows] == [(1,)]
