@@ -1,4 +1,4 @@
-"""MovieLens 100K: 942 users with at least five ratings of 4 or 5, five user splits by seed.
+"""MovieLens 100K: 938 users with at least five ratings of 4 or 5, five user splits by seed.
 
 100 validation and 100 test users a split. The data set is small: differences below about one point of NDCG@100 are within the spread of
 splits, so runs are meant for seeds 0 to 4 and methods are compared on the same splits. lite trains the papers' networks in full.
