@@ -39,7 +39,8 @@ trap 'kill -USR1 $worker' USR1
 trap 'ended=1; kill -TERM $worker' TERM   # cancelled, or preempted: then Slurm itself queues the job again
 while kill -0 $worker 2>/dev/null; do wait $worker; done   # wait also returns for a trapped signal
 wait $worker; code=$?
-if [ $code -eq 75 ] && [ -z "$ended" ] && [ -n "{requeue}" ]; then
+# 75: runs are left; 138: the signal came before Python could handle it
+if {{ [ $code -eq 75 ] || [ $code -eq 138 ]; }} && [ -z "$ended" ] && [ -n "{requeue}" ]; then
   scontrol requeue "${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_}}${{SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}}"
 fi
 exit $code
