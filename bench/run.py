@@ -64,7 +64,12 @@ def seed_everything(seed: int) -> None:
 
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    # torch.manual_seed does the same for every kind of device, present or not, and formats a stack trace for each: a millisecond.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
 
 
 def pick_device(trainer: dict) -> Any:
@@ -394,4 +399,5 @@ def _collected_warnings(log: _Log) -> Iterator[list[str]]:
 def _yaml(tree: dict) -> str:
     import yaml
 
-    return yaml.safe_dump(json.loads(json.dumps(tree)), sort_keys=False)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return yaml.dump(json.loads(json.dumps(tree)), Dumper=dumper, sort_keys=False)

@@ -186,7 +186,7 @@ class Pool:
         methods = multiprocessing.get_all_start_methods()
         self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
-            self.context.set_forkserver_preload(["pytorch_lightning", "bench.run", "bench.training", "sweeps.work"])
+            self.context.set_forkserver_preload(["sweeps.engines.preload"])
         self.root, self.tracker, self.capacity, self.needs, self.force = root, tracker, capacity, needs, force
         self.forgiven, self.watch, self.ended, self.deadline = forgiven, watch, ended, deadline
         self.extend, self.need, self.more, self.asked = extend, need, True, -LOOK

@@ -32,15 +32,18 @@ from sweeps.queue import Plan
 from sweeps.work import Outcome, Resources, processes, verdict
 
 STORE = 128 * 2**20  # bytes of shared memory; nothing large goes through Ray
+OWN = {  # variables of a Ray that is started here
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # it listens on 127.0.0.1; otherwise on the address of the default route
+    "RAY_worker_niceness": "0",  # as workers of the local engine; Ray's own is 15
+}
 
 
 @contextlib.contextmanager
 def _connected(address: str, jobs: int | None) -> Iterator[bool]:
     """A connection to Ray: the caller's where there is one, else to ``address``, else to a Ray started here for as long as this lasts (then
     the value is True)."""
-    if not address:
-        # Ray's switch for machines that cannot be nodes of a cluster: it then listens on 127.0.0.1, not on the default route's address.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    for name, value in ({} if address else OWN).items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:

@@ -19,7 +19,7 @@ from bench.config import RunSpec
 from bench.record import effective
 from sweeps import claims
 from sweeps.capacity import Capacity
-from sweeps.engines.local import GRACE, LOOK, Pool, Watch
+from sweeps.engines.local import GRACE, LOOK, RECYCLE, Pool, Watch
 from sweeps.queue import Plan
 from sweeps.work import RETRIES, Outcome, Resources, _follow, attempts, failure, run_one, unwritable, write_death
 
@@ -163,7 +163,8 @@ class Tasks(Pool):
             return
         before = {file.stem for file in (folder / "attempts").glob("*.json")}
         share = need.gpus if need.gpus < 1 else int(need.gpus)
-        options = {"num_cpus": need.cpus, "num_gpus": share, "max_retries": 0, "name": spec.key}
+        served = 1 if need.gpus else RECYCLE  # the next run of a process may be given another GPU, which CUDA would not notice
+        options = {"num_cpus": need.cpus, "num_gpus": share, "max_retries": 0, "max_calls": served, "name": spec.key}
         if need.memory:
             options["memory"] = int(need.memory * 2**30)
         call = ray.remote(**options)(_task)

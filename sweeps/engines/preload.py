@@ -1,0 +1,21 @@
+"""What the server loads from which the local engine's workers are forked: whatever a run imports, and what it would ask of the machine.
+
+It must not start threads nor touch a GPU: neither survives a fork.
+"""
+
+import PIL.Image
+import pytorch_lightning  # noqa: F401
+import torch.utils.flop_counter  # noqa: F401
+import torch.utils.serialization.config  # noqa: F401
+
+import bench.cost  # noqa: F401
+import bench.method  # noqa: F401
+import bench.protocols  # noqa: F401
+import bench.run  # noqa: F401
+import bench.trackers  # noqa: F401
+import bench.training  # noqa: F401
+import sweeps.work  # noqa: F401
+from bench import provenance
+
+provenance.versions()
+PIL.Image.preinit()
