@@ -38,7 +38,7 @@ BUDGETS = {
     },
     "lite": {
         "train": {"epochs": 15, "batch_size": 50},
-        "task": {"n_train": 5000, "n_valid": 1000, "n_test": 5000, "n_shift": 500},
+        "task": {"n_train": 5000, "n_valid": 1000, "n_test": 5000, "n_shift": 500, "n_samples": 16, "valid_samples": 4},
     },
     "full": {"train": {"epochs": 50, "batch_size": 50}},
 }
