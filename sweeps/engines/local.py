@@ -24,6 +24,7 @@ from bench.record import effective
 from sweeps import claims
 from sweeps.capacity import Capacity, cores, fitted, gpus
 from sweeps.engines import Engine
+from sweeps.engines.interrupts import Interrupts
 from sweeps.engines.serial import one_after_another
 from sweeps.queue import Plan
 from sweeps.work import RETRIABLE, Outcome, Resources, attempts, failure, run_one, unwritable, verdict, write_death
@@ -198,25 +199,30 @@ class Pool:
 
     def run(self, todo: list[RunSpec]) -> None:
         self.waiting, self.open = todo, {spec.key for spec in todo}
+        with Interrupts() as interrupts:
+            try:
+                self._loop(interrupts)
+            except KeyboardInterrupt:
+                self._preempt()
+                raise
+            finally:
+                for worker in self.workers:
+                    worker.stop()
+
+    def _loop(self, interrupts: Interrupts) -> None:
         looked = 0.0
-        try:
-            while self.open or self.more:
-                self._ask()
-                self._start()
-                if not any(worker.spec for worker in self.workers):
-                    if self._late() or not (self.elsewhere or self.more):
-                        break  # nothing that is left can start
-                    time.sleep(0.1)
-                self._listen()
-                if self.elsewhere and time.monotonic() - looked > LOOK:
-                    looked = time.monotonic()
-                    self._look_elsewhere()
-        except KeyboardInterrupt:
-            self._preempt()
-            raise
-        finally:
-            for worker in self.workers:
-                worker.stop()
+        while self.open or self.more:
+            interrupts.check()
+            self._ask()
+            self._start()
+            if not any(worker.spec for worker in self.workers):
+                if self._late() or not (self.elsewhere or self.more):
+                    break  # nothing that is left can start
+                time.sleep(0.1)
+            self._listen()
+            if self.elsewhere and time.monotonic() - looked > LOOK:
+                looked = time.monotonic()
+                self._look_elsewhere()
 
     def known(self, spec: RunSpec) -> Outcome | None:
         """What the records say of ``spec`` by now."""
