@@ -8,14 +8,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+POWERCAP = Path("/sys/class/powercap")
+
 
 class Meter:
-    """Wall and CPU seconds and peak memory since its construction.
+    """Wall and CPU seconds, peak memory and, where counters can be read, energy since its construction.
 
-    Peak memory is that of this run alone where Linux lets the high-water mark be reset, else that of the process.
+    Peak memory is that of this run alone where Linux lets the high-water mark be reset, else that of the process. Energy is what whole
+    devices took: ``energy_cpu_j`` of all processor packages (RAPL), ``energy_gpu_j`` of the GPUs that this process sees (NVML); other
+    work on them at the time is counted in.
     """
 
     def __init__(self) -> None:
+        self.packages, self.gpus = package_energy(), gpu_energy()
         self.wall, self.cpu = time.perf_counter(), _cpu_seconds()
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
@@ -30,7 +35,48 @@ class Meter:
 
         if torch.cuda.is_available():
             cost["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
+        cost |= energy_since(self.packages, package_energy(), "energy_cpu_j") | energy_since(self.gpus, gpu_energy(), "energy_gpu_j")
         return {name: round(value, 3) for name, value in cost.items()}
+
+
+Counters = dict[str, tuple[float, float]]  # name -> joules so far, and the value at which the counter starts again (0: never)
+
+
+def package_energy(root: Path = POWERCAP) -> Counters:
+    """Energy counters of the processor packages by Linux's powercap; empty where they are absent or only root may read them."""
+    found: Counters = {}
+    try:
+        for zone in sorted(root.glob("intel-rapl:[0-9]*")):
+            if zone.name.count(":") == 1:  # a package; a second number is a part of one
+                found[zone.name] = tuple(int((zone / name).read_text()) / 1e6 for name in ("energy_uj", "max_energy_range_uj"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def gpu_energy() -> Counters:
+    """Energy counters of the visible NVIDIA GPUs; empty without the package ``nvidia-ml-py`` or on GPUs that have none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        ids = [str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())]
+        handles = {name: pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{name}".encode()) for name in ids}
+        return {name: (pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3, 0.0) for name, handle in handles.items()}
+    except Exception:  # a missing package, driver or counter: energy is then unknown, which must not fail a run
+        return {}
+
+
+def energy_since(before: Counters, after: Counters, name: str) -> dict[str, float]:
+    """``{name: joules}`` between two readings of the same counters, which may have started again once; empty if there is no counter."""
+    if not before or set(before) != set(after):
+        return {}
+    used = [after[key][0] - start for key, (start, _) in before.items()]
+    return {name: sum(u if u >= 0 else u + limit for u, (_, limit) in zip(used, before.values(), strict=True))}
 
 
 def _cpu_seconds() -> float:

@@ -1,19 +1,22 @@
-"""Records: the immutable result of one attempt at a run, written once, validated when read."""
+"""Records: the immutable result of one attempt at a run, written once, sealed by a digest of its content, validated when read."""
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 STATUSES = ("done", "failed")
+ARCHIVE = "archive"  # folder of runs, beside them, to which nothing is written any more
 FAILURES = ("bug", "nan", "oom", "timeout", "killed", "infra")
 
 
@@ -28,6 +31,7 @@ class Record:
         cost: wall_s, train_s, evaluate_s, cpu_s, peak_memory_mib, parameters, flops_per_example (forward and backward) and so on.
         provenance: software versions, git commit and dirty flag, hardware, data checksums.
         files: names of evidence and pictures, relative to the run's folder.
+        digest: SHA-256 of all else (:func:`digest_of`); empty until the record is sealed, which writing does.
     """
 
     key: str
@@ -45,6 +49,7 @@ class Record:
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     schema: int = SCHEMA
+    digest: str = ""
 
 
 def now() -> str:
@@ -67,14 +72,31 @@ class InvalidRecord(ValueError):
 
 
 def _plain(tree: Any) -> Any:
-    """JSON has no NaN or infinity: they are written as text."""
+    """What JSON can say: it has no NaN or infinity, which are written as text, and no half characters (of undecodable file names)."""
     if isinstance(tree, Mapping):
-        return {str(name): _plain(value) for name, value in tree.items()}
+        return {_plain(str(name)): _plain(value) for name, value in tree.items()}
     if isinstance(tree, list | tuple):
         return [_plain(value) for value in tree]
     if isinstance(tree, float) and not math.isfinite(tree):
         return str(tree)
+    if isinstance(tree, str) and not tree.isascii():
+        return tree.encode("utf-8", "replace").decode()
     return tree
+
+
+def digest_of(tree: Mapping) -> str:
+    """SHA-256 (hexadecimal) of a decoded record without its ``digest``: of its JSON with sorted keys, without spaces, in UTF-8.
+
+    Numbers count as Python writes them, which is how they are written to the file. Raises ValueError for what JSON cannot say.
+    """
+    rest = {name: value for name, value in tree.items() if name != "digest"}
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+
+def seal(record: Record) -> Record:
+    """``record`` with the digest of its content."""
+    return replace(record, digest=digest_of(_plain(asdict(record))))
 
 
 def write_text_atomically(path: Path, text: str) -> None:
@@ -91,16 +113,36 @@ def write_text_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write(record: Record, path: Path) -> None:
-    """Write ``record`` as JSON, atomically."""
-    write_text_atomically(path, json.dumps(_plain(asdict(record)), indent=1, sort_keys=True, allow_nan=False) + "\n")
+def write(record: Record, path: Path) -> Record:
+    """Seal ``record`` and write it as JSON, atomically. Returns the sealed record."""
+    tree = _plain(asdict(record))
+    tree["digest"] = digest_of(tree)
+    write_text_atomically(path, json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return replace(record, digest=tree["digest"])
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a run's records: those in its folder ``<root>/<key>``, and the archived ones in ``<root>/archive/<key>``."""
+    homes = (folder, folder.parent / ARCHIVE / folder.name)
+    return [file for home in homes for file in sorted((home / "attempts").glob("*.json")) if is_record_file(file.name)]
+
+
+def is_record_file(name: str) -> bool:
+    """Whether a file of this name is a record, and not a temporary file or one that says something about a record
+    (``<stem>.verified.json``, ``<stem>.backfill.<metric>.json``)."""
+    return name.endswith(".json") and not name.startswith(".") and not re.search(r"\.(verified|backfill)\.", name)
 
 
 def read(path: Path) -> Record:
-    """Read and validate. Raises InvalidRecord with one line."""
+    """Read and validate. Raises InvalidRecord with one line, OSError where the file cannot be read."""
+    return parse(path.read_bytes(), path)
+
+
+def parse(content: bytes, path: Path) -> Record:
+    """The record that a file's ``content`` holds, validated; ``path`` is named in the message. Raises InvalidRecord with one line."""
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError):
+        tree = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
         raise InvalidRecord(f"{path}: not valid JSON, perhaps truncated; it is left out") from None
     try:
         validate(tree)
@@ -109,42 +151,119 @@ def read(path: Path) -> Record:
     return Record(**tree)
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_MAPPINGS = ("spec", "metrics", "failure", "cost", "provenance", "files", "notes")
+_TEXTS = ("key", "attempt", "status", "primary", "started", "ended", "digest")
+
+
 def validate(tree: Any) -> None:
-    """Check a decoded record against the schema. Raises ValueError saying what is wrong."""
+    """Check a decoded record against the schema, its key and its digest. Raises ValueError saying what is wrong, in one line."""
     if not isinstance(tree, dict):
         raise ValueError("not a record")
-    if tree.get("schema") != SCHEMA:
+    if type(tree.get("schema")) is not int or tree["schema"] != SCHEMA:
         raise ValueError(f"schema {tree.get('schema')!r} is not the known {SCHEMA}")
-    fields = Record.__dataclass_fields__
-    unknown, missing = set(tree) - set(fields), {"key", "attempt", "status", "spec"} - set(tree)
+    unknown, missing = set(tree) - set(Record.__dataclass_fields__), {"key", "attempt", "status", "spec", "digest"} - set(tree)
     if unknown or missing:
         raise ValueError(f"unknown fields {sorted(unknown)}" if unknown else f"fields {sorted(missing)} are missing")
+    _validate_types(tree)
     if tree["status"] not in STATUSES:
         raise ValueError(f"status {tree['status']!r} is none of {', '.join(STATUSES)}")
-    if tree["status"] == "failed" and tree["failure"].get("class") not in FAILURES:
-        raise ValueError(f"failure class {tree['failure'].get('class')!r} is none of {', '.join(FAILURES)}")
-    if tree["status"] == "done":
-        _validate_metrics(tree)
-    from bench.config import RunSpec
-
+    if tree["status"] == "failed" and tree.get("failure", {}).get("class") not in FAILURES:
+        raise ValueError(f"failure class {tree.get('failure', {}).get('class')!r} is none of {', '.join(FAILURES)}")
+    _validate_metrics(tree)
+    for name, value in tree.get("cost", {}).items():
+        if not _finite(value) or value < 0:
+            raise ValueError(f"cost {_shown(name)} is {value!r:.60}, not a finite number of at least 0")
+    _validate_times(tree)
+    _validate_spec(tree)
     try:
-        key = RunSpec.from_dict(tree["spec"]).key
-    except (KeyError, TypeError):
-        raise ValueError("its specification is incomplete") from None
-    if key != tree["key"]:
-        raise ValueError(f"its key {tree['key']} is not the hash {key} of its specification")
+        digest = digest_of(tree)
+    except (ValueError, RecursionError):
+        raise ValueError("its content has no canonical form") from None
+    if digest != tree["digest"]:
+        raise ValueError("its content does not match its digest; it was changed after it was written")
+
+
+def _shown(name: str) -> str:
+    """``name`` as a message of one line can show it."""
+    return name[:80] if name.isprintable() else repr(name)[:80]
+
+
+def _finite(value: Any) -> bool:
+    """Whether ``value`` is a number that a float can hold; True and False are none."""
+    try:
+        return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _validate_types(tree: dict) -> None:
+    for names, kind, word in ((_MAPPINGS, dict, "a mapping"), (_TEXTS, str, "text"), (("warnings",), list, "a list")):
+        for name in names:
+            if name in tree and not isinstance(tree[name], kind):
+                raise ValueError(f"{name} is {tree[name]!r:.60}, not {word}")
+    lists = [("warnings", tree.get("warnings", [])), *((f"files.{_shown(name)}", value) for name, value in tree.get("files", {}).items())]
+    for name, value in lists:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ValueError(f"{name} is {value!r:.60}, not a list of texts")
+    for name, value in tree.get("failure", {}).items():
+        if not isinstance(value, str):
+            raise ValueError(f"failure.{_shown(name)} is {value!r:.60}, not text")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", tree["attempt"]):
+        raise ValueError(f"attempt {tree['attempt']!r:.80} is not a name of letters, digits, '.', '_' and '-'")
 
 
 def _validate_metrics(tree: dict) -> None:
+    from bench.errors import UserError
     from bench.metrics.conventions import in_range
 
-    metrics = tree.get("metrics")
-    if not isinstance(metrics, dict) or not metrics:
+    metrics = tree.get("metrics", {})
+    if tree["status"] == "done" and not metrics:
         raise ValueError("a finished record without metrics")
-    if tree.get("primary") not in metrics:
+    if tree["status"] == "done" and tree.get("primary") not in metrics:
         raise ValueError(f"its primary metric {tree.get('primary')!r} is not among its metrics")
     for name, value in metrics.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"metric {name} is {value!r}, not a finite number")
-        if not in_range(name, value):
-            raise ValueError(f"metric {name} is {value}, outside its range")
+        if not _finite(value):
+            raise ValueError(f"metric {_shown(name)} is {value!r:.60}, not a finite number")
+        try:
+            possible = in_range(name, value)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        if not possible:
+            raise ValueError(f"metric {_shown(name)} is {value}, outside its range")
+
+
+def _validate_times(tree: dict) -> None:
+    times = {}
+    for name in ("started", "ended"):
+        text = tree.get(name, "")
+        try:
+            moment = datetime.datetime.fromisoformat(text) if text else None
+        except ValueError:
+            raise ValueError(f"{name} is {text!r:.60}, not an ISO 8601 time") from None
+        if moment is not None and moment.utcoffset():
+            raise ValueError(f"{name} is {text}, which is not in UTC")
+        times[name] = moment.replace(tzinfo=None) if moment else None
+    if all(times.values()) and times["ended"] < times["started"]:
+        raise ValueError(f"it ended at {tree['ended']}, before it started at {tree['started']}")
+
+
+def _validate_spec(tree: dict) -> None:
+    from bench.config import RunSpec
+
+    try:
+        spec = RunSpec.from_dict(tree["spec"])
+        key = spec.key
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        raise ValueError("its specification is incomplete") from None
+    kinds = {"task": str, "task_version": int, "method": str, "method_version": int, "budget": str, "seed": int}
+    for name, kind in kinds.items():
+        if type(getattr(spec, name)) is not kind:
+            raise ValueError(f"spec.{name} is {getattr(spec, name)!r:.60}, not {'text' if kind is str else 'a whole number'}")
+    if not 0 <= spec.seed < 2**63:
+        raise ValueError(f"spec.seed is {spec.seed}, not a whole number from 0 to 2^63 - 1")
+    if key != tree["key"]:
+        raise ValueError(f"its key {_shown(tree['key'])} is not the hash {key} of its specification")

@@ -64,8 +64,7 @@ def seed_everything(seed: int) -> None:
 
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    # torch.manual_seed does the same for every kind of device, present or not, and formats a stack trace for each: a millisecond.
-    torch.default_generator.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed also formats a stack trace for each kind of absent device: a millisecond
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(seed)
     if torch.backends.mps.is_available():
@@ -210,6 +209,7 @@ class _Attempt:
         import torch
 
         from bench import trackers
+        from bench.batches import Batches
         from bench.cost import Meter, count_parameters, flops_per_example
         from bench.training import Training
 
@@ -236,7 +236,7 @@ class _Attempt:
         training.base_folder = self.root / spec.base.key if spec.base else None
         self._enter("train", log)
         cost: dict[str, float] = {"parameters": count_parameters(method)}
-        flops = flops_per_example(method, _one_batch(data, spec))
+        flops = flops_per_example(method, next(iter(Batches(data.train, spec.config["train"]["batch_size"], spec.seed, data.on_batch))))
         if flops is not None:
             cost["flops_per_example"] = flops
         seed_everything(spec.seed)
@@ -332,7 +332,7 @@ class _Attempt:
             **({"notes": self.spec.origin} if failure else self.fields),
         )
         path = self.folder / "attempts" / f"{attempt}.json"
-        records.write(record, path)
+        record = records.write(record, path)
         if failure is None:
             records.read(path)  # what was written must be valid: an out-of-range metric is a bug to hear of now
         log.line(f"{record.status}{': ' + failure[1] if failure else ''}")
@@ -349,12 +349,6 @@ def _primary(wanted: str, metrics: dict[str, float]) -> str:
     if len(found) != 1:
         raise RuntimeError(f"the task's primary metric {wanted!r} is {len(found)} times among its metrics {sorted(metrics)}")
     return found[0]
-
-
-def _one_batch(data: Any, spec: RunSpec) -> dict:
-    from bench.batches import Batches
-
-    return next(iter(Batches(data.train, spec.config["train"]["batch_size"], spec.seed, data.on_batch)))
 
 
 def _checksums(spec: RunSpec) -> dict[str, str]:
@@ -399,5 +393,4 @@ def _collected_warnings(log: _Log) -> Iterator[list[str]]:
 def _yaml(tree: dict) -> str:
     import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return yaml.dump(json.loads(json.dumps(tree)), Dumper=dumper, sort_keys=False)
+    return yaml.dump(json.loads(json.dumps(tree)), Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Generator, Tensor
 
 from bench.card import TaskCard
+from bench.metrics.conventions import parse
 
 Batch = dict[str, Tensor]
+EXACT = 1e-9  # another order of summation, on another machine
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ class Task(ABC):
         budget: "smoke", "lite" or "full". At smoke, ``load`` needs no download.
         seed: the run's seed; only tasks whose card says that the split varies may use it.
         device: where evaluation runs; set by ``execute``.
+        rounding: what the rounding of the evidence does to metrics, by name without parameters and slice: see :meth:`tolerance`.
     """
 
     card: TaskCard
+    rounding: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
     @dataclass(kw_only=True)
     class Config:
@@ -106,3 +110,30 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
         """Metrics on the test split. ``history`` holds one dict per epoch, with what ``validate`` returned."""
+
+    @classmethod
+    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
+        """Those of ``metrics`` that follow from ``evidence`` alone, by the functions that :meth:`evaluate` calls.
+
+        Needs neither data nor method. Keys are a record's metric keys, with their parameters; a metric may be asked for that ``evaluate``
+        does not report. What the evidence does not give is absent from the answer. A task that leaves evidence overrides this.
+
+        Raises:
+            KeyError, ValueError, IndexError: arrays that are no evidence of this task.
+        """
+        return {}
+
+    @classmethod
+    def tolerance(cls, metric: str, evidence: Mapping[str, np.ndarray]) -> float:
+        """Largest absolute difference between a record's metric and the recomputed one that rounding explains.
+
+        ``absolute + examples / n``, from :attr:`rounding`, with n of :meth:`examples`: half precision shifts probabilities a little, and
+        moves single examples over the edge of a bin or into a tie. Metrics that are not listed are exact (1e-9).
+        """
+        absolute, moved = cls.rounding.get(parse(metric).name, (EXACT, 0.0))
+        return absolute + moved / max(1, cls.examples(metric, evidence))
+
+    @classmethod
+    def examples(cls, metric: str, evidence: Mapping[str, np.ndarray]) -> int:
+        """Number of examples over which ``metric`` is a mean: the length of ``y`` in the evidence, 1 if there is none."""
+        return len(evidence["y"]) if "y" in evidence else 1

@@ -131,7 +131,14 @@ def sync(out: Out = None) -> int:
 @app.command()
 def leaderboard(
     which: Annotated[str, typer.Argument(help="A task or a family; all if left out.")] = "",
-    format: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex.")] = "table",
+    format: Annotated[str, typer.Option("--format", help="table, md, csv, json, latex or html.")] = "table",
+    metric: Annotated[list[str], typer.Option("--metric", help="A metric to show, or `all`; repeatable.")] = [],  # noqa: B006
+    sort: Annotated[str, typer.Option("--sort", help="The metric that orders and ranks (default: the task's primary one).")] = "",
+    method: Annotated[list[str], typer.Option("--method", help="Methods to show, as 'mult-*'; repeatable.")] = [],  # noqa: B006
+    budget: Annotated[str, typer.Option("--budget", help="smoke, lite or full.")] = "",
+    min_n: Annotated[int, typer.Option("--min-n", help="Rows of at least so many seeds.")] = 1,
+    tuned: Annotated[str, typer.Option("--tuned", help="Configurations that a search chose: only, or without.")] = "",
+    old: Annotated[bool, typer.Option("--old", help="Boards of earlier versions of tasks too.")] = False,
     shipped: Annotated[bool, typer.Option(help="Also show the reference records that ship with the package.")] = True,
     out: Out = None,
     path: Paths = [],  # noqa: B006
@@ -139,7 +146,135 @@ def leaderboard(
     """Print leaderboards from records."""
     from bench.cli.boards import print_boards
 
-    print_boards(which, format, shipped, out, tuple(path))
+    choice = {
+        "metrics": tuple(metric),
+        "sort": sort,
+        "methods": tuple(method),
+        "budget": budget,
+        "min_n": min_n,
+        "tuned": tuned,
+        "old": old,
+    }
+    print_boards(which, format, shipped, out, tuple(path), choice)
+
+
+@app.command()
+def compare(
+    family: Annotated[str, typer.Argument(help="A family of tasks; all if left out.")] = "",
+    budget: Annotated[str, typer.Option("--budget", help="smoke, lite or full.")] = "lite",
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    shipped: Annotated[bool, typer.Option(help="Also count the reference records that ship with the package.")] = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> None:
+    """Methods over several tasks: mean rank, win rate, interquartile mean, Elo."""
+    from bench.cli.comparing import print_comparison
+
+    print_comparison(family, budget, json, shipped, out, tuple(path))
+
+
+@app.command()
+def power(
+    a: Annotated[str, typer.Argument(help="A method, or a row's name as boards show it.")],
+    b: str,
+    task: str,
+    metric: Annotated[str, typer.Option("--metric", help="Default: the task's primary one.")] = "",
+    budget: Annotated[str, typer.Option("--budget", help="smoke, lite or full.")] = "lite",
+    queue: Annotated[Path | None, typer.Option("--queue", help="Write a sweep of the missing seeds to this file.")] = None,
+    shipped: Annotated[bool, typer.Option(help="Also count the reference records that ship with the package.")] = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> None:
+    """How many more seeds would separate two methods, and what they cost."""
+    from bench.cli.comparing import power_command
+
+    power_command(a, b, task, metric, budget, queue, shipped, out, tuple(path))
+
+
+@app.command()
+def table(
+    paper: Annotated[str, typer.Argument(help="A paper's slug or number (`elboard list papers`).")],
+    run: Annotated[bool, typer.Option("--run", help="First run what is missing for it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs that are missing, and what they cost.")] = False,
+    budget: Annotated[str, typer.Option("--budget", help="lite or full (default: the paper file's).")] = "",
+    format: Annotated[str, typer.Option("--format", help="table, md, latex, json or html.")] = "table",
+    shipped: Annotated[bool, typer.Option(help="Also count the reference records that ship with the package.")] = True,
+    jobs: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
+    engine: Annotated[str, typer.Option(help="local, slurm, ray, or one of a plug-in.")] = "local",
+    profile: Annotated[str, typer.Option(help="Of slurm.")] = "slurm",
+    max_jobs: Annotated[int | None, typer.Option(help="Of slurm.")] = None,
+    address: Annotated[str, typer.Option(help="Of ray.")] = "",
+    tracker: TrackerName = "none",
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> int:
+    """A paper's published numbers beside what is measured here."""
+    from bench.cli.papers import table_command
+
+    how = {"engine": engine, "jobs": jobs, "profile": profile, "max_jobs": max_jobs, "address": address}
+    return table_command(paper, run, dry_run, budget, how, tracker, format, shipped, out, tuple(path))
+
+
+@app.command()
+def claims(
+    which: Annotated[str, typer.Argument(help="A paper, or a status: holds, refuted, undecided, not-run, not-implemented.")] = "",
+    format: Annotated[str, typer.Option("--format", help="table, md or json.")] = "table",
+    shipped: Annotated[bool, typer.Option(help="Also count the reference records that ship with the package.")] = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> None:
+    """Which of the papers' claims hold."""
+    from bench.cli.papers import claims_command
+
+    claims_command(which, format, shipped, out, tuple(path))
+
+
+@app.command()
+def verify(
+    keys: Annotated[list[str], typer.Argument(help="Keys of runs, or their beginnings; all if left out.")] = [],  # noqa: B006
+    rerun: Annotated[bool, typer.Option("--rerun", help="Execute the runs again instead of reading their evidence.")] = False,
+    shipped: Annotated[bool, typer.Option(help="Also the records that ship with the package.")] = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> int:
+    """Compute the metrics of records again, and say which agree."""
+    from bench.cli.verifying import verify_command
+
+    return verify_command(keys, rerun, out, shipped, tuple(path))
+
+
+@app.command()
+def submit(target: Annotated[Path, typer.Argument(help="The file to write (.elboard.zip).")], out: Out = None) -> int:
+    """Pack the finished runs into one file for others."""
+    from bench.cli.verifying import submit_command
+
+    return submit_command(out, target)
+
+
+@app.command()
+def review(
+    file: Annotated[Path, typer.Argument(help="A submission.")],
+    accept: Annotated[bool, typer.Option("--accept", help="Take in the records that pass.")] = False,
+    path: Paths = [],  # noqa: B006
+) -> int:
+    """Check a submission without trusting it."""
+    from bench.cli.verifying import review_command
+
+    return review_command(file, accept, tuple(path))
+
+
+@app.command()
+def backfill(
+    metric: Annotated[str, typer.Argument(help="A metric key, as brier.")],
+    task: Annotated[str, typer.Argument(help="A task or a family; all if left out.")] = "",
+    shipped: Annotated[bool, typer.Option(help="Also the records that ship with the package.")] = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> int:
+    """Compute a metric that was added later from the evidence of old records."""
+    from bench.cli.verifying import backfill_command
+
+    return backfill_command(metric, task, out, shipped, tuple(path))
 
 
 @app.command()

@@ -11,12 +11,26 @@ from bench.errors import UserError, nearest
 from bench.registry import discover
 
 
-def print_boards(which: str, kind: str, shipped: bool, out: Path | None, paths: tuple[Path, ...]) -> None:
-    """Print the boards of a task, a family, or all. Raises UserError for unknown names and formats."""
+def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]:
+    """Groups of records; what was set aside is said on standard error."""
     from bench.run import root_folder
-    from results.board.build import boards
+    from results.store import groups
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        found = groups(root_folder(out), shipped, pattern)
+    for warning in heard:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    return found
+
+
+def print_boards(which: str, kind: str, shipped: bool, out: Path | None, paths: tuple[Path, ...], options: dict[str, Any]) -> None:
+    """Print the boards of a task, a family, or all. Raises UserError for unknown names and formats."""
+    from results.verify import badges
+
+    from bench.run import root_folder
+    from results.board.build import Choice, boards
     from results.board.render import FORMATS, render
-    from results.store import load
 
     if kind not in FORMATS:
         raise UserError(f"no format {kind!r}: {nearest(kind, FORMATS)}")
@@ -24,18 +38,29 @@ def print_boards(which: str, kind: str, shipped: bool, out: Path | None, paths: 
     known = {*tasks, *(entry.card.family for entry in tasks.values())}
     if which and which not in known:
         raise UserError(f"no task or family {which!r}: {nearest(which, known)}")
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        records = load(root_folder(out), shipped)
-    for warning in heard:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    found = boards(records, which, paths)
+    choice = Choice(**options, rank_all=kind != "table")
+    _check(choice)
+    found = boards(read_groups(out, shipped, which), which, paths, choice, badges(root_folder(out), shipped))
     if kind == "table":
         print_tables(found)
         if not found:
-            print("no records yet; try `elboard sweep quickstart`")
+            print("no records of these; try `elboard sweep quickstart`")
     else:
         print(render(found, kind), end="")
+
+
+def _check(choice: Any) -> None:
+    from bench.metrics.conventions import convention
+
+    for key in (*choice.metrics, *([choice.sort] if choice.sort else [])):
+        if key != "all":
+            convention(key)
+    if choice.sort and convention(choice.sort).direction == "none":
+        raise UserError(f"metric {choice.sort!r} has no direction to sort by")
+    if choice.tuned not in ("", "only", "without"):
+        raise UserError(f"--tuned is only or without, not {choice.tuned!r}")
+    if choice.budget not in ("", "smoke", "lite", "full"):
+        raise UserError(f"no budget {choice.budget!r}: smoke, lite or full")
 
 
 def print_tables(found: list[Any]) -> None:

@@ -86,8 +86,9 @@ def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]
     """The runs that count, without the trials of searches."""
     from bench.cli.boards import print_tables
     from results.board.build import boards
+    from results.store import groups_of
 
-    print_tables(boards([outcome.record for outcome in outcomes if outcome.record], paths=paths))
+    print_tables(boards(groups_of(outcome.record for outcome in outcomes if outcome.record), paths=paths))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     for outcome in failed:
         print(f"failed: {outcome.spec.method} on {outcome.spec.task}, seed {outcome.spec.seed}: {outcome.message}", file=sys.stderr)

@@ -1,44 +1,68 @@
-"""From records to boards: one board for a task, its version and a budget; one row for a method and its configuration."""
+"""From groups of records to boards: one board for a task, its version and a budget; one row for a method and its configuration."""
 
 from __future__ import annotations
 
-import json
+import fnmatch
+import functools
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from bench.card import TaskCard
 from bench.config import RunSpec, difference, resolve
 from bench.errors import UserError
 from bench.metrics.conventions import bare, convention
-from bench.record import Record
 from bench.registry import discover
-from results.stats import Cell, summarise
-from results.store import latest, spec_of
+from results.stats import Cell, pairwise, ranks, summarise_many
+from results.store import Group
+
+BADGES = ("disputed", "claimed", "recomputed", "re-run")  # from the least to the most trusted
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method with one configuration. ``changed`` holds the options that differ from the task's defaults."""
+    """A method with one configuration.
+
+    Attributes:
+        changed: options that differ from the task's defaults.
+        tuned: of a configuration that a search chose, what the record says of it (trials, metric); empty otherwise.
+        cells: by metric, over the seeds that have it.
+        values: by metric, the value of each seed.
+        ranks: by metric, 1 + the number of methods significantly better (:func:`results.stats.ranks`); None is undecided.
+        cost: means over the runs, of whatever the records hold (wall_s, parameters, energy_j ...).
+        badge: the least trusted of its records' badges, one of BADGES.
+    """
 
     method: str
     changed: dict[str, object]
     seeds: tuple[int, ...]
     cells: dict[str, Cell]
-    wall_s: float
-    failed: int
+    cost: dict[str, float] = field(default_factory=dict)
+    failed: int = 0
     keys: tuple[str, ...] = ()
+    values: dict[str, dict[int, float]] = field(default_factory=dict)
+    ranks: dict[str, int | None] = field(default_factory=dict)
+    tuned: dict[str, Any] = field(default_factory=dict)
+    badge: str = "claimed"
+    group: str = ""
 
     @property
     def label(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self.changed.items())
-        return f"{self.method} ({settings})" if settings else self.method
+        name = f"{self.method} ({settings})" if settings else self.method
+        return f"{name} [tuned, {self.tuned['trials']} trials]" if "trials" in self.tuned else name
 
 
 @dataclass(frozen=True)
 class Board:
-    """Rows of one task, version and budget, best first; a board never mixes versions or budgets."""
+    """Rows of one task, version and budget, best first; a board never mixes versions or budgets.
+
+    ``p`` holds for each ranked metric the raw two-sided p-values of all pairs of rows ``(rows, rows)``, NaN where undecided.
+    """
 
     task: str
     version: int
@@ -48,79 +72,158 @@ class Board:
     primary: str
     varies: str
     rows: tuple[Row, ...] = field(default=())
+    current: bool = True
+    p: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
 
 
-def columns_of(card: TaskCard, present: Iterable[str]) -> tuple[str, ...]:
-    """The card's metric keys that occur in ``present``; a name without brackets stands for all its bracketed variants (``fid``)."""
+def columns_of(wanted: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:
+    """The metric keys among ``present`` that ``wanted`` names; a name without brackets stands for all its bracketed variants (``fid``)."""
     present = list(dict.fromkeys(present))
     chosen: list[str] = []
-    for wanted in card.metrics:
-        if wanted in present:
-            chosen.append(wanted)
-        else:
-            chosen += [key for key in present if bare(key) == wanted]
+    for name in wanted:
+        chosen += [name] if name in present else [key for key in present if bare(key) == name]
     return tuple(dict.fromkeys(chosen))
 
 
-def _changed(spec: RunSpec) -> dict[str, object]:
-    """Options that differ from the defaults of the method on this task, budget apart."""
+@functools.lru_cache(maxsize=4096)
+def _default(task: str, method: str, budget: str, paths: tuple[str, ...]) -> dict | None:
     try:
-        default = resolve(spec.task, spec.method, seed=spec.seed, budget=spec.budget, paths=spec.paths)
+        return resolve(task, method, seed=0, budget=budget, paths=paths).identity()
     except UserError:
-        return {"key": spec.key}
-    pairs = difference(spec.identity(), default.identity())
+        return None
+
+
+def _changed(group: Group) -> dict[str, object]:
+    """Options that differ from the defaults of the method on this task, budget apart."""
+    spec = RunSpec.from_dict({**group.spec, "seed": 0, "base": {**group.spec["base"], "seed": 0} if group.spec.get("base") else None})
+    default = _default(spec.task, spec.method, spec.budget, spec.paths)
+    if default is None:
+        return {"key": group.keys[0]}
+    pairs = difference(spec.identity(), default)
     return {name.removeprefix("config.").removeprefix("method."): value for name, (value, _) in pairs.items()}
 
 
-def boards(records: Iterable[Record], pattern: str = "", paths: tuple[Path, ...] = ()) -> list[Board]:
-    """Boards of all tasks, or of the task or family ``pattern``. Records of other versions than the present ones are left out."""
+@dataclass(frozen=True)
+class Choice:
+    """What to show.
+
+    Attributes:
+        metrics: bare names or keys; those of the task's card if empty; ``("all",)`` for every one.
+        methods: patterns of names. budget: one, or all if empty.
+        sort: the metric that orders and ranks; the task's primary one if empty.
+        min_n: rows of at least so many seeds.
+        tuned: configurations that a search chose: "" with the others, "only", "without".
+        old: boards of earlier versions of tasks too.
+        rank_all: ranks for every metric, not for the one that orders alone.
+    """
+
+    metrics: tuple[str, ...] = ()
+    budget: str = ""
+    methods: tuple[str, ...] = ()
+    sort: str = ""
+    min_n: int = 1
+    tuned: str = ""
+    old: bool = False
+    rank_all: bool = False
+
+    def takes(self, group: Group) -> bool:
+        """Whether the rows of ``group`` are wanted."""
+        named = not self.methods or any(fnmatch.fnmatchcase(group.method, pattern) for pattern in self.methods)
+        tuned = bool(group.notes.get("search"))
+        return named and self.budget in ("", group.budget) and self.tuned in ("", "only" if tuned else "without")
+
+
+def boards(
+    groups: Iterable[Group],
+    pattern: str = "",
+    paths: tuple[Path, ...] = (),
+    choice: Choice = Choice(),  # noqa: B008 (frozen)
+    badges: Mapping[str, str] | None = None,
+) -> list[Board]:
+    """Boards of all tasks, or of the task or family ``pattern``. Records of other versions than the present one are left out unless wanted.
+
+    ``badges``: of each record, by its key; claimed if absent.
+    """
     cards = {name: entry.card for name, entry in discover("task", paths).items()}
-    groups: dict[tuple, dict[str, list[tuple[RunSpec, Record]]]] = defaultdict(lambda: defaultdict(list))
-    for record in latest(records).values():
-        if "trial" in record.notes:
-            continue  # of a search: what it chose has records of its own
-        spec = spec_of(record)
-        card = cards.get(spec.task)
-        if card is None or card.version != spec.task_version or pattern not in ("", spec.task, card.family):
+    sorted_out: dict[tuple[str, int, str], list[Group]] = defaultdict(list)
+    for group in groups:
+        card = cards.get(group.task)
+        if card is None or pattern not in ("", group.task, card.family) or not choice.takes(group):
             continue
-        tree = {name: value for name, value in spec.identity().items() if name != "seed"}
-        if "base" in tree:
-            tree["base"] = {name: value for name, value in tree["base"].items() if name != "seed"}
-        groups[spec.task, spec.budget][json.dumps(tree, sort_keys=True)].append((spec, record))
-    return [_board(cards[task], budget, list(rows.values())) for (task, budget), rows in sorted(groups.items())]
+        if card.version == group.task_version or choice.old:
+            sorted_out[group.task, -group.task_version, group.budget].append(group)
+    built = [
+        _board(cards[task], -version, budget, found, choice, badges or {}) for (task, version, budget), found in sorted(sorted_out.items())
+    ]
+    return [board for board in built if board.rows]
 
 
-def _board(card: TaskCard, budget: str, groups: list[list[tuple[RunSpec, Record]]]) -> Board:
-    present = [key for group in groups for _, record in group for key in record.metrics]
-    columns = columns_of(card, present)
-    rows = [_row(group, columns) for group in groups]
-    primary = next((name for name in columns if card.primary in (name, bare(name))), card.primary)
+def _board(card: TaskCard, version: int, budget: str, groups: list[Group], choice: Choice, badges: Mapping[str, str]) -> Board:
+    present = list(dict.fromkeys(key for group in groups for key in group.metrics))
+    columns = columns_of(choice.metrics or card.metrics, present) if choice.metrics != ("all",) else tuple(present)
+    primary = next(iter(columns_of((choice.sort or card.primary,), present)), card.primary)
+    if primary in present and primary not in columns:
+        columns = (primary, *columns)
+    rows = [row for row in _rows(groups, columns, badges) if len(row.seeds) >= choice.min_n or row.failed and choice.min_n == 1]
     sign = -1 if convention(primary).direction == "higher" else 1
 
     def order(row: Row) -> tuple:
         cell = row.cells.get(primary)
         return (cell is None, sign * cell.mean if cell else 0.0, row.label)
 
-    return Board(card.name, card.version, budget, card.title, columns, primary, card.varies, tuple(sorted(rows, key=order)))
+    rows.sort(key=order)
+    ranked = [key for key in columns if convention(key).direction != "none" and (choice.rank_all or key == primary)]
+    p = {key: _p(rows, key) for key in ranked}
+    places = {key: _ranks(rows, key, p[key]) for key in ranked}
+    for i, row in enumerate(rows):
+        row.ranks.update({key: places[key][i] for key in ranked if key in row.cells})
+    current = card.version == version
+    return Board(card.name, version, budget, card.title, columns, primary, card.varies, tuple(rows), current, p)
 
 
-def _row(group: list[tuple[RunSpec, Record]], columns: tuple[str, ...]) -> Row:
-    done = [(spec, record) for spec, record in group if record.status == "done"]
-    cells = {}
-    for name in columns:
-        values = [record.metrics[name] for _, record in done if name in record.metrics]
-        if values:
-            cells[name] = summarise(values)
-    spec = group[0][0]
-    seconds = [record.cost.get("wall_s", 0.0) for _, record in done]
+def _p(rows: Sequence[Row], key: str) -> np.ndarray:
+    """Raw p-values of all pairs of rows; NaN where a row lacks the metric."""
+    there = [i for i, row in enumerate(rows) if row.values.get(key)]
+    p = np.full((len(rows), len(rows)), np.nan)
+    p[np.ix_(there, there)] = pairwise([rows[i].values[key] for i in there]).p
+    return p
+
+
+def _ranks(rows: Sequence[Row], key: str, p: np.ndarray) -> list[int | None]:
+    means = np.array([row.cells[key].mean if key in row.cells else np.nan for row in rows])
+    return ranks(means, p, convention(key).direction)
+
+
+def _rows(groups: Sequence[Group], columns: Sequence[str], badges: Mapping[str, str]) -> list[Row]:
+    """Rows in the order of ``groups``; all cells are summarised at once."""
+    kept = [(i, key, ~np.isnan(group.metrics[key])) for i, group in enumerate(groups) for key in columns if key in group.metrics]
+    kept = [(i, key, there) for i, key, there in kept if there.any()]
+    cells: list[dict[str, Cell]] = [{} for _ in groups]
+    values: list[dict[str, dict[int, float]]] = [{} for _ in groups]
+    summaries = summarise_many([groups[i].metrics[key][there] for i, key, there in kept])
+    for (i, key, there), cell in zip(kept, summaries, strict=True):
+        cells[i][key] = cell
+        values[i][key] = dict(zip(groups[i].seeds[there].tolist(), groups[i].metrics[key][there].tolist(), strict=True))
+    return [_row(group, cells[i], values[i], badges) for i, group in enumerate(groups)]
+
+
+def _row(group: Group, cells: dict[str, Cell], values: dict[str, dict[int, float]], badges: Mapping[str, str]) -> Row:
+    badge = min((badges.get(key, "claimed") for key in group.keys), key=BADGES.index, default="claimed")
+    cost = {name: float(np.nanmean(array)) for name, array in group.cost.items() if not np.isnan(array).all()}
+    energy = [cost[name] for name in ("energy_cpu_j", "energy_gpu_j") if name in cost]
+    cost |= {"energy_j": sum(energy)} if energy else {}
     return Row(
-        method=spec.method,
-        changed=_changed(spec),
-        seeds=tuple(sorted(spec.seed for spec, _ in done)),
+        method=group.method,
+        changed=_changed(group),
+        seeds=tuple(group.seeds.tolist()),
         cells=cells,
-        wall_s=sum(seconds) / len(seconds) if seconds else 0.0,
-        failed=len(group) - len(done),
-        keys=tuple(sorted(record.key for _, record in group)),
+        cost=cost,
+        failed=group.failed,
+        keys=group.keys,
+        values=values,
+        tuned=dict(group.notes.get("search", {})),
+        badge=badge,
+        group=group.group,
     )
 
 

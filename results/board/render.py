@@ -1,10 +1,12 @@
-"""Boards as text: terminal tables, Markdown, CSV, JSON, LaTeX."""
+"""Boards as text: terminal tables, Markdown, CSV, JSON, LaTeX, HTML."""
 
 from __future__ import annotations
 
 import csv
+import html as markup
 import io
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics.conventions import bare, parse
@@ -14,33 +16,52 @@ from results.stats import Cell
 if TYPE_CHECKING:
     from rich.table import Table
 
-FORMATS = ("table", "md", "csv", "json", "latex")
+FORMATS = ("table", "md", "csv", "json", "latex", "html")
+SIGNS = {"re-run": "◆ re-run", "recomputed": "◇ recomputed", "claimed": "claimed", "disputed": "✗ disputed"}
 
 
 def number(cell: Cell | None, plus_minus: str = "±") -> str:
-    """``mean ± half-width`` with digits that the interval supports; an absent cell is a dash."""
+    """``mean ± half-width`` with digits that the interval supports; an absent cell is a dash.
+
+    Of an interval that is not symmetric about the mean the larger side is shown.
+    """
     if cell is None:
         return "–"
-    half = cell.half or 0.0
+    half = 0.0 if cell.low is None else max(cell.high - cell.mean, cell.mean - cell.low)
     reference = half if half > 0 else abs(cell.mean) / 1000
     digits = 4
     while digits > 0 and reference >= 2 * 10 ** (1 - digits):
         digits -= 1
     text = f"{cell.mean:.{max(digits, 1)}f}"
-    return f"{text} {plus_minus} {half:.{max(digits, 1)}f}" if cell.half is not None else text
+    return f"{text} {plus_minus} {half:.{max(digits, 1)}f}" if cell.low is not None else text
+
+
+def rank(row: Row, key: str) -> str:
+    """The rank group of ``row``, or why there is none."""
+    if key not in row.cells:
+        return "–"
+    place = row.ranks.get(key)
+    return str(place) if place is not None else ("n=1" if row.cells[key].n == 1 else "?")
 
 
 def caption(board: Board) -> str:
-    """What the numbers are: the mean over what varies, and the interval."""
-    repeated = any(len(row.seeds) > 1 for row in board.rows)
-    text = f"mean over {board.varies}" + (", ± 95 % interval" if repeated else "; one repetition has no interval")
+    """What the numbers are: the mean over what varies, the interval and how it was found, what a rank means."""
+    cells = [cell for row in board.rows for cell in row.cells.values()]
+    kinds = [
+        f"{name} for {when}"
+        for kind, name, when in (("t", "Student t", "n < 6"), ("bootstrap", "bootstrap", "n >= 6"))
+        if any(cell.kind == kind for cell in cells)
+    ]
+    text = f"mean over {board.varies}" + (f", ± 95 % interval ({', '.join(kinds)})" if kinds else "; one repetition has no interval")
+    text += "; equal ranks: not separated (Holm, 5 %)" if board.p else ""
+    text += "; n=1: undecided" if any(rank(row, board.primary) == "n=1" for row in board.rows) else ""
     failed = sum(row.failed for row in board.rows)
     return text + (f"; {failed} failed run{'s' if failed > 1 else ''} left out" if failed else "")
 
 
 def heading(board: Board) -> str:
     """``task (version, budget): title``."""
-    return f"{board.task} v{board.version}, {board.budget}: {board.title}"
+    return f"{board.task} v{board.version}{'' if board.current else ' (old)'}, {board.budget}: {board.title}"
 
 
 def short_names(columns: tuple[str, ...]) -> tuple[dict[str, str], str]:
@@ -49,6 +70,25 @@ def short_names(columns: tuple[str, ...]) -> tuple[dict[str, str], str]:
     marks = {parameters: "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(i)) for i, parameters in enumerate(notes, 1)}
     names = {key: bare(key) + marks.get(parse(key).parameters, "") for key in columns}
     return names, "; ".join(f"{mark} {parameters}" for parameters, mark in marks.items())
+
+
+def amount(value: float | None) -> str:
+    """A count in short: ``421642`` -> ``422 k``."""
+    if value is None:
+        return "–"
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def _costs(row: Row, energy: bool) -> list[str]:
+    wall, parameters, joules = row.cost.get("wall_s"), row.cost.get("parameters"), row.cost.get("energy_j")
+    return ["–" if wall is None else f"{wall:.1f}", amount(parameters), *([amount(joules)] if energy else [])]
+
+
+def _has_energy(board: Board) -> bool:
+    return any("energy_j" in row.cost for row in board.rows)
 
 
 def table(board: Board) -> Table:
@@ -63,48 +103,80 @@ def table(board: Board) -> Table:
         out.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
     for key in board.columns:
         out.add_column(f"{names[key]} {arrow(key)}".strip(), justify="right", style="bold" if key == board.primary else "", overflow="fold")
-    out.add_column("wall s", justify="right")
-    for place, row in enumerate(board.rows, 1):
-        out.add_row(*_cells(place, row, board), f"{row.wall_s:.1f}")
+    energy = _has_energy(board)
+    for name in ("wall s", "parameters", *(["energy J"] if energy else [])):
+        out.add_column(name, justify="right")
+    out.add_column("verified", no_wrap=True)
+    for row in board.rows:
+        out.add_row(*_cells(row, board), *_costs(row, energy), SIGNS[row.badge])
     return out
 
 
-def _cells(place: int, row: Row, board: Board, plus_minus: str = "±") -> list[str]:
+def _cells(row: Row, board: Board, plus_minus: str = "±") -> list[str]:
     return [
-        str(place) if board.primary in row.cells else "–",
+        rank(row, board.primary),
         row.label,
         str(len(row.seeds)),
         *(number(row.cells.get(key), plus_minus) for key in board.columns),
     ]
 
 
+def _head(board: Board) -> list[str]:
+    return ["#", "method", "n", *(f"{key} {arrow(key)}".strip() for key in board.columns), "wall s", "parameters", "verified"]
+
+
+def _full(row: Row, board: Board) -> list[str]:
+    return [*_cells(row, board), *_costs(row, False), row.badge]
+
+
 def markdown(board: Board) -> str:
     """A Markdown table."""
-    head = ["#", "method", "n", *(f"{key} {arrow(key)}".strip() for key in board.columns)]
+    head = _head(board)
     lines = [
         f"**{heading(board)}**",
         "",
         "| " + " | ".join(head) + " |",
-        "|" + "|".join(["---:", "---", *["---:"] * (len(head) - 2)]) + "|",
+        "|" + "|".join(["---:", "---", *["---:"] * (len(head) - 3), "---"]) + "|",
     ]
-    lines += [
-        "| " + " | ".join(text.replace("|", "\\|") for text in _cells(place, row, board)) + " |" for place, row in enumerate(board.rows, 1)
-    ]
+    lines += ["| " + " | ".join(text.replace("|", "\\|") for text in _full(row, board)) + " |" for row in board.rows]
     return "\n".join([*lines, "", caption(board), ""])
 
 
+def html(board: Board) -> str:
+    """A plain HTML table, everything escaped."""
+
+    def line(texts: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{markup.escape(text)}</{tag}>" for text in texts) + "</tr>"
+
+    body = [line(_full(row, board), "td") for row in board.rows]
+    title = markup.escape(f"{heading(board)}. {caption(board)}")
+    head = line(_head(board), "th")
+    return "\n".join(["<table>", f"<caption>{title}</caption>", f"<thead>{head}</thead>", "<tbody>", *body, "</tbody>", "</table>", ""])
+
+
+TEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "^": r"\^{}"}
+TEX |= {"~": r"\~{}", "–": "--", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "<": r"$<$", ">": r"$>$", "±": r"$\pm$"}
+
+
+def escape_tex(text: str) -> str:
+    """``text`` for LaTeX."""
+    return "".join(TEX.get(character, character) for character in text)
+
+
 def latex(board: Board) -> str:
-    """A booktabs table."""
-    plain = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "–": "--", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
-
-    def escape(text: str) -> str:
-        return "".join(plain.get(character, character) for character in text)
-
-    head = ["", "method", "$n$", *(escape(f"{key} {arrow(key)}".strip()) for key in board.columns)]
-    body = [" & ".join(_escape_cells(_cells(place, row, board, r"$\pm$"), escape)) + r" \\" for place, row in enumerate(board.rows, 1)]
+    """A booktabs table; of each metric the best mean and those that share its rank group are bold."""
+    head = ["", "method", "$n$", *(escape_tex(f"{key} {arrow(key)}".strip()) for key in board.columns)]
+    body = []
+    for row in board.rows:
+        cells = _cells(row, board)
+        numbers = [
+            rf"\textbf{{{escape_tex(text)}}}" if row.ranks.get(key) == 1 else escape_tex(text)
+            for key, text in zip(board.columns, cells[3:], strict=True)
+        ]
+        body.append(" & ".join([*map(escape_tex, cells[:3]), *numbers]) + r" \\")
     return "\n".join(
         [
-            f"% {heading(board)}; {caption(board)}",
+            *(f"% {line}" for line in f"{heading(board)}; {caption(board)}".splitlines()),
             r"\begin{tabular}{rlr" + "r" * len(board.columns) + "}",
             r"\toprule",
             " & ".join(head) + r" \\",
@@ -117,10 +189,6 @@ def latex(board: Board) -> str:
     )
 
 
-def _escape_cells(cells: list[str], escape: Any) -> list[str]:
-    return [cells[0], escape(cells[1]), *(cell.replace("–", "--") for cell in cells[2:])]
-
-
 def flat(boards: list[Board]) -> list[dict[str, Any]]:
     """One dict for each cell: what CSV and JSON hold."""
     return [
@@ -128,27 +196,36 @@ def flat(boards: list[Board]) -> list[dict[str, Any]]:
             "task": board.task,
             "version": board.version,
             "budget": board.budget,
-            "place": place,
+            "rank": row.ranks.get(key),
             "method": row.method,
             "changed": json.dumps(row.changed, sort_keys=True) if row.changed else "",
+            "trials": row.tuned.get("trials"),
             "metric": key,
             "primary": key == board.primary,
             "mean": cell.mean,
-            "half_width_95": cell.half,
+            "sd": cell.sd,
+            "low_95": cell.low,
+            "high_95": cell.high,
+            "interval": cell.kind,
+            "minimum": cell.minimum,
+            "maximum": cell.maximum,
             "n": cell.n,
             "seeds": " ".join(map(str, row.seeds)),
             "varies": board.varies,
-            "wall_s": row.wall_s,
+            "wall_s": row.cost.get("wall_s"),
+            "parameters": row.cost.get("parameters"),
+            "energy_j": row.cost.get("energy_j"),
+            "badge": row.badge,
             "keys": " ".join(row.keys),
         }
         for board in boards
-        for place, row in enumerate(board.rows, 1)
+        for row in board.rows
         for key, cell in row.cells.items()
     ]
 
 
 def render(boards: list[Board], kind: str) -> str:
-    """All ``boards`` as text in the format ``kind``: md, csv, json or latex."""
+    """All ``boards`` as text in the format ``kind``: md, csv, json, latex or html."""
     if kind == "json":
         return json.dumps(flat(boards), indent=1) + "\n"
     if kind == "csv":
@@ -157,4 +234,4 @@ def render(boards: list[Board], kind: str) -> str:
         writer.writeheader()
         writer.writerows(rows)
         return out.getvalue()
-    return "\n".join({"md": markdown, "latex": latex}[kind](board) for board in boards)
+    return "\n".join({"md": markdown, "latex": latex, "html": html}[kind](board) for board in boards)

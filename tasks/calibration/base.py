@@ -13,13 +13,15 @@ Protocol, common to the family:
   for the choice of hyper-parameters.
 
 Evidence: log-probabilities in half precision, which near probability one resolve far more than halves of the probabilities themselves.
+All metrics follow from it, up to rounding.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -68,6 +70,18 @@ def spread(n: int, wanted: int) -> slice:
 class Calibration(DataTask):
     """The family's protocol; a subclass gives the images."""
 
+    # Over seven runs, 5,000 clean and 500 rotated images: accuracy, ECE and adaptive ECE differed by 1.07 / n at most, classwise ECE by
+    # 0.19 / n, NLL by 1.7e-4, Brier score and entropy by 1.1e-5.
+    rounding: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "accuracy": (0.0, 3.0),
+        "class_nll": (5e-4, 0.0),
+        "brier": (5e-5, 0.0),
+        "ece": (5e-4, 3.0),
+        "adaptive_ece": (5e-4, 3.0),
+        "classwise_ece": (2e-4, 1.0),
+        "entropy": (5e-5, 0.0),
+    }
+
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
         n_train: int = 0  # training images; 0: all that validation leaves
@@ -111,14 +125,30 @@ class Calibration(DataTask):
         p = self.probabilities(method, data.test["x"], c.n_samples)
         few = spread(len(y), c.n_shift)
         turned = {a: self.probabilities(method, rotate(data.test["x"][few], a), c.n_samples) for a in c.angles}
-        metrics, at_angles = classification_metrics(p, y), {a: classification_metrics(q, y[few]) for a, q in turned.items()}
-        means = {f"{name}/shift": float(np.mean([scores[name] for scores in at_angles.values()])) for name in metrics}
-        slices = {f"{name}/rot{a}": value for a, scores in at_angles.items() for name, value in scores.items()}
+        metrics = _metrics(p, y, turned, y[few])
         evidence = {"log_p": _log(p), "y": y.astype(np.uint8), "angles": np.array(c.angles)}
         evidence |= {f"log_p_rot{a}": _log(q) for a, q in turned.items()} | {"y_shift": y[few].astype(np.uint8)}
         pooled = np.concatenate(list(turned.values())), np.tile(y[few], len(turned))
         picture = reliability_diagram({"clean": (p, y), "rotated": pooled})
-        return Scores({**metrics, **means, **slices}, evidence, {"reliability": picture})
+        return Scores(metrics, evidence, {"reliability": picture})
+
+    @classmethod
+    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
+        turned = {int(a): _exp(evidence[f"log_p_rot{a}"]) for a in evidence["angles"]}
+        found = _metrics(_exp(evidence["log_p"]), evidence["y"], turned, evidence["y_shift"])
+        return {name: found[name] for name in metrics if name in found}
+
+    @classmethod
+    def examples(cls, metric: str, evidence: Mapping[str, np.ndarray]) -> int:
+        return len(evidence["y_shift" if "/" in metric else "y"])
+
+
+def _metrics(p: np.ndarray, y: np.ndarray, turned: Mapping[int, np.ndarray], y_turned: np.ndarray) -> dict[str, float]:
+    """The family's metrics from averaged probabilities ``(N, C)`` of clean images and, by angle, ``(M, C)`` of rotated ones."""
+    metrics, at_angles = classification_metrics(p, y), {a: classification_metrics(q, y_turned) for a, q in turned.items()}
+    means = {f"{name}/shift": float(np.mean([scores[name] for scores in at_angles.values()])) for name in metrics}
+    slices = {f"{name}/rot{a}": value for a, scores in at_angles.items() for name, value in scores.items()}
+    return {**metrics, **means, **slices}
 
 
 def _batch(x: np.ndarray, y: np.ndarray) -> Batch:
@@ -127,3 +157,8 @@ def _batch(x: np.ndarray, y: np.ndarray) -> Batch:
 
 def _log(p: np.ndarray) -> np.ndarray:
     return np.log(np.clip(p.astype(np.float64), FLOOR, 1.0)).astype(np.float16)
+
+
+def _exp(log_p: np.ndarray) -> np.ndarray:
+    """Probabilities of the evidence's halves. The floor is kept: ``exp`` of a rounded logarithm may fall below it."""
+    return np.clip(np.exp(log_p.astype(np.float64)), FLOOR, 1.0)

@@ -11,6 +11,7 @@ A method gives one score a pair. Scores are compared as float32, edges being pos
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,11 @@ class LinkPrediction(DataTask):
     def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
         evidence = self.scores(method, data.test)
         return Scores(_metrics(**evidence), evidence)
+
+    @classmethod
+    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
+        found = _metrics(evidence["scores"], evidence["y"])
+        return {name: found[name] for name in metrics if name in found}
 
 
 def _labelled(edges: np.ndarray, non_edges: np.ndarray) -> Batch:

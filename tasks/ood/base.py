@@ -18,8 +18,9 @@ Splits, subsets, noise and jigsaws are drawn with seeds of the task: runs with o
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -91,6 +92,19 @@ class OODDetection(DataTask):
     levels = 256
     block = 4
 
+    # Scores are kept in the precision in which they are compared: what follows from them is exact. Probabilities are kept in half
+    # precision: over 30 runs with 2,000 images the accuracy did not move, ECE by 1.5 / n, the NLL by 1.6e-5. Below 3e-8 they are 0, and
+    # count as 1e-12.
+    rounding: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "accuracy": (0.0, 4.0),
+        "class_nll": (1e-3, 20.0),
+        "brier": (1e-3, 0.0),
+        "ece": (1e-3, 4.0),
+        "adaptive_ece": (1e-3, 4.0),
+        "classwise_ece": (1e-3, 4.0),
+        "entropy": (4e-3, 0.0),
+    }
+
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
         n_train: int = 0  # ID training images; 0: all that validation leaves
@@ -141,27 +155,47 @@ class OODDetection(DataTask):
         parts = [method.predict(part.to(self.device), self.config.n_samples).mean(0).cpu() for part in x.split(CHUNK)]
         return torch.cat(parts).numpy()
 
-    def _against_jigsaws(self, method: Any, data: Data) -> dict[str, float]:
-        inside, jigsaws = self.scores(method, data.valid["x"]), self.scores(method, data.sealed["validation"])
-        return {"auroc/validation": ood_metrics(inside, jigsaws)["auroc"]}
+    def _against_jigsaws(self, method: Any, data: Data) -> dict[str, np.ndarray]:
+        """Scores of the validation images and of their jigsaws."""
+        return {"valid_id": self.scores(method, data.valid["x"]), "valid_jigsaw": self.scores(method, data.sealed["validation"])}
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
-        metrics = self._against_jigsaws(method, data)
+        metrics = _selection(self._against_jigsaws(method, data))
         if isinstance(method, Classifier):
             metrics["accuracy"] = accuracy(self.probabilities(method, data.valid["x"]), data.valid["y"].numpy())
         return metrics
 
     def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
-        """The metrics named above. Evidence: ``score_id``, ``score_<set>``; of classifiers ``p`` and ``y`` of the ID test images."""
-        inside = self.scores(method, data.test["x"])
-        evidence, found = {"score_id": inside}, {}
+        """The metrics named above.
+
+        Evidence: ``score_id``, ``score_<set>``, ``valid_id``, ``valid_jigsaw``; of classifiers ``p`` and ``y`` of the ID test images.
+        """
+        evidence = {"score_id": self.scores(method, data.test["x"])}
         for group in ("near", "far"):
-            outside = {name: self.scores(method, x) for name, x in data.sealed[group].items()}
-            evidence |= {f"score_{name}": scores for name, scores in outside.items()}
-            found[group] = {name: ood_metrics(inside, scores) for name, scores in outside.items()}
-        metrics = averages(found) | self._against_jigsaws(method, data)
+            evidence |= {f"score_{name}": self.scores(method, x) for name, x in data.sealed[group].items()}
+        evidence |= self._against_jigsaws(method, data)
+        metrics = self._detection(evidence) | _selection(evidence)
         if isinstance(method, Classifier):
             p, y = self.probabilities(method, data.test["x"]), data.test["y"].numpy()
             evidence |= {"p": p.astype(np.float16), "y": y.astype(np.uint8)}
             metrics |= {name: value for name, value in classification_metrics(p, y).items() if name in ("accuracy", "class_nll", "ece")}
         return Scores(metrics, evidence)
+
+    @classmethod
+    def _detection(cls, evidence: Mapping[str, np.ndarray]) -> dict[str, float]:
+        groups = {"near": ("held-out",), "far": (*cls.foreign, "noise")}
+        inside = evidence["score_id"]
+        return averages({group: {of: ood_metrics(inside, evidence[f"score_{of}"]) for of in sets} for group, sets in groups.items()})
+
+    @classmethod
+    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
+        found = cls._detection(evidence)
+        if "valid_id" in evidence:
+            found |= _selection(evidence)
+        if "p" in evidence:
+            found |= classification_metrics(evidence["p"], evidence["y"])
+        return {name: found[name] for name in metrics if name in found}
+
+
+def _selection(evidence: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {"auroc/validation": ood_metrics(evidence["valid_id"], evidence["valid_jigsaw"])["auroc"]}

@@ -6,23 +6,29 @@ targets, drawn by the same seed. Items are those that a training user clicked; o
 user left without history or without target does not count.
 
 Scores of the history's items are masked by the task. Recall@K divides by min(K, targets); NDCG@K truncates the ideal at K.
+
+Evidence: each test user's list of items ``top`` (U, K), its targets as packed bits ``targets`` (U, ceil(I / 8)), the number of items, and
+the metrics of each user. Lists and targets give recall and NDCG at any K up to the lists' length.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.ranking import ranking_metrics
+from bench.metrics.conventions import parse
+from bench.metrics.ranking import per_user, ranking_metrics
 from bench.task import Batch, Data, DataSpec, Scores
 from tasks.data.task import DataTask
 
 BATCH = 500
 TARGETS = 5  # one click of five is a target
+RANKED = ("recall", "ndcg")  # metrics of each user, at some K
 
 
 def positive_clicks(data: dict[str, np.ndarray], threshold: float = 4.0, at_least: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -51,6 +57,9 @@ def split_row(clicks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
 
 class Recommendation(DataTask):
     """The family's protocol; a subclass gives the clicks."""
+
+    # Evidence without targets holds the metrics of each user in single precision: over 20 runs the means differed by 8e-9 at most.
+    rounding: ClassVar[Mapping[str, tuple[float, float]]] = dict.fromkeys(RANKED, (1e-7, 0.0))
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
@@ -95,4 +104,22 @@ class Recommendation(DataTask):
 
     def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
         metrics, evidence = self._rank(method, data.test)
-        return Scores(metrics, evidence | {"top": evidence["top"].astype(np.uint16)})
+        targets = data.test["targets"].numpy()
+        kept = {"targets": np.packbits(targets, axis=1), "n_items": np.array(targets.shape[1])}
+        return Scores(metrics, evidence | kept | {"top": evidence["top"].astype(np.uint16)})
+
+    @classmethod
+    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
+        top, keys = evidence["top"], {name: parse(name) for name in metrics}
+        of_users = [name for name, key in keys.items() if name in evidence and key.name in RANKED]
+        found = {name: float(evidence[name].mean(dtype=np.float64)) for name in of_users}
+        if "targets" in evidence:
+            n_items = int(evidence["n_items"])
+            if -(-n_items // 8) != evidence["targets"].shape[1]:
+                raise ValueError(f"targets of {evidence['targets'].shape[1]} bytes a user do not hold {n_items} items")
+            targets = np.unpackbits(evidence["targets"], axis=1, count=n_items)
+            known = [key for key in keys.values() if key.at and (int(key.at) <= top.shape[1] or top.shape[1] == n_items)]
+            recall, ndcg, coverage = ([int(key.at) for key in known if key.name == of] for of in (*RANKED, "item_coverage"))
+            found |= {name: float(values.mean()) for name, values in per_user(top, targets, recall, ndcg).items()}
+            found |= {f"item_coverage@{k}": len(np.unique(top[:, :k])) / n_items for k in coverage}
+        return {name: found[name] for name in keys if name in found}

@@ -138,7 +138,7 @@ def test_folder_that_is_a_file(tmp_path: Path) -> None:
     ("damage", "message"),
     [
         (lambda text: text[: len(text) // 2], "not valid JSON, perhaps truncated"),
-        (lambda text: text.replace('"schema": 1', '"schema": 9'), "schema 9 is not the known 1"),
+        (lambda text: text.replace('"schema": 2', '"schema": 9'), "schema 9 is not the known 2"),
         (lambda text: text.replace('"seed": 0', '"seed": 5'), "is not the hash"),
         (lambda text: text.replace('"status": "done"', '"status": "fine"'), "status 'fine' is none of done, failed"),
         (lambda text: text.replace('"accuracy": 0.', '"accuracy": 7.'), "metric accuracy is 7"),

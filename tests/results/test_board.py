@@ -6,24 +6,29 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
+import subprocess
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
 from bench.config import resolve
 from bench.record import Record, write
-from results.board.build import Board, boards
-from results.board.render import number, render, short_names, table
-from results.stats import Cell, summarise
-from results.store import load
+from results.board.across import complete, gather
+from results.board.build import Board, Choice, boards
+from results.board.render import amount, escape_tex, number, render, short_names, table
+from results.stats import Cell, compare, holm
+from results.store import groups_of, load
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 PATHS = tuple(Path(path) for path in PLUGINS)
+
+
+def cell(mean: float, n: int, half: float | None) -> Cell:
+    low, high = (None, None) if half is None else (mean - half, mean + half)
+    return Cell(mean, n, half, low, high, mean, mean, "none" if half is None else "t")
 
 
 def record_of(accuracy: float, seed: int = 0, status: str = "done", ended: str = "2026-01-01", **overrides: object) -> Record:
@@ -34,22 +39,8 @@ def record_of(accuracy: float, seed: int = 0, status: str = "done", ended: str =
 
 
 def build(records: list[Record]) -> Board:
-    (board,) = boards(records, paths=PATHS)
+    (board,) = boards(groups_of(records), paths=PATHS)
     return board
-
-
-@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20).filter(lambda v: np.std(v) > 1e-3))
-def test_interval_is_scipys(values: list[float]) -> None:
-    cell = summarise(values)
-    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-    assert cell.mean == pytest.approx(np.mean(values), abs=1e-9)
-    assert (cell.mean - cell.half, cell.mean + cell.half) == pytest.approx((low, high), abs=1e-6)
-
-
-def test_one_value_has_no_interval() -> None:
-    assert summarise([3.0]) == Cell(3.0, 1, None)
-    with pytest.raises(ValueError, match="no values"):
-        summarise([])
 
 
 def test_rows_are_configurations_and_cells_are_seeds() -> None:
@@ -67,48 +58,135 @@ def test_the_newest_finished_attempt_counts() -> None:
 def test_versions_and_budgets_never_mix() -> None:
     old = record_of(0.9)
     object.__setattr__(old, "spec", {**old.spec, "task_version": 0})
-    assert boards([old], paths=PATHS) == []
+    assert boards(groups_of([old]), paths=PATHS) == []
     lite = record_of(0.8)
     object.__setattr__(lite, "spec", resolve("test/blobs", "test-linear", budget="lite", paths=PLUGINS).to_dict())
     object.__setattr__(lite, "key", "other")
-    assert [board.budget for board in boards([record_of(0.5), lite], paths=PATHS)] == ["lite", "smoke"]
+    assert [board.budget for board in boards(groups_of([record_of(0.5), lite]), paths=PATHS)] == ["lite", "smoke"]
 
 
 def test_patterns() -> None:
-    assert boards([record_of(0.5)], "test", PATHS) and boards([record_of(0.5)], "test/blobs", PATHS)
-    assert boards([record_of(0.5)], "ood", PATHS) == []
+    groups = groups_of([record_of(0.5)])
+    assert boards(groups, "test", PATHS) and boards(groups, "test/blobs", PATHS)
+    assert boards(groups, "ood", PATHS) == []
 
 
 @pytest.mark.parametrize(
-    ("cell", "text"),
+    ("shown", "text"),
     [
-        (Cell(0.61234, 2, 0.1912), "0.61 ± 0.19"),
-        (Cell(96.44, 3, 1.4), "96.4 ± 1.4"),
-        (Cell(0.97652, 3, 0.00042), "0.9765 ± 0.0004"),
+        (cell(0.61234, 2, 0.1912), "0.61 ± 0.19"),
+        (cell(96.44, 3, 1.4), "96.4 ± 1.4"),
+        (cell(0.97652, 3, 0.00042), "0.9765 ± 0.0004"),
+        (cell(0.5, 1, None), "0.5000"),
+        (Cell(10.0, 9, 1.0, 9.5, 11.5, 8.0, 12.0, "bootstrap"), "10.0 ± 1.5"),
         (None, "–"),
     ],
 )
-def test_numbers_show_the_digits_that_the_interval_supports(cell: Cell | None, text: str) -> None:
-    assert number(cell) == text
+def test_numbers_show_the_digits_that_the_interval_supports(shown: Cell | None, text: str) -> None:
+    assert number(shown) == text
+
+
+def several() -> list[Record]:
+    """Three configurations: two that seeds separate, one with a single seed."""
+    scores = {1.0: (0.90, 0.91, 0.92), 2.0: (0.70, 0.71, 0.72), 3.0: (0.80,)}
+    return [record_of(value, seed, scale=scale) for scale, values in scores.items() for seed, value in enumerate(values)]
+
+
+def test_ranks_are_those_of_corrected_comparisons() -> None:
+    board = build(several())
+    by = {row.changed.get("scale", 1.0): row for row in board.rows}
+    assert {scale: row.ranks["accuracy"] for scale, row in by.items()} == {1.0: 1, 2.0: 2, 3.0: None}
+    first, second = (by[scale].values["accuracy"] for scale in (1.0, 2.0))
+    i, j = (board.rows.index(by[scale]) for scale in (1.0, 2.0))
+    assert board.p["accuracy"][i, j] == pytest.approx(compare(first, second).p) and holm(board.p["accuracy"])[i, j] < 0.05
+    assert "class_nll" not in board.rows[0].ranks
+    (whole,) = boards(groups_of(several()), paths=PATHS, choice=Choice(rank_all=True))
+    assert {row.changed.get("scale", 1.0): row.ranks["class_nll"] for row in whole.rows} == {1.0: 1, 2.0: 2, 3.0: None}
+
+
+def test_what_is_shown_can_be_chosen() -> None:
+    groups = groups_of(several())
+
+    def shown(**choice: object) -> list[float]:
+        found = boards(groups, paths=PATHS, choice=Choice(**choice))
+        return [row.changed.get("scale", 1.0) for board in found for row in board.rows]
+
+    assert shown() == [1.0, 3.0, 2.0] and shown(min_n=2) == [1.0, 2.0]
+    assert shown(methods=("other-*",)) == [] and shown(methods=("test-*",)) == [1.0, 3.0, 2.0]
+    assert shown(budget="lite") == [] and shown(tuned="only") == []
+    (board,) = boards(groups, paths=PATHS, choice=Choice(metrics=("class_nll",), sort="class_nll"))
+    assert board.columns == ("class_nll",) and board.primary == "class_nll" and board.rows[0].changed == {}
+
+
+def test_the_least_trusted_record_gives_a_row_its_badge() -> None:
+    records = several()
+    badges = {record.key: "recomputed" for record in records[1:]}
+    found = boards(groups_of(records), paths=PATHS, badges=badges)[0].rows
+    assert [row.badge for row in found] == ["claimed", "recomputed", "recomputed"]
+
+
+def test_tuned_rows_say_so() -> None:
+    tuned = dataclasses.replace(record_of(0.9, 1, scale=2.0), notes={"search": {"trials": 20, "metric": "accuracy"}})
+    groups = groups_of([record_of(0.5), tuned])
+    assert [row.label for row in boards(groups, paths=PATHS)[0].rows] == ["test-linear (scale=2.0) [tuned, 20 trials]", "test-linear"]
+    assert [len(boards(groups, paths=PATHS, choice=Choice(tuned=kind))[0].rows) for kind in ("only", "without")] == [1, 1]
 
 
 def test_formats() -> None:
-    found = boards([record_of(0.5, 0), record_of(0.7, 1), record_of(0.9, 0, scale=2.0)], paths=PATHS)
+    found = boards(groups_of(several()), paths=PATHS, choice=Choice(rank_all=True))
     rows = json.loads(render(found, "json"))
-    assert {(row["metric"], row["n"]) for row in rows} == {("accuracy", 1), ("accuracy", 2), ("class_nll", 1), ("class_nll", 2)}
+    assert {(row["metric"], row["n"]) for row in rows} == {("accuracy", 1), ("accuracy", 3), ("class_nll", 1), ("class_nll", 3)}
     parsed = list(csv.DictReader(io.StringIO(render(found, "csv"))))
     assert [float(row["mean"]) for row in parsed] == [row["mean"] for row in rows]
-    assert "| 1 | test-linear (scale=2.0) | 1 |" in render(found, "md")
-    latex = render(found, "latex")
-    assert r"class\_nll" in latex and latex.count(r"\\") == 3 and r"$\pm$" in latex
-    assert table(found[0]).row_count == 2
+    markdown = render(found, "md")
+    assert "| 1 | test-linear | 3 | 0.91 ± 0.02 |" in markdown and "| n=1 | test-linear (scale=3.0) | 1 |" in markdown
+    assert "Student t for n < 6" in markdown and "n=1: undecided" in markdown
+    assert table(found[0]).row_count == 3
+
+
+def test_latex_compiles_or_at_least_parses(tmp_path: Path) -> None:
+    found = boards(groups_of(several()), paths=PATHS, choice=Choice(rank_all=True))
+    text = render(found, "latex")
+    lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(lines) == 4 and len({line.count(" & ") for line in lines}) == 1
+    assert [r"\textbf{0.91 $\pm$ 0.02}" in line for line in lines] == [False, True, False, False]  # the best alone, the header first
+    assert text.count("{") == text.count("}") and r"class\_nll" in text
+    if shutil.which("pdflatex"):
+        document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}" + text + "\\end{document}"
+        (tmp_path / "t.tex").write_text(document)
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+        assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+
+
+def test_text_is_escaped() -> None:
+    assert escape_tex(r"a_b\c{$50%}") == r"a\_b\textbackslash{}c\{\$50\%\}"
+    spec = resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS)
+    hostile = dataclasses.replace(spec, method="<script>alert(1)</script>")
+    record = Record(hostile.key, "a", "done", hostile.to_dict(), {"accuracy": 0.5}, "accuracy")
+    text = render(boards(groups_of([record]), paths=PATHS), "html")
+    assert "<script>" not in text and "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_counts_in_short() -> None:
+    assert [amount(value) for value in (None, 7, 421642, 2.5e6, 3e9)] == ["–", "7", "422 k", "2.5 M", "3 G"]
+
+
+def test_boards_side_by_side() -> None:
+    (board,) = boards(groups_of(several()), paths=PATHS)
+    other = dataclasses.replace(board, task="test/other", rows=board.rows[:2])
+    across = gather([board, other], "smoke")
+    assert across.tasks == ("test/blobs", "test/other") and across.values.shape == (2, 2, 3) and across.higher.all()
+    assert across.values[0, 0].tolist() == pytest.approx([0.90, 0.91, 0.92]) and np.isnan(across.values[1, 0, 1:]).all()
+    (part,) = complete(across)
+    assert part.methods == across.methods == ("test-linear", "test-linear (scale=3.0)")
+    assert gather([board], "smoke").methods == () and gather([board, other], "lite").tasks == ()
 
 
 def test_a_truncated_record_is_left_out_with_a_warning(tmp_path: Path) -> None:
     good = record_of(0.5)
     write(good, tmp_path / good.key / "attempts" / "a.json")
     (tmp_path / "0" / "attempts").mkdir(parents=True)
-    (tmp_path / "0" / "attempts" / "b.json").write_text('{"schema": 1, "key"')
+    (tmp_path / "0" / "attempts" / "b.json").write_text('{"schema": 2, "key"')
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         assert [record.key for record in load(tmp_path, shipped=False)] == [good.key]
@@ -123,5 +201,5 @@ def test_marks_keep_apart_what_has_other_parameters() -> None:
 
 def test_trials_of_searches_are_on_no_board() -> None:
     trial = dataclasses.replace(record_of(0.9), notes={"trial": {"search": "x", "number": 3}})
-    (board,) = boards([record_of(0.5, seed=1), trial], paths=PATHS)
+    (board,) = boards(groups_of([record_of(0.5, seed=1), trial]), paths=PATHS)
     assert [row.seeds for row in board.rows] == [(1,)]

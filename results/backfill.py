@@ -1,0 +1,92 @@
+"""Metrics that were added after records were made, computed from their evidence.
+
+Records are immutable: the value goes into a file of its own beside the record, which names the record's digest and says how it was
+computed. A file whose digest is not the record's counts for nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from bench import record as records
+from bench.errors import UserError
+from bench.metrics.conventions import convention, in_range
+from bench.provenance import revision, versions
+from bench.record import Record
+from results.evidence import InvalidEvidence, all_beside, beside, evidence_of, read_evidence
+from results.verify import digest_of, recomputed, task_of
+
+
+def slug(metric: str) -> str:
+    """A name for files: the key itself where it is plain, else its letters and a hash that tells keys apart."""
+    plain = re.sub(r"[^a-z0-9_]+", "-", metric).strip("-")
+    return plain if plain == metric else f"{plain}-{hashlib.sha256(metric.encode()).hexdigest()[:6]}"
+
+
+def backfill(record_path: Path, metric: str, paths: Sequence[Path] = ()) -> Path | None:
+    """Compute ``metric`` of the record at ``record_path`` from its evidence and write it beside the record.
+
+    The value has the rounding of the evidence, which the file states as ``tolerance`` (``Task.tolerance``).
+
+    Args:
+        metric: a key with its parameters, of :mod:`bench.metrics.conventions`.
+        paths: where tasks lie besides the package.
+
+    Returns:
+        The new file; None where the record has the metric, or has been given it before.
+
+    Raises:
+        UserError: no such metric, no evidence, or evidence that does not give it; a failed record, a task of another version.
+        InvalidRecord: the file is no record.
+    """
+    convention(metric)
+    record = records.read(record_path)
+    if metric in backfilled(record_path, record):
+        return None
+    entry = task_of(record, paths)
+    file = evidence_of(record_path)
+    if file is None:
+        raise UserError(f"{record.key}: has no evidence, so {metric} cannot be computed")
+    try:
+        evidence = read_evidence(file)
+    except InvalidEvidence as error:
+        raise UserError(f"{file}: {error}") from None
+    found = recomputed(entry, evidence, [metric])
+    if metric not in found:
+        raise UserError(f"{record.key}: the evidence of {entry.card.name} does not give {metric}")
+    task = entry.load()
+    tree = {
+        "key": record.key,
+        "digest": digest_of(record),
+        "metric": metric,
+        "value": found[metric],
+        "tolerance": task.tolerance(metric, evidence),
+        "function": f"{task.recompute.__func__.__module__}.{task.recompute.__func__.__qualname__}",
+        "commit": str(revision().get("commit", "")),
+        "versions": dict(versions()),
+        "when": records.now(),
+    }
+    target = beside(record_path, "backfill", slug(metric))
+    records.write_text_atomically(target, json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return target
+
+
+def backfilled(record_path: Path, record: Record | None = None) -> dict[str, float]:
+    """The metrics of the record at ``record_path`` together with those computed later; the record's own come first and win.
+
+    Files that name another digest, or hold no possible value, are passed over. Raises InvalidRecord if the file is no record.
+    """
+    record = record or records.read(record_path)
+    digest, later = digest_of(record), {}
+    for file in all_beside(record_path, "backfill"):
+        with suppress(OSError, ValueError, TypeError, KeyError, UserError):
+            tree = json.loads(file.read_text(encoding="utf-8"))
+            if tree["digest"] == digest and math.isfinite(tree["value"]) and in_range(tree["metric"], tree["value"]):
+                later[tree["metric"]] = float(tree["value"])
+    return {**record.metrics, **{name: value for name, value in later.items() if name not in record.metrics}}

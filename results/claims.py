@@ -1,0 +1,271 @@
+"""The claims ledger: which of the papers' claims hold here, by records alone.
+
+With d = left - right, turned so that positive supports the relation, and its 95 % interval (:func:`results.stats.compare`):
+
+* lower, higher: ``holds`` if the interval lies above the margin, ``refuted`` if it lies below it, else ``undecided``;
+* equal: ``holds`` if the 90 % interval of d lies within +- margin (two one-sided tests at 5 %), ``refuted`` if the 95 % interval lies
+  wholly outside, else ``undecided``; both are Student's.
+
+One seed leaves a claim undecided. Of several tasks one that refutes refutes the claim, and it holds only if all hold. A claim without a
+check, or with one that needs a method or task which is not here, is ``not implemented``. Each claim is tested at its own level: with many
+claims a few verdicts are wrong by chance.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results.measured import Estimate, Interval, Measurements, equivalence, estimate, estimate_difference, metric_key
+from results.papers import Check, Claim, Paper, papers
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from results.store import Group
+
+STATUSES = ("holds", "refuted", "undecided", "not run", "not implemented")
+FORMATS = ("table", "md", "json")
+LEGEND = (
+    "left - right [95 % interval] in the metric's unit; p: of no difference, for = of the two one-sided tests; "
+    "each claim is tested at its own level of 5 %"
+)
+ONE = "one seed has no interval"
+_EQUAL = {"equal": "holds", "different": "refuted", "open": "undecided"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A check on one task.
+
+    Attributes:
+        metric: the full key of the metric, or its name where not run.
+        effect, low, high: of left - right in the metric's unit, 95 % interval; None where not run, bounds None for one seed.
+        n, p, test: as of :class:`results.stats.Comparison`; p is that of no difference, and for the relation equal the larger one of two
+            one-sided tests, small where the sides are equivalent.
+        note: why it is undecided or not run.
+        keys: of the records that it rests on.
+    """
+
+    task: str
+    status: str
+    metric: str
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    p: float | None = None
+    test: str = ""
+    note: str = ""
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim, ``number`` in its paper's list, and what became of it; ``note`` says what is missing where it is not implemented."""
+
+    paper: Paper
+    number: int
+    claim: Claim
+    status: str
+    parts: tuple[Part, ...] = ()
+    note: str = ""
+
+
+def ledger(
+    groups: Iterable[Group],
+    methods: Collection[str],
+    tasks: Collection[str],
+    paths: tuple[Path, ...] = (),
+    of: Sequence[Paper] | None = None,
+) -> list[Entry]:
+    """All claims of the papers ``of`` (all if None), in their order.
+
+    Args:
+        groups: of records.
+        methods, tasks: the names that exist.
+        paths: where methods and tasks outside the package are.
+
+    Raises:
+        UserError: a check with an option that its method does not have.
+    """
+    measurements = Measurements(groups, paths)
+    return [
+        _entry(paper, number, claim, measurements, methods, tasks)
+        for paper in (papers() if of is None else of)
+        for number, claim in enumerate(paper.claims, 1)
+    ]
+
+
+def _entry(paper: Paper, number: int, claim: Claim, measurements: Measurements, methods: Collection[str], tasks: Collection[str]) -> Entry:
+    check = claim.check
+    if check is None:
+        return Entry(paper, number, claim, "not implemented", note=claim.missing)
+    absent = [name for name in dict.fromkeys(check.methods) if name not in methods] + [name for name in check.tasks if name not in tasks]
+    if absent:
+        return Entry(paper, number, claim, "not implemented", note=", ".join(absent))
+    parts = tuple(_part(check, task, measurements) for task in check.tasks)
+    return Entry(paper, number, claim, together([part.status for part in parts]), parts)
+
+
+def together(statuses: Sequence[str]) -> str:
+    """The status of a claim from those of its tasks."""
+    if "refuted" in statuses:
+        return "refuted"
+    same = set(statuses)
+    return statuses[0] if len(same) == 1 else "undecided"
+
+
+def verdict(relation: str, margin: float, outer: Interval, inner: Interval = (-math.inf, math.inf)) -> str:
+    """``holds``, ``refuted`` or ``undecided`` of left - right with the 95 % interval ``outer`` and the 90 % interval ``inner``.
+
+    ``inner`` counts for the relation equal alone; ``margin`` may be negative for the others.
+    """
+    if relation == "equal":
+        return _EQUAL[equivalence(inner, outer, margin)]
+    low, high = outer if relation == "higher" else (-outer[1], -outer[0])
+    return "holds" if low > margin else "refuted" if high < margin else "undecided"
+
+
+def _part(check: Check, task: str, measurements: Measurements) -> Part:
+    sides = [side for side in (check.left, check.right) if side.method]
+    found = [measurements.find(task, side.method, check.budget, side.set) for side in sides]
+    absent = [side.label for side, measured in zip(sides, found, strict=True) if measured is None]
+    key = None if absent else metric_key(check.metric, [measured.metrics for measured in found])
+    if key is None:
+        note = f"no records of {' and '.join(dict.fromkeys(absent))}" if absent else f"no records with {check.metric}"
+        return Part(task, "not run", check.metric, note=note)
+    values = [measured.values(key) for measured in found]
+    part = _against_value(check, values[0]) if check.right.value is not None else _against_method(check, *values)
+    keys = dict.fromkeys(of for measured, by_seed in zip(found, values, strict=True) for of in measured.keys(by_seed))
+    return Part(task, metric=key, keys=tuple(keys), **part)
+
+
+def _against_method(check: Check, left: dict[int, float], right: dict[int, float]) -> dict[str, Any]:
+    from results.stats import compare
+
+    found = compare(left, right)
+    numbers = {"effect": found.effect, "n": found.n, "p": found.p, "test": found.test}
+    if found.low is None:
+        return {**numbers, "status": "undecided", "note": ONE}
+    if check.relation == "equal":
+        difference = estimate_difference(left, right, found.paired)
+        return {"n": found.n, **_student(check, difference, f"two one-sided {'paired' if found.paired else 'Welch'} t")}
+    outer = (found.low, found.high)
+    return {**numbers, "low": found.low, "high": found.high, "status": verdict(check.relation, check.margin, outer)}
+
+
+def _against_value(check: Check, left: dict[int, float]) -> dict[str, Any]:
+    """The mean of ``left`` against the check's value, Student's t over seeds."""
+    differences = [value - check.right.value for value in left.values()]
+    if len(differences) < 2:
+        return {"effect": differences[0], "n": 1, "test": "undecided (n=1)", "status": "undecided", "note": ONE}
+    test = "two one-sided t" if check.relation == "equal" else "one-sample t"
+    return {"n": len(differences), **_student(check, estimate(differences), test)}
+
+
+def _student(check: Check, found: Estimate, test: str) -> dict[str, Any]:
+    low, high = found.interval(0.95)
+    p = found.p_equal(check.margin) if check.relation == "equal" else found.p()
+    status = verdict(check.relation, check.margin, (low, high), found.interval(0.90))
+    return {"effect": found.mean, "low": low, "high": high, "p": p, "test": test, "status": status}
+
+
+def summary(entries: Iterable[Entry]) -> dict[str, int]:
+    """Number of claims by status, all statuses in their order."""
+    counts = Counter(entry.status for entry in entries)
+    return {status: counts[status] for status in STATUSES}
+
+
+def summary_text(entries: Sequence[Entry]) -> str:
+    """``223 claims of 118 papers: 5 holds, ...``."""
+    counts = ", ".join(f"{count} {status}" for status, count in summary(entries).items())
+    count = len({entry.paper.number for entry in entries})
+    return f"{len(entries)} claims of {count} paper{'s' if count != 1 else ''}: {counts}"
+
+
+def relation_text(check: Check) -> str:
+    """``nll: iwae < vae - 1``: what the check asks for."""
+    left, right = check.left.label, check.right.label
+    if check.relation == "equal":
+        return f"{check.metric}: {left} = {right} ± {check.margin:g}"
+    shift = check.margin if check.relation == "higher" else -check.margin
+    words = f" {'+' if shift > 0 else '-'} {abs(shift):g}" if shift else ""
+    return f"{check.metric}: {left} {'>' if check.relation == 'higher' else '<'} {right}{words}"
+
+
+def effect_text(part: Part) -> str:
+    """``-2.04 [-2.5, -1.6], n = 3, p = 0.003 (paired t)``, or why there is none."""
+    if part.effect is None:
+        return part.note
+    text = f"{part.effect:+.3g}"
+    if part.low is not None:
+        text += f" [{part.low:+.3g}, {part.high:+.3g}]"
+    text += f", n = {part.n}"
+    if part.p is None:
+        return f"{text}, {part.note}"
+    return f"{text}, p {'< 0.001' if part.p < 0.001 else f'= {part.p:.3f}'} ({part.test})"
+
+
+def _lines(entry: Entry) -> tuple[str, str]:
+    """What was tested, and what was found: a line for each task."""
+    if not entry.parts:
+        return (f"missing: {entry.note}" if entry.note else ""), ""
+    tested = f"{relation_text(entry.claim.check)}, {entry.claim.check.budget}"
+    several = len(entry.parts) > 1
+    found = [f"{part.task}: {f'{part.status}; ' if several else ''}{effect_text(part)}" for part in entry.parts]
+    return tested, "\n".join(found)
+
+
+def terminal(entries: Sequence[Entry]) -> Table:
+    """A rich table for the terminal, a row for each claim."""
+    from rich import box
+    from rich.table import Table
+
+    below = f"{summary_text(entries)}\n{LEGEND}"
+    out = Table(title="Claims of the papers", caption=below, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    for name in ("paper", "claim", "status", "tested as", "left - right"):
+        out.add_column(name, overflow="fold", no_wrap=name == "status")
+    for entry in entries:
+        out.add_row(f"{entry.paper.number} {entry.paper.slug}", entry.claim.text, entry.status, *_lines(entry))
+    return out
+
+
+def markdown(entries: Sequence[Entry]) -> str:
+    """A Markdown table, a row for each claim."""
+
+    def line(cells: Iterable[str]) -> str:
+        escaped = (text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>") for text in cells)
+        return "| " + " | ".join(escaped) + " |"
+
+    rows = [line([f"{entry.paper.number} {entry.paper.slug}", entry.claim.text, entry.status, *_lines(entry)]) for entry in entries]
+    head = line(["paper", "claim", "status", "tested as", "left - right"])
+    return "\n".join([summary_text(entries), "", LEGEND, "", head, "|---|---|---|---|---|", *rows, ""])
+
+
+def flat(entries: Sequence[Entry]) -> dict[str, Any]:
+    """What JSON holds: the counts by status and a dict for each claim."""
+    claims = [
+        {
+            "paper": entry.paper.number,
+            "slug": entry.paper.slug,
+            "number": entry.number,
+            "claim": entry.claim.text,
+            "status": entry.status,
+            "note": entry.note,
+            "check": asdict(entry.claim.check) if entry.claim.check else None,
+            "parts": [asdict(part) for part in entry.parts],
+        }
+        for entry in entries
+    ]
+    return {"summary": summary(entries), "claims": claims}
+
+
+def render(entries: Sequence[Entry], kind: str) -> str:
+    """The ledger as text in the format ``kind``: md or json."""
+    return markdown(entries) if kind == "md" else json.dumps(flat(entries), indent=1, ensure_ascii=False) + "\n"

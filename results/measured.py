@@ -1,0 +1,156 @@
+"""What has been measured: the group of records of a configuration, its values by seed, and intervals for verdicts on them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.config import RunSpec, resolve
+from bench.errors import UserError
+from bench.metrics.conventions import bare
+
+if TYPE_CHECKING:
+    from results.store import Group
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Finished runs of one configuration: ``metrics`` holds values by seed, by metric key; ``runs`` the runs' keys by seed."""
+
+    metrics: dict[str, dict[int, float]]
+    runs: dict[int, str]
+
+    def values(self, key: str) -> dict[int, float]:
+        """Value of the metric ``key`` by seed; empty where it is absent."""
+        return self.metrics.get(key, {})
+
+    def keys(self, seeds: Iterable[int]) -> tuple[str, ...]:
+        """The keys of the runs with these seeds."""
+        return tuple(self.runs[seed] for seed in sorted(seeds))
+
+
+class Measurements:
+    """Looks up groups of records by task, method, budget and options.
+
+    A group counts only if its whole configuration is the one that the present versions of task and method give, so that neither results of
+    old versions nor those of other settings stand in for what was asked for.
+    """
+
+    def __init__(self, groups: Iterable[Group], paths: tuple[Path, ...] = ()):
+        self._paths = tuple(str(path) for path in paths)
+        self._groups: dict[tuple[str, str, str], list[Group]] = defaultdict(list)
+        self._found: dict[str, Measurement | None] = {}
+        for group in groups:
+            self._groups[group.task, group.method, group.budget].append(group)
+
+    def find(self, task: str, method: str, budget: str, options: Mapping[str, Any]) -> Measurement | None:
+        """What was measured of ``method`` with ``options`` over its defaults; None if nothing.
+
+        Raises UserError as :func:`bench.config.resolve`.
+        """
+        spec = resolve(task, method, budget=budget, overrides=options, origin=f"{method} on {task}", paths=self._paths)
+        if spec.key not in self._found:
+            wanted = _configuration(spec)
+            groups = [group for group in self._groups[task, method, budget] if _configuration(RunSpec.from_dict(group.spec)) == wanted]
+            self._found[spec.key] = _measurement(groups) if groups else None
+        return self._found[spec.key]
+
+
+def _measurement(groups: list[Group]) -> Measurement:
+    metrics: dict[str, dict[int, float]] = defaultdict(dict)
+    runs: dict[int, str] = {}
+    for group in groups:
+        runs |= zip(group.seeds.tolist(), group.keys, strict=True)
+        for key, values in group.metrics.items():
+            metrics[key] |= {seed: value for seed, value in zip(group.seeds.tolist(), values.tolist(), strict=True) if math.isfinite(value)}
+    return Measurement({key: values for key, values in metrics.items() if values}, runs)
+
+
+def _unseeded(spec: RunSpec) -> RunSpec:
+    return replace(spec, seed=0, base=_unseeded(spec.base) if spec.base else None)
+
+
+def _configuration(spec: RunSpec) -> str:
+    return json.dumps(_unseeded(spec).identity(), sort_keys=True)
+
+
+def metric_key(name: str, present: Sequence[Iterable[str]]) -> str | None:
+    """The one key that all of ``present`` have and ``name`` stands for: itself, or a key that equals it but for its parameters.
+
+    None if there is none. Raises UserError if several keys do.
+    """
+    common = set.intersection(*(set(keys) for keys in present))
+    if name in common:
+        return name
+    found = sorted(key for key in common if bare(key) == name)
+    if len(found) > 1:
+        raise UserError(f"metric {name!r} may be any of {', '.join(found)}")
+    return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean or a difference of means with its standard error and Student's degrees of freedom."""
+
+    mean: float
+    error: float
+    degrees: float
+
+    def interval(self, level: float) -> Interval:
+        """``mean +- t((1 + level) / 2, degrees) error``."""
+        from scipy.special import stdtrit
+
+        half = float(stdtrit(self.degrees, 0.5 + level / 2)) * self.error if self.error > 0 else 0.0
+        return self.mean - half, self.mean + half
+
+    def p(self) -> float:
+        """Two-sided, of a mean of 0; without spread 1 or 0."""
+        return min(1.0, 2 * self._tail(-abs(self.mean)))
+
+    def p_equal(self, margin: float) -> float:
+        """The larger of the two one-sided p-values of a mean outside +- margin (Schuirmann 1987)."""
+        return self._tail(abs(self.mean) - margin)
+
+    def _tail(self, distance: float) -> float:
+        from scipy.special import stdtr
+
+        if self.error > 0:
+            return float(stdtr(self.degrees, distance / self.error))
+        return float(distance >= 0)
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean of ``values``. Raises ValueError for fewer than two."""
+    n = len(values)
+    if n < 2:
+        raise ValueError("one value has no interval")
+    mean = math.fsum(values) / n
+    return Estimate(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n), n - 1)
+
+
+def estimate_difference(a: Mapping[int, float], b: Mapping[int, float], paired: bool) -> Estimate:
+    """mean(a) - mean(b): of the differences over common seeds, or of independent samples with Welch's degrees of freedom.
+
+    Raises ValueError where fewer than two values are left.
+    """
+    if paired:
+        return estimate([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+    left, right = estimate(list(a.values())), estimate(list(b.values()))
+    total = left.error**2 + right.error**2
+    parts = left.error**4 / left.degrees + right.error**4 / right.degrees
+    return Estimate(left.mean - right.mean, math.sqrt(total), total**2 / parts if parts > 0 else left.degrees + right.degrees)
+
+
+def equivalence(inner: Interval, outer: Interval, margin: float) -> str:
+    """Of a difference: ``equal`` if its 90 % interval ``inner`` lies within +- margin, which is two one-sided tests at 5 % (Schuirmann
+    1987); ``different`` if its 95 % interval ``outer`` lies wholly outside; else ``open``."""
+    if -margin <= inner[0] and inner[1] <= margin:
+        return "equal"
+    return "different" if outer[0] > margin or outer[1] < -margin else "open"

@@ -1,0 +1,151 @@
+"""Writing the index of a folder of runs, and archiving runs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.record import ARCHIVE, Record
+from results.store import index
+from results.store.files import Stat, homes, read_all, scan, tell
+from results.store.rows import Board, board_of, rows_of
+
+HELD = 100_000  # records held in memory at a time, and size from which a part is never written again
+FEW = 12  # smaller parts of one board before they become one
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What :func:`compact` did: records that parts hold now, those of them that were read from files for it, parts, parts removed."""
+
+    records: int
+    fresh: int
+    parts: int
+    removed: int
+
+
+def compact(root: Path) -> Compacted:
+    """Bring the index of ``root``, and that of its archive, up to date; the files of records stay as they are.
+
+    Parts that hold a record that has changed or gone, or that are truncated, are written anew; so are parts of one board once there are
+    many small ones. Several processes may do it at once: records that two parts hold count once. Warns of files that are left out.
+
+    Raises UserError if there is no such folder or it cannot be written.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder of runs")
+    left_out: list[str] = []
+    try:
+        done = [_compact(home, home != root, left_out) for home in homes(root)]
+    except OSError as error:
+        raise UserError(f"{error.filename or root}: cannot be written ({error.strerror})") from None
+    tell(left_out)
+    return Compacted(*(sum(getattr(one, name) for one in done) for name in Compacted.__dataclass_fields__))
+
+
+def _compact(home: Path, frozen: bool, left_out: list[str]) -> Compacted:
+    """:func:`compact` of one folder; for an archive (``frozen``) it is noted what the index covers."""
+    (home / index.FOLDER).mkdir(exist_ok=True)
+    index.sweep_drafts(home)
+    before = index.state(home)
+    invalid: list[str] = []
+    files = scan(home, invalid)
+    with index.Reader() as reader:
+        kept, old, covered = _sort_out(reader, home, files)
+        rest = {name: stat for name, stat in files.items() if name not in covered and _is_text(name)}
+        new, fresh = _write(reader, home, rest, invalid)
+    for path in old:
+        path.unlink(missing_ok=True)
+    parts = [*(part.path for part in kept), *new]
+    if frozen:
+        index.cover(home, before, parts, invalid)
+    left_out += invalid
+    return Compacted(len(covered) + fresh, fresh, len(parts), len(old))
+
+
+def _is_text(name: str) -> bool:
+    """Whether a part can hold the name of a file; records in others are read from their files each time."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _sort_out(reader: index.Reader, home: Path, files: Mapping[str, Stat]) -> tuple[list[index.Part], list[Path], set[str]]:
+    """The parts that stay, the files of those that go, and the names of the records that the former hold."""
+    paths = sorted((home / index.FOLDER).glob("*.parquet"))
+    found = [part for part in reader.open(paths) if part is not None]
+    small = Counter(part.board for part in found if part.rows < HELD)
+    found_fresh, seen = [], set()
+    for part in found:
+        if part.rows < HELD and small[part.board] > FEW:
+            continue
+        try:
+            fresh, names = reader.compare([part], files)
+        except index.BrokenPart:
+            continue
+        if fresh and fresh[0][1] is None and not names <= seen:  # else nothing of it is fresh, something is not, or others hold it all
+            found_fresh.append(part)
+            seen |= names
+    stay = {part.path for part in found_fresh}
+    return found_fresh, [path for path in paths if path not in stay], seen
+
+
+def _write(reader: index.Reader, home: Path, files: Mapping[str, Stat], left_out: list[str]) -> tuple[list[Path], int]:
+    """Write parts that hold the records of ``files``; their paths, and the number of records."""
+    held: dict[Board, list[tuple[str, str, Record]]] = defaultdict(list)
+    written: list[Path] = []
+    count = waiting = 0
+
+    def write(board: Board) -> int:
+        found = held.pop(board)
+        names = [(name, files[name]) for name, _, _ in found]
+        written.append(reader.write(home, rows_of(board, [record for _, _, record in found]), names, [text for _, text, _ in found]))
+        return len(found)
+
+    for file, content, record in read_all((home / name for name in files), left_out):
+        held[board_of(record)].append((file.relative_to(home).as_posix(), content.decode("utf-8"), record))
+        waiting += 1
+        if waiting >= HELD:
+            done = write(max(held, key=lambda board: len(held[board])))
+            count, waiting = count + done, waiting - done
+    for board in sorted(held):
+        count += write(board)
+    return written, count
+
+
+def pack(root: Path, keys: Iterable[str]) -> Compacted:
+    """Move the runs ``keys``, finished for good, with all that is in their folders, from ``root`` to ``root/archive``, and index it.
+
+    A folder is moved by renaming it, so a run is in one place or the other at any moment; the archive's index becomes valid last.
+
+    Raises UserError, before anything is moved, for a run that is not there, has no record, is being run, or is in the archive already.
+    """
+    root = Path(root)
+    archive = root / ARCHIVE
+    keys = list(dict.fromkeys(keys))
+    for key in keys:
+        folder = root / key
+        if os.sep in key or key[:1] in ("", ".") or not any((folder / "attempts").glob("*.json")):
+            raise UserError(f"{folder}: no run with a record")
+        if (folder / "claim").exists():
+            raise UserError(f"{folder}: is being run; archive it when it has ended")
+        if (archive / key).exists():
+            raise UserError(f"{archive / key}: is in the archive already, with other attempts at the same run")
+    try:
+        archive.mkdir(exist_ok=True)
+        for key in keys:
+            os.rename(root / key, archive / key)
+        index.flush(archive)
+        left_out: list[str] = []
+        done = _compact(archive, True, left_out)
+    except OSError as error:
+        raise UserError(f"{error.filename or archive}: cannot be written ({error.strerror})") from None
+    tell(left_out)
+    return done

@@ -1,0 +1,308 @@
+"""Parts: Parquet files with the columns of records of one task, version and budget. Written once, read with DuckDB in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from bench.record import write_text_atomically
+from results.store.files import Stat
+from results.store.rows import Board, Rows, effective, group_codes, order
+
+FOLDER = ".index"
+LAYOUT = 1
+META = "elboard"
+COVER = "covers.json"
+WORDS = "truncated, or not a part of this index; `elboard compact` makes it anew"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A Parquet file of the index. Columns ``m0, m1, ...`` are ``metrics``, ``c0, c1, ...`` are ``cost``: names of columns in DuckDB ignore
+    case, names of metrics do not. ``counted`` of the ``rows`` are effective in the part and of no trial;
+    ``numbers`` says that the ids of attempts are kept as numbers."""
+
+    path: Path
+    board: Board
+    rows: int
+    counted: int
+    numbers: bool
+    metrics: tuple[str, ...]
+    cost: tuple[str, ...]
+
+
+class BrokenPart(Exception):
+    """A part that can no longer be read; ``path`` says which."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.path = path
+
+
+def _part(path: Path, text: str) -> Part | None:
+    """The part that says ``text`` of itself, None if that is not what a part of this layout says."""
+    try:
+        said = json.loads(text)
+        task, version, budget = said["board"]
+        fields = [said[name] for name in ("rows", "counted", "numbers")]
+        part = Part(path, (task, version, budget), *fields, tuple(said["metrics"]), tuple(said["cost"]))
+        return part if said["layout"] == LAYOUT and path.name.startswith(stem(task) + "@") else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def stem(task: str) -> str:
+    """How names of parts begin whose task begins with ``task``."""
+    return quote(task, safe="")[:80]
+
+
+class Reader:
+    """Reads and writes parts. DuckDB is imported, and connected, when the first part is."""
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if "connection" in self.__dict__:
+            self.connection.close()  # its threads end with it: processes that fork later must not inherit them
+
+    @cached_property
+    def connection(self) -> Any:
+        import duckdb
+
+        offline = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+        return duckdb.connect(config={**offline, "preserve_insertion_order": "true"})
+
+    def columns(self, paths: Sequence[Path], counts: Sequence[int], select: str, where: str = "") -> list[dict[str, np.ndarray]]:
+        """Columns of each of several parts in the order of their rows, of which there must be ``counts``. Raises BrokenPart.
+
+        One query for all: a query of its own for each of twenty parts takes longer than reading them.
+        """
+        if not paths:
+            return []
+        import duckdb
+
+        try:
+            found = self.connection.execute(f"SELECT {select} FROM read_parquet(?) {where}", [[str(path) for path in paths]]).fetchnumpy()
+        except (duckdb.Error, OSError):
+            found = {}
+        edges = np.cumsum([0, *counts])
+        if not found or len(next(iter(found.values()))) != edges[-1]:
+            if len(paths) == 1:
+                raise BrokenPart(paths[0])
+            return [self.columns([path], [count], select, where)[0] for path, count in zip(paths, counts, strict=True)]
+        # DuckDB takes NaN in an array for NULL, and gives NULL back as a mask
+        found = {name: column.filled(np.nan) if isinstance(column, np.ma.MaskedArray) else column for name, column in found.items()}
+        return [{name: column[a:b] for name, column in found.items()} for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+    def open(self, paths: Sequence[Path]) -> list[Part | None]:
+        """The parts at ``paths``; None for what is not (or no longer, or only the beginning of) one."""
+        if not paths:
+            return []
+        import duckdb
+
+        query = "SELECT file_name, decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = ?"
+        names = [str(path) for path in paths]
+        try:
+            said = dict(self.connection.execute(query, [names, META]).fetchall())
+        except (duckdb.Error, OSError):
+            if len(paths) == 1:
+                return [None]
+            return [self.open([path])[0] for path in paths]
+        return [_part(path, said.get(name, "")) for path, name in zip(paths, names, strict=True)]
+
+    def parts(self, home: Path, left_out: list[str], broken: Collection[Path] = ()) -> list[Part]:
+        """The parts of the index of ``home``; a line for each file that is none is added to ``left_out``."""
+        paths = sorted((home / FOLDER).glob("*.parquet"))
+        found = dict(zip(paths, self.open(paths), strict=True))
+        good = {path: part for path, part in found.items() if part is not None and path not in broken}
+        left_out += [f"{path}: {WORDS}" for path in paths if path not in good and path.exists()]
+        return list(good.values())
+
+    def whole(self, home: Path, pattern: str, left_out: list[str], broken: Collection[Path] = ()) -> list[Part] | None:
+        """The parts of an archive, those of ``pattern``, if together they hold all its records; None if its files must be looked at."""
+        try:
+            said = json.loads((home / FOLDER / COVER).read_text(encoding="utf-8"))
+            names, lines = said["parts"], said["left_out"]
+            present = {path.name: path for path in (home / FOLDER).glob("*.parquet")}
+            if said["folder"] != state(home) or not set(names) <= set(present):
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        heads = (stem(pattern) + "@", stem(pattern + "/")) if pattern else ("",)
+        found = self.open([present[name] for name in sorted(names) if name.startswith(heads)])
+        if any(part is None or part.path in broken for part in found):
+            return None
+        left_out += lines
+        return found
+
+    def compare(self, parts: Sequence[Part], files: Mapping[str, Stat]) -> tuple[list[tuple[Part, np.ndarray | None]], set[str]]:
+        """The parts with the rows whose files are as they were, None for all rows, and the names of those files. Raises BrokenPart."""
+        found, covered = [], set()
+        columns = self.columns([part.path for part in parts], [part.rows for part in parts], "file, size, mtime")
+        for part, said in zip(parts, columns, strict=True):
+            stats = zip(said["size"].tolist(), said["mtime"].tolist(), strict=True)
+            fresh = np.array([files.get(name) == stat for name, stat in zip(said["file"].tolist(), stats, strict=True)], dtype=bool)
+            covered.update(said["file"][fresh].tolist())
+            if fresh.any():
+                found.append((part, None if fresh.all() else fresh))
+        return found, covered
+
+    def rows(self, sources: Sequence[tuple[Part, np.ndarray | None]], alone: bool) -> list[Rows]:
+        """The rows of parts that their masks pick (None: all); with ``alone``, those that count, where nothing else is of their boards.
+
+        Raises BrokenPart.
+        """
+        alike: dict[tuple, list[tuple[Part, np.ndarray | None]]] = defaultdict(list)
+        for part, fresh in sources:  # one query reads parts with the same columns of the same types
+            alike[part.numbers, len(part.metrics), len(part.cost)].append((part, fresh))
+        said = self._settings([part.path for part, _ in sources])
+        return [rows for (_, m, c), found in alike.items() for rows in self._rows_alike(found, m, c, alone, said)]
+
+    def _rows_alike(
+        self, sources: Sequence[tuple[Part, np.ndarray | None]], metrics: int, cost: int, alone: bool, said: Mapping[Path, list[str]]
+    ) -> Iterator[Rows]:
+        """:meth:`rows` of parts with equally many metrics and costs."""
+        names = ["key", "attempt", "done", "seed", "setting", *(f"m{i}" for i in range(metrics)), *(f"c{i}" for i in range(cost))]
+        parts = [part for part, _ in sources]
+        counts = [part.counted if alone else part.rows for part in parts]
+        names += [] if alone else ["trial", "ended"]
+        columns = self.columns([part.path for part in parts], counts, ", ".join(names), "WHERE best AND NOT trial" if alone else "")
+        for (part, fresh), found in zip(sources, columns, strict=True):
+            rows = Rows(
+                part.board,
+                **{name: found[name] for name in names[:5]},
+                trial=np.zeros(len(found["key"]), dtype=bool) if alone else found["trial"],
+                settings=said[part.path],
+                metrics={name: found[f"m{i}"] for i, name in enumerate(part.metrics)},
+                cost={name: found[f"c{i}"] for i, name in enumerate(part.cost)},
+                ended=None if alone else found["ended"],
+            )
+            yield rows if fresh is None else rows.take(fresh)
+
+    def _settings(self, paths: Sequence[Path]) -> dict[Path, list[str]]:
+        """What each part says of its settings, in their order. Raises BrokenPart."""
+        if not paths:
+            return {}
+        import duckdb
+
+        found: dict[str, list[str]] = {str(path): [] for path in paths}
+        query = "SELECT filename, said FROM read_parquet(?) WHERE said IS NOT NULL ORDER BY filename, setting"
+        try:
+            told = self.connection.execute(query, [list(found)]).fetchall()
+        except (duckdb.Error, OSError):
+            if len(paths) == 1:
+                raise BrokenPart(paths[0]) from None
+            return {path: self._settings([path])[path] for path in paths}
+        for path, said in told:
+            found[path].append(said)
+        return {path: found[str(path)] for path in paths}
+
+    def texts(self, part: Part) -> list[tuple[str, str]]:
+        """File, relative to the folder of runs, and content of each record of ``part``. Raises BrokenPart."""
+        (found,) = self.columns([part.path], [part.rows], "file, record")
+        return list(zip(found["file"].tolist(), found["record"].tolist(), strict=True))
+
+    def write(self, home: Path, rows: Rows, files: Sequence[tuple[str, Stat]], contents: Sequence[str]) -> Path:
+        """Write a part with ``rows``, their files (relative to ``home``) and the files' contents; returns its path.
+
+        It appears whole or not at all. Rows are put in the order in which groups need them.
+        """
+        by = order(rows, group_codes(rows)[1])
+        best, rows = effective(rows)[by], rows.take(by)
+        columns: dict[str, np.ndarray] = {name: getattr(rows, name) for name in ("key", "attempt", "done", "trial", "seed", "setting")}
+        columns |= {"ended": rows.ended, "best": best, "said": _said(rows)}
+        columns["file"] = _texts([files[i][0] for i in by])
+        for column, place in (("size", 0), ("mtime", 1)):
+            columns[column] = np.array([files[i][1][place] for i in by], dtype=np.int64)
+        columns["record"] = _texts([contents[i] for i in by])
+        for letter, named in (("m", rows.metrics), ("c", rows.cost)):
+            columns |= {f"{letter}{i}": column for i, column in enumerate(named.values())}
+        counted = int(np.count_nonzero(best & ~rows.trial))
+        meta = {"layout": LAYOUT, "board": rows.board, "rows": len(rows), "counted": counted}
+        meta |= {"numbers": rows.attempt.dtype != object, "metrics": list(rows.metrics), "cost": list(rows.cost)}
+        folder = home / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        final = folder / f"{stem(rows.board[0])}@{rows.board[1]}.{_short(rows.board)}.{uuid.uuid4().hex[:12]}.parquet"
+        self._copy(columns, meta, final)
+        return final
+
+    def _copy(self, columns: dict[str, np.ndarray], meta: dict, final: Path) -> None:
+        draft = final.with_suffix(".tmp")
+        said = json.dumps(meta).replace("'", "''")
+        try:
+            self.connection.register("fresh", columns)
+            self.connection.execute(
+                f"COPY (SELECT * FROM fresh) TO {_literal(draft)} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{META}: '{said}'}})"
+            )
+            flush(draft)
+            os.replace(draft, final)
+            flush(final.parent)
+        finally:
+            self.connection.unregister("fresh")
+            draft.unlink(missing_ok=True)
+
+
+def _said(rows: Rows) -> np.ndarray:
+    """(n,) of str or None: each setting's text, in the first of its rows alone."""
+    said = np.full(len(rows), None, dtype=object)
+    numbers, first = np.unique(rows.setting, return_index=True)
+    for number, row in zip(numbers.tolist(), first.tolist(), strict=True):
+        said[row] = rows.settings[number]
+    return said
+
+
+def _texts(values: list[str]) -> np.ndarray:
+    return np.array([*values, None], dtype=object)[:-1]
+
+
+def _literal(path: Path) -> str:
+    """``path`` as a text of SQL: COPY takes no parameters."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _short(board: Board) -> str:
+    return hashlib.sha256(json.dumps(board).encode()).hexdigest()[:8]
+
+
+def flush(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def state(home: Path) -> list[int]:
+    """What tells that a run was moved into a folder or out of it."""
+    stat = os.stat(home)
+    return [stat.st_mtime_ns, stat.st_nlink, stat.st_size]
+
+
+def cover(home: Path, before: list[int], parts: Sequence[Path], left_out: Sequence[str]) -> None:
+    """Note that ``parts`` hold all valid records of an archive as it was in state ``before``, and what was said of the others."""
+    said = {"folder": before, "parts": sorted(part.name for part in parts), "left_out": list(left_out)}
+    write_text_atomically(home / FOLDER / COVER, json.dumps(said))
+
+
+def sweep_drafts(home: Path, age: float = 3600.0) -> None:
+    """Remove what writers that died left behind, once it is ``age`` seconds old."""
+    for draft in (home / FOLDER).glob("*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - draft.stat().st_mtime > age:
+                draft.unlink()

@@ -1,0 +1,262 @@
+"""Published tables beside what is measured here: one verdict a cell, and all numbers that have no measurement yet.
+
+A cell whose data are the paper's is ``reproduced`` if the 90 % interval of measured - published lies within the margin (two one-sided tests
+at 5 %), ``differs`` if the 95 % interval lies wholly outside it, else ``underpowered``; intervals are Student's over seeds, and the
+published number counts as exact. Cells with other data never get a verdict. All numbers of a cell are in the published number's unit.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.metrics.conventions import bare
+from results.measured import Measurements, equivalence, estimate, metric_key
+from results.papers import Mapped, Paper, Reported
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from results.store import Group
+
+FORMATS = ("table", "md", "latex", "json", "html")
+VERDICTS = ("reproduced", "differs", "underpowered", "different data", "not run")
+HEAD = ("row", "column", "published", "measured", "n", "difference", "verdict")
+_PLAIN = {"equal": "reproduced", "different": "differs", "open": "underpowered"}
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """A published number and its measurement.
+
+    Attributes:
+        number: the published number; ``published`` has its source and confidence.
+        method, task, metric: what was measured; the metric's full key where it was.
+        mean, low, high: of the measured values, 95 % interval; None where not run, bounds None for one seed.
+        difference: measured - published.
+        margin: half-width of equivalence; None for other data.
+        why: what differs from the paper's setting; ``note``: what a verdict lacks.
+    """
+
+    row: str
+    column: str
+    published: Reported
+    number: float
+    method: str
+    task: str
+    metric: str
+    verdict: str
+    same_data: bool
+    why: str
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    difference: float | None = None
+    margin: float | None = None
+    note: str = ""
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """The cells of a paper at a budget, and ``rest``: its published numbers without a measurement here."""
+
+    paper: Paper
+    budget: str
+    cells: tuple[TableCell, ...]
+    rest: tuple[Reported, ...]
+
+
+def judge(values: list[float], published: float, margin: float) -> tuple[str, str]:
+    """Verdict on measured ``values`` against a ``published`` number, all in one unit, and a note where it is open."""
+    if len(values) < 2:
+        return "underpowered", "one seed has no interval"
+    difference = estimate([value - published for value in values])
+    return _PLAIN[equivalence(difference.interval(0.90), difference.interval(0.95), margin)], ""
+
+
+def table(paper: Paper, groups: Iterable[Group], budget: str = "", paths: tuple[Path, ...] = ()) -> PaperTable:
+    """The table of ``paper`` from ``groups`` of records, at ``budget`` (the paper file's if empty).
+
+    Raises UserError for a cell whose method, task or options do not exist.
+    """
+    measurements, chosen = Measurements(groups, paths), budget or paper.budget
+    cells = tuple(_cell(mapped, paper, chosen, measurements) for mapped in paper.cells)
+    used = {mapped.published for mapped in paper.cells}
+    return PaperTable(paper, chosen, cells, tuple(entry for entry in paper.reported if entry not in used))
+
+
+def _cell(mapped: Mapped, paper: Paper, budget: str, measurements: Measurements) -> TableCell:
+    of, number = mapped.measured, mapped.published.number
+    same_data, why = mapped.setting(budget)
+    margin = paper.margins[of.metric][0] if same_data else None
+    about = {"row": mapped.row, "column": mapped.column, "published": mapped.published, "number": number, "method": of.label}
+    about |= {"task": of.task, "same_data": same_data, "why": why, "margin": margin}
+    found = measurements.find(of.task, of.method, budget, of.set)
+    key = metric_key(of.metric, [found.metrics]) if found else None
+    if key is None:
+        return TableCell(**about, metric=of.metric, verdict="not run")
+    by_seed = found.values(key)
+    values = [mapped.scale * value for value in by_seed.values()]
+    mean = math.fsum(values) / len(values)
+    low, high = estimate(values).interval(0.95) if len(values) > 1 else (None, None)
+    verdict, note = judge(values, number, margin) if margin is not None else ("different data", "")
+    numbers = {"mean": mean, "low": low, "high": high, "n": len(values), "difference": mean - number}
+    return TableCell(**about, **numbers, metric=key, verdict=verdict, note=note, keys=found.keys(by_seed))
+
+
+def published_text(entry: Reported) -> str:
+    """The number as published; said to be unverified where it was not read at its source."""
+    return f"{entry.value}" if entry.verified else f"{entry.value} (unverified)"
+
+
+def _digits(cell: TableCell) -> int:
+    """Decimals that show two digits of the interval's half-width, at most four; those of a thousandth of the mean without one."""
+    half = (cell.high - cell.low) / 2 if cell.low is not None else 0.0
+    reference = half or abs(cell.mean) / 1000
+    return min(4, max(1, 1 - math.floor(math.log10(reference)))) if reference > 0 else 1
+
+
+def _texts(cell: TableCell) -> list[str]:
+    """The cell under HEAD, as plain text."""
+    measured = difference = "–"
+    if cell.mean is not None:
+        digits = _digits(cell)
+        measured = f"{cell.mean:.{digits}f}" + (f" [{cell.low:.{digits}f}, {cell.high:.{digits}f}]" if cell.low is not None else "")
+        difference = f"{cell.difference:+.{digits}f}"
+    verdict = f"{cell.verdict}: {cell.note}" if cell.note else cell.verdict
+    return [cell.row, cell.column, published_text(cell.published), measured, str(cell.n), difference, verdict]
+
+
+def _rest_texts(entry: Reported) -> list[str]:
+    return [
+        entry.method,
+        f"{entry.table}, {entry.dataset}, {entry.metric}",
+        published_text(entry),
+        "–",
+        "0",
+        "–",
+        "no method or data here yet",
+    ]
+
+
+def heading(found: PaperTable) -> str:
+    """``021 Importance Weighted Autoencoders (ICLR 2016), lite``."""
+    return f"{found.paper.number} {found.paper.title} ({found.paper.venue}), {found.budget}"
+
+
+def notes(found: PaperTable) -> list[str]:
+    """What the numbers are, the margins, and what differs from the paper, each once."""
+    lines = ["measured: mean over seeds [95 % interval]; difference: measured - published, in the published number's unit"]
+    used = {bare(cell.metric) for cell in found.cells if cell.same_data}
+    lines += [f"margin of {name}: {value:g}, {why}" for name, (value, why) in found.paper.margins.items() if name in used]
+    for why in dict.fromkeys(cell.why for cell in found.cells):
+        columns = dict.fromkeys(f"{cell.row} ({cell.column})" for cell in found.cells if cell.why == why)
+        whose = "all cells" if len(columns) == len(found.cells) else ", ".join(columns)
+        lines.append(f"{whose}: {why}")
+    if any(not entry.verified for entry in found.paper.reported):
+        lines.append("unverified: the published number was not read again at its source")
+    return lines
+
+
+def _rows(found: PaperTable) -> list[list[str]]:
+    return [*map(_texts, found.cells), *map(_rest_texts, found.rest)]
+
+
+def terminal(found: PaperTable) -> Table:
+    """A rich table for the terminal."""
+    from rich import box
+    from rich.table import Table
+
+    below = "\n".join(notes(found))
+    out = Table(title=heading(found), caption=below, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    for name in HEAD:
+        out.add_column(name, justify="left" if name in ("row", "column", "verdict") else "right", overflow="fold")
+    for row in _rows(found):
+        out.add_row(*row)
+    return out
+
+
+def markdown(found: PaperTable) -> str:
+    """A Markdown table."""
+
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in cells) + " |"
+
+    rule = "|" + "|".join("---" if name in ("row", "column", "verdict") else "---:" for name in HEAD) + "|"
+    body = [line(row) for row in _rows(found)]
+    return "\n".join([f"**{heading(found)}**", "", line(HEAD), rule, *body, "", *(f"- {note}" for note in notes(found)), ""])
+
+
+_LATEX = {character: "\\" + character for character in "_%&#${}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "±": r"$\pm$",
+}
+
+
+def escape_latex(text: str) -> str:
+    """``text`` with everything that LaTeX would act on escaped."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def latex(found: PaperTable) -> str:
+    """A booktabs table; needs the package booktabs."""
+
+    def line(cells: Iterable[str]) -> str:
+        # a line that begins with [ would be an argument of the \\ before it
+        return " & ".join("{}" + escape_latex(text) if text.startswith("[") else escape_latex(text) for text in cells) + r" \\"
+
+    comments = [f"% {text}" for text in (heading(found), *notes(found))]
+    top = [r"\begin{tabular}{llrrrrl}", r"\toprule", line(HEAD), r"\midrule"]
+    return "\n".join([*comments, *top, *map(line, _rows(found)), r"\bottomrule", r"\end{tabular}", ""])
+
+
+def html_table(found: PaperTable) -> str:
+    """A table element, everything escaped; the verdict is also the class of its cell."""
+
+    def cells(tag: str, texts: Iterable[str]) -> str:
+        return "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts)
+
+    rows = []
+    for row in _rows(found):
+        kind = row[-1].partition(":")[0].replace(" ", "-")
+        rows.append(f'<tr>{cells("td", row[:-1])}<td class="{html.escape(kind)}">{html.escape(row[-1])}</td></tr>')
+    said = "".join(f"<li>{html.escape(note)}</li>" for note in notes(found))
+    caption = f"<caption>{html.escape(heading(found))}</caption>"
+    body = "\n".join(rows)
+    return f"<table>\n{caption}\n<thead><tr>{cells('th', HEAD)}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n<ul>{said}</ul>\n"
+
+
+def flat(found: PaperTable) -> dict[str, Any]:
+    """What JSON holds: a dict for each cell, those without a measurement too."""
+    from dataclasses import asdict
+
+    paper = found.paper
+    margins = {name: {"value": value, "why": why} for name, (value, why) in paper.margins.items()}
+    return {
+        "paper": paper.number,
+        "slug": paper.slug,
+        "title": paper.title,
+        "budget": found.budget,
+        "margins": margins,
+        "cells": [{**asdict(cell), "keys": list(cell.keys)} for cell in found.cells],
+        "not_measured": [asdict(entry) for entry in found.rest],
+    }
+
+
+def render(found: PaperTable, kind: str) -> str:
+    """The table as text in the format ``kind``: md, latex, json or html."""
+    if kind == "json":
+        return json.dumps(flat(found), indent=1, ensure_ascii=False) + "\n"
+    return {"md": markdown, "latex": latex, "html": html_table}[kind](found)

@@ -1,0 +1,31 @@
+"""The commands that index and archive records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import record as records
+from bench.cli.store import archive_command, compact_command
+from bench.errors import UserError
+from results.store import load
+
+
+def test_compact_and_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = [record for record in load(None) if record.spec["task"] == "generation/mnist"]
+    files = [tmp_path / record.key / "attempts" / f"{record.attempt}.json" for record in found]
+    for record, file in zip(found, files, strict=True):
+        records.write(record, file)
+    n = len(found)
+    assert compact_command(tmp_path) == 0
+    assert capsys.readouterr().out == f"{n} records in 1 parts, {n} of them new; 0 parts replaced\n"
+    assert archive_command([found[0].key, found[0].key], tmp_path) == 0
+    assert capsys.readouterr().out == f"1 runs moved to {tmp_path / 'archive'}, which holds 1 records now\n"
+    files[1].write_text("{")
+    assert compact_command(tmp_path) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith(f"warning: {files[1]}: not valid JSON") and said.err.count("\n") == 1
+    assert said.out == f"{n - 1} records in 2 parts, {n - 2} of them new; 1 parts replaced\n"
+    with pytest.raises(UserError, match="no such folder of runs"):
+        compact_command(tmp_path / "missing")

@@ -1,0 +1,151 @@
+"""Records: the seal, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import record as records
+from bench.config import resolve
+from bench.record import Record
+
+PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
+
+
+def one(**fields: object) -> Record:
+    spec = resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS)
+    given = {"metrics": {"accuracy": 0.1 + 0.2}, "primary": "accuracy", "started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-02"}
+    return Record(spec.key, "a1", "done", spec.to_dict(), **{**given, **fields})
+
+
+def tree_of(tmp_path: Path, **fields: object) -> dict:
+    records.write(one(**fields), tmp_path / "r.json")
+    return json.loads((tmp_path / "r.json").read_text())
+
+
+def test_the_digest_is_of_the_canonical_json(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path, cost={"wall_s": 1e-7, "parameters": 12}, notes={"ü": ["ñ", None, True, {"b": 1, "a": 2}]})
+    digest = tree.pop("digest")
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert '"metrics":{"accuracy":0.30000000000000004}' in text and '"wall_s":1e-07' in text
+    assert digest == hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def test_sealed_in_memory_and_in_the_file_alike(tmp_path: Path) -> None:
+    record = one(notes={"value": float("nan"), "name": "caf\udce9", "pair": (1, 2)})
+    assert record.digest == "" and records.seal(record).digest == records.write(record, tmp_path / "r.json").digest
+    read = records.read(tmp_path / "r.json")
+    assert read.digest == records.seal(record).digest == records.seal(read).digest
+    assert read.notes == {"value": "nan", "name": "caf?", "pair": [1, 2]}
+
+
+def test_every_field_is_under_the_seal(tmp_path: Path) -> None:
+    changes = {
+        "attempt": "a2",
+        "primary": "class_nll",
+        "ended": "2026-01-03",
+        "started": "2026-01-01T00:00:01+00:00",
+        "metrics": {"accuracy": 0.3, "class_nll": 1.0},
+        "cost": {"wall_s": 2.0},
+        "provenance": {"argv0": "x"},
+        "files": {"evidence": []},
+        "notes": {"trial": 1},
+        "warnings": ["x"],
+        "failure": {"class": "nan"},
+    }
+    whole = tree_of(tmp_path, metrics={"accuracy": 0.5, "class_nll": 1.0})
+    for name, value in changes.items():
+        with pytest.raises(ValueError, match="does not match its digest; it was changed after it was written"):
+            records.validate({**whole, name: value})
+    assert set(changes) | {"key", "status", "spec", "schema", "digest"} == set(Record.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("schema",), 1, "schema 1 is not the known 2"),
+        (("schema",), 2.0, "schema 2.0 is not"),
+        (("schema",), 3, "schema 3 is not"),
+        (("metrics", "accuracy"), "nan", "metric accuracy is 'nan', not a finite number"),
+        (("metrics", "accuracy"), 10**400, "not a finite number"),
+        (("metrics", "made\nup"), 0.5, r"metric key 'made\\nup' is not of the form"),
+        (("metrics", "acuracy"), 0.5, "no metric 'acuracy': did you mean 'accuracy'"),
+        (("cost", "wall_s"), "inf", "cost wall_s is 'inf', not a finite number of at least 0"),
+        (("cost", "wall_s"), -1.0, "cost wall_s is -1.0"),
+        (("cost", "wall_s"), True, "cost wall_s is True"),
+        (("ended",), "2025-12-31T23:59:59+00:00", "it ended at 2025-12-31T23:59:59.00:00, before it started at"),
+        (("ended",), "yesterday", "ended is 'yesterday', not an ISO 8601 time"),
+        (("ended",), "2026-01-02T00:00:00+02:00", "which is not in UTC"),
+        (("notes",), [], "notes is .., not a mapping"),
+        (("attempt",), 5, "attempt is 5, not text"),
+        (("attempt",), "../x", "attempt '../x' is not a name"),
+        (("warnings",), "x", "warnings is 'x', not a list"),
+        (("files", "evidence"), [1], "files.evidence is .1., not a list of texts"),
+        (("failure", "class"), 1, "failure.class is 1, not text"),
+        (("spec", "seed"), True, "spec.seed is True, not a whole number"),
+        (("spec", "seed"), 2**63, "spec.seed is 9223372036854775808"),
+        (("spec", "task"), ["x"], "spec.task is ..x.., not text"),
+        (("spec", "base"), "x", "its specification is incomplete"),
+        (("spec", "config"), {}, "its specification is incomplete"),
+        (("key",), "0" * 16, "is not the hash"),
+        (("extra",), 1, "unknown fields"),
+        (("notes", "name"), "\ud800", "no canonical form"),
+        (("notes", "name"), float("inf"), "no canonical form"),
+    ],
+)
+def test_refused_in_one_line(tmp_path: Path, path: tuple[str, ...], value: object, message: str) -> None:
+    tree = tree_of(tmp_path, cost={"wall_s": 1.0})
+    place = tree
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = copy.deepcopy(value)
+    with pytest.raises(ValueError, match=message) as caught:
+        records.validate(tree)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text.replace("0.30000000000000004", "NaN"), "not valid JSON"),
+        (lambda text: text.replace("0.30000000000000004", "0.31"), "does not match its digest"),
+        (lambda text: "[" * 100_000, "not valid JSON"),
+        (lambda text: "\xff", "not valid JSON"),
+        (lambda text: "[]", "not a record"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, damage: Callable[[str], str], message: str) -> None:
+    tree_of(tmp_path)
+    file = tmp_path / "r.json"
+    file.write_bytes(damage(file.read_text()).encode("latin-1"))
+    with pytest.raises(records.InvalidRecord, match=message) as caught:
+        records.read(file)
+    assert str(caught.value).startswith(f"{file}: ") and len(str(caught.value).splitlines()) == 1
+
+
+def test_a_record_without_digest_is_none(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path)
+    del tree["digest"]
+    with pytest.raises(ValueError, match=r"fields \['digest'\] are missing"):
+        records.validate(tree)
+
+
+def test_layout_in_the_text_does_not_count(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path)
+    (tmp_path / "r.json").write_text(json.dumps(dict(reversed(tree.items())), ensure_ascii=False))
+    assert records.read(tmp_path / "r.json").digest == tree["digest"]
+
+
+def test_files_of_a_run(tmp_path: Path) -> None:
+    for name in ("k/attempts/b.json", "archive/k/attempts/a.json", "k/attempts/b.verified.json", "k/attempts/.c.json.1.tmp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [file.relative_to(tmp_path).as_posix() for file in records.files_of(tmp_path / "k")] == [
+        "k/attempts/b.json",
+        "archive/k/attempts/a.json",
+    ]

@@ -1,0 +1,186 @@
+"""The claims ledger: verdicts at their borders, several tasks, what is not here, formats, the commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli.papers import claims_command, table_command
+from bench.config import resolve
+from bench.errors import UserError
+from bench.record import Record, write
+from bench.registry import discover
+from results.claims import STATUSES, Entry, ledger, markdown, relation_text, render, summary, summary_text, terminal, together, verdict
+from results.papers import Check, Claim, Mapped, Measured, Paper, Reported, Side
+from results.store import groups
+
+METHODS, TASKS = ("vgae", "gae"), ("links/cora", "links/citeseer")
+
+
+@pytest.mark.parametrize(
+    ("relation", "margin", "outer", "status"),
+    [
+        ("higher", 0.0, (0.001, 1.0), "holds"),
+        ("higher", 0.0, (0.0, 1.0), "undecided"),
+        ("higher", 0.0, (-1.0, 0.0), "undecided"),
+        ("higher", 0.0, (-1.0, -0.001), "refuted"),
+        ("higher", 0.5, (0.4, 0.6), "undecided"),
+        ("higher", 0.5, (0.51, 0.6), "holds"),
+        ("higher", 0.5, (0.1, 0.4), "refuted"),  # higher, but not by the margin
+        ("higher", -0.5, (-0.4, 0.1), "holds"),  # not worse by more than 0.5
+        ("lower", 0.0, (-1.0, -0.001), "holds"),
+        ("lower", 0.0, (0.001, 1.0), "refuted"),
+        ("lower", 0.5, (-0.4, -0.1), "refuted"),
+        ("lower", 0.5, (-0.7, -0.51), "holds"),
+    ],
+)
+def test_verdicts_at_their_borders(relation: str, margin: float, outer: tuple[float, float], status: str) -> None:
+    assert verdict(relation, margin, outer) == status
+
+
+def test_equal_takes_two_intervals() -> None:
+    assert verdict("equal", 1.0, (-1.2, 1.2), (-1.0, 1.0)) == "holds"
+    assert verdict("equal", 1.0, (-1.2, 1.2), (-1.01, 1.0)) == "undecided"
+    assert verdict("equal", 1.0, (1.0, 2.0), (1.1, 1.9)) == "undecided"
+    assert verdict("equal", 1.0, (1.01, 2.0), (1.1, 1.9)) == "refuted"
+
+
+def test_several_tasks() -> None:
+    assert together(["holds", "holds"]) == "holds" and together(["holds", "refuted", "not run"]) == "refuted"
+    assert together(["holds", "undecided"]) == "undecided" and together(["holds", "not run"]) == "undecided"
+    assert together(["not run", "not run"]) == "not run"
+
+
+def check(relation: str = "higher", margin: float = 0.0, right: Side | None = None, tasks: tuple[str, ...] = TASKS[:1]) -> Check:
+    return Check(tasks, "smoke", "auc", Side("vgae"), right or Side("gae"), relation, margin, "as said")
+
+
+def paper_of(*claims: Claim) -> Paper:
+    return Paper("999", "x", "T", "A", 2020, "V", "method", "graph", claims, ())
+
+
+def store(folder: Path, values: dict[tuple[str, str], list[float]]) -> list[Any]:
+    """Groups at smoke: (task, method) -> auc of seeds 0, 1, ..."""
+    for (task, method), found in values.items():
+        for seed, value in enumerate(found):
+            spec = resolve(task, method, seed=seed, budget="smoke")
+            record = Record(spec.key, f"{seed:012x}", "done", spec.to_dict(), {"auc": value}, "auc", ended="2026-01-01")
+            write(record, folder / spec.key / "attempts" / f"{record.attempt}.json")
+    return groups(folder, shipped=False)
+
+
+def entry(found: list[Any], claim: Claim, methods: tuple[str, ...] = METHODS) -> Entry:
+    (only,) = ledger(found, methods, TASKS, of=[paper_of(claim)])
+    return only
+
+
+def test_a_claim_over_paired_seeds(tmp_path: Path) -> None:
+    found = store(tmp_path, {("links/cora", "vgae"): [0.90, 0.92], ("links/cora", "gae"): [0.80, 0.83]})
+    # differences 0.10 and 0.09: mean 0.095, standard error 0.005, 95 % interval +- 0.005 * 12.7062
+    for margin, status in ((0.0314, "holds"), (0.0315, "undecided"), (0.1585, "undecided"), (0.1586, "refuted")):
+        only = entry(found, Claim("c", check(margin=margin)))
+        assert only.status == status
+    (part,) = only.parts
+    assert (part.effect, part.low, part.high) == (pytest.approx(0.095), pytest.approx(0.095 - 0.0635310), pytest.approx(0.095 + 0.0635310))
+    assert (part.n, part.test, part.metric) == (2, "paired t", "auc")
+    expected = {resolve("links/cora", method, seed=seed, budget="smoke").key for method in METHODS for seed in (0, 1)}
+    assert set(part.keys) == expected and len(part.keys) == 4
+
+
+def test_equal_is_two_one_sided_tests(tmp_path: Path) -> None:
+    found = store(tmp_path, {("links/cora", "vgae"): [0.90, 0.92], ("links/cora", "gae"): [0.80, 0.83]})
+    reach = 0.095 + 0.005 * 6.313751514675
+    only = entry(found, Claim("c", check("equal", reach + 1e-6)))
+    assert only.status == "holds" and only.parts[0].p == pytest.approx(0.05, abs=1e-4) and only.parts[0].test == "two one-sided paired t"
+    assert entry(found, Claim("c", check("equal", reach - 1e-6))).status == "undecided"
+    assert entry(found, Claim("c", check("equal", 0.03))).status == "refuted"
+
+
+def test_against_a_value(tmp_path: Path) -> None:
+    found = store(tmp_path, {("links/cora", "vgae"): [0.90, 0.92]})
+    only = entry(found, Claim("c", check("lower", right=Side(value=0.5))))
+    assert only.status == "refuted" and only.parts[0].effect == pytest.approx(0.41)
+    # mean 0.91, standard error 0.01: t = 41 with one degree of freedom
+    assert only.parts[0].p == pytest.approx(0.015524, abs=1e-5) and only.parts[0].test == "one-sample t"
+    assert entry(found, Claim("c", check("equal", 0.07, Side(value=0.91)))).status == "holds"
+    assert entry(found, Claim("c", check("equal", 0.06, Side(value=0.91)))).status == "undecided"
+
+
+def test_one_seed_is_undecided_and_says_so(tmp_path: Path) -> None:
+    found = store(tmp_path, {("links/cora", "vgae"): [0.90], ("links/cora", "gae"): [0.80]})
+    for claim in (Claim("c", check()), Claim("c", check(right=Side(value=0.5))), Claim("c", check("equal", 9.0))):
+        only = entry(found, claim)
+        assert (only.status, only.parts[0].note, only.parts[0].p) == ("undecided", "one seed has no interval", None)
+        assert "one seed has no interval" in markdown([only])
+
+
+def test_what_is_missing(tmp_path: Path) -> None:
+    found = store(tmp_path, {("links/cora", "vgae"): [0.90, 0.91], ("links/cora", "gae"): [0.80, 0.82]})
+    assert entry(found, Claim("c", missing="wake-sleep")).status == "not implemented"
+    absent = entry(found, Claim("c", check()), methods=("vgae",))
+    assert (absent.status, absent.note) == ("not implemented", "gae")
+    both = entry(found, Claim("c", check(tasks=TASKS)))
+    assert [part.status for part in both.parts] == ["holds", "not run"] and both.status == "undecided"
+    assert both.parts[1].note == "no records of vgae and gae"
+    assert entry(found, Claim("c", check(tasks=TASKS[1:]))).status == "not run"
+
+
+def test_what_a_check_asks_for_in_words() -> None:
+    assert relation_text(check()) == "auc: vgae > gae"
+    assert relation_text(check("lower", 1.0, Side("gae", {"latent_dim": 8}))) == "auc: vgae < gae (latent_dim=8) - 1"
+    assert relation_text(check("higher", -0.01)) == "auc: vgae > gae - 0.01"
+    assert relation_text(check("equal", 0.02, Side(value=0.91))) == "auc: vgae = 0.91 ± 0.02"
+
+
+def test_the_whole_ledger() -> None:
+    entries = ledger(groups(None), discover("method"), discover("task"))
+    assert len({item.paper.number for item in entries}) == 118
+    assert sum(summary(entries).values()) == len(entries) and tuple(summary(entries)) == STATUSES
+    assert not [part for item in entries for part in item.parts if part.note.startswith("no records with")]
+    assert all(item.note for item in entries if item.paper.slug == "iwae" and item.status == "not implemented")
+    assert terminal(entries).row_count == len(entries) and markdown(entries).count("\n| ") == len(entries) + 1
+    tree = json.loads(render(entries, "json"))
+    assert tree["summary"] == summary(entries) and len(tree["claims"]) == len(entries)
+    assert summary_text(entries).startswith(f"{len(entries)} claims of 118 papers")
+
+
+def test_markdown_escapes() -> None:
+    nasty = Entry(paper_of(), 1, Claim("a|b <script> \\"), "not run")
+    assert r"a\|b &lt;script> \\" in markdown([nasty])
+
+
+def test_commands(home: Path, capsys: pytest.CaptureFixture) -> None:
+    claims_command("iwae", "json", False, None, ())
+    assert {claim["slug"] for claim in json.loads(capsys.readouterr().out)["claims"]} == {"iwae"}
+    claims_command("not-run", "md", False, None, ())
+    shown = capsys.readouterr().out
+    assert "| not run |" in shown and "| not implemented |" not in shown
+    how = {"engine": "local", "jobs": 1, "profile": "slurm", "max_jobs": None, "address": ""}
+    assert table_command("051", False, False, "", how, "none", "json", False, None, ()) == 0
+    assert {cell["verdict"] for cell in json.loads(capsys.readouterr().out)["cells"]} == {"not run"}
+    assert table_command("vgae", False, True, "", how, "none", "table", True, None, ()) == 0
+    assert table_command("vgae", False, True, "", how, "none", "table", False, None, ()) == 0
+    assert "70 runs: 0 done, 0 failed before, 70 to run" in capsys.readouterr().out
+    with pytest.raises(UserError, match="no format 'htm'"):
+        table_command("vgae", False, False, "", how, "none", "htm", False, None, ())
+    with pytest.raises(UserError, match="no paper 'vga'"):
+        claims_command("vga", "md", False, None, ())
+    with pytest.raises(UserError, match="vano has no runs at lite"):
+        table_command("vano", True, False, "", how, "none", "md", False, None, ())
+
+
+def test_missing_runs_are_run_and_then_shown(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    published = Reported("T1", "Cora", "AUC", "gae", 91.0, True, "s", "seen")
+    cell = Mapped("GAE", "Cora", published, Measured("links/cora", "gae", "auc"), 100, False, "a generated graph")
+    runs = {"smoke": [{"tasks": ["links/cora"], "methods": ["gae"], "seeds": "0-1", "set": {}}]}
+    small = dataclasses.replace(paper_of(), reported=(published,), cells=(cell,), budget="smoke", runs=runs)
+    monkeypatch.setattr("results.papers.paper", lambda name: small)
+    how = {"engine": "local", "jobs": 1, "profile": "slurm", "max_jobs": None, "address": ""}
+    for said in ("2 runs done now, 0 done before, 0 failed", "nothing to run: all runs of x at smoke are done"):
+        assert table_command("x", True, False, "", how, "none", "md", False, None, ()) == 0
+        heard = capsys.readouterr()
+        assert said in heard.err and heard.out.startswith("**999 T (V), smoke**") and "| GAE | Cora | 91.0 |" in heard.out

@@ -1,0 +1,314 @@
+"""Submissions: an honest one comes through whole, hostile ones are refused in one line each, and nothing of them is written or run."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import record as records
+from bench.cli import verifying
+from bench.config import RunSpec, resolve
+from bench.errors import UserError
+from bench.run import execute
+from results import bundle
+from results.evidence import evidence_of, read_evidence
+from results.submission import review, submit
+from results.verify import badge, verifications_at
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+PATHS = (PLUGINS,)
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one run that takes no training."""
+    home = tmp_path_factory.mktemp("runs")
+    assert execute(resolve("links/cora", "adamic-adar", budget="smoke"), home).status == "done"
+    return home
+
+
+@pytest.fixture(scope="module")
+def honest(runs: Path) -> Files:
+    file = submit(runs, runs.parent / "honest")
+    assert file.name == "honest.elboard.zip"
+    return bundle.contents_of(file)
+
+
+def of(files: Files, kind: str) -> str:
+    return next(name for name in files if name.startswith(kind))
+
+
+def with_record(files: Files, change: Callable[[dict], None], seal: bool = True) -> Files:
+    """``files`` with a changed record, its key, digest and names made good again where ``seal``."""
+    name = of(files, "records/")
+    tree = json.loads(files[name])
+    change(tree)
+    if seal:
+        tree["key"] = RunSpec.from_dict(tree["spec"]).key
+        tree["digest"] = records.digest_of(tree)
+    stem = f"{tree['key']}.{tree['attempt']}"
+    return {f"records/{stem}.json": json.dumps(tree).encode(), f"evidence/{stem}.npz": files[of(files, "evidence/")]}
+
+
+def setting(**values: object) -> Callable[[dict], None]:
+    return lambda tree: tree.update(values)
+
+
+def in_spec(**values: object) -> Callable[[dict], None]:
+    return lambda tree: tree["spec"].update(values)
+
+
+def refused(file: Path, into: Path) -> str:
+    """The one line with which the whole of ``file`` is refused; nothing is written."""
+    report = review(file, accept=True, into=into, paths=PATHS)
+    assert not report.accepted and not report.written and len(report.refused) == 1, report
+    assert not list(into.rglob("*")) and len(report.refused[0].splitlines()) == 1 and report.refused[0].isprintable()
+    return report.refused[0]
+
+
+def packed(files: Files, tmp_path: Path) -> Path:
+    bundle.pack(files, tmp_path / "x.elboard.zip")
+    return tmp_path / "x.elboard.zip"
+
+
+def test_an_honest_submission_comes_through_whole(runs: Path, honest: Files, tmp_path: Path) -> None:
+    file, into = packed(honest, tmp_path), tmp_path / "records"
+    only_report = review(file, into=into)
+    assert len(only_report.accepted) == 1 and not only_report.refused and not into.exists()
+    report = review(file, accept=True, into=into)
+    record = report.accepted[0].record
+    path = into / "links/cora" / f"adamic-adar-s0-{record.key}.{record.attempt}.json"
+    assert report.written == [path, path.with_suffix(".npz"), path.with_name(path.stem + ".verified.json")]
+    original = next(runs.glob("*/attempts/*.json"))
+    assert path.read_bytes() == original.read_bytes() and records.read(path) == record
+    assert set(read_evidence(evidence_of(path))) == {"scores", "y"}
+    assert badge(record, verifications_at(path).values()) == "recomputed"
+    assert "2 of 2 metrics recomputed" in "\n".join(report.lines())
+    again = review(file, accept=True, into=into)
+    assert again.refused == [f"records/{record.key}.{record.attempt}.json: it is here already"] and not again.written
+
+
+def test_curves_and_pictures_travel_too(tmp_path: Path) -> None:
+    execute(resolve("test/blobs", "test-linear", budget="smoke", paths=(str(PLUGINS),)), tmp_path / "runs")
+    file = submit(tmp_path / "runs", tmp_path / "x.elboard.zip")
+    names = bundle.contents_of(file)
+    assert [name.split("/")[0] for name in sorted(names)] == ["curves", "evidence", "pictures", "records"]
+    report = review(file, into=tmp_path / "records", paths=PATHS)
+    assert len(report.accepted) == 1 and any("it stays claimed" in line for line in report.flagged)
+    assert "no task 'test/blobs'" in review(file, into=tmp_path / "records").refused[0], "code is found by the reviewer's paths alone"
+
+
+def test_submitting_nothing_or_over_a_file(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no finished run to submit"):
+        submit(tmp_path / "empty", tmp_path / "x")
+    (tmp_path / "x.elboard.zip").write_bytes(b"")
+    with pytest.raises(UserError, match="exists already"):
+        submit(runs, tmp_path / "x")
+
+
+# --- records that are refused --------------------------------------------------------------------
+
+RECORDS = {
+    "HTML in the method's name": (in_spec(method="<img src=x onerror=alert(1)>"), "is no name"),
+    "path in the method's name": (in_spec(method="../../../tmp/x"), "is no name"),
+    "NaN metric": (lambda tree: tree["metrics"].update(auc="NaN"), "metric auc is 'NaN', not a finite number"),
+    "metric out of range": (lambda tree: tree["metrics"].update(auc=1.5), "outside its range"),
+    "unknown metric": (lambda tree: tree["metrics"].update(goodness=1.0), "no metric 'goodness'"),
+    "escape in a metric": (lambda tree: tree["metrics"].update({"\x1b[2J": 1.0}), "is not of the form"),
+    "negative cost": (lambda tree: tree["cost"].update(wall_s=-1.0), "cost wall_s is -1.0"),
+    "future schema": (setting(schema=99), "schema 99 is not the known"),
+    "unknown task": (in_spec(task="links/pubmed"), "no task 'links/pubmed'"),
+    "unknown task version": (in_spec(task_version=9), "links/cora is version 1 here, not 9"),
+    "unknown budget": (in_spec(budget="huge"), "no budget 'huge'"),
+    "failed": (setting(status="failed", failure={"class": "bug", "message": "", "log": ""}), "a failed attempt has no metrics"),
+    "file elsewhere": (lambda tree: tree["files"].update(evidence=["../../../etc/passwd"]), "neither evidence nor a picture"),
+    "claims more than its evidence": (lambda tree: tree["metrics"].update(auc=0.999), "auc is 0.999 in the record"),
+    "other data": (in_spec(budget="lite"), "its data are others: the checksum of 'cora'"),
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_hostile_record_is_refused_in_one_line(name: str, honest: Files, tmp_path: Path) -> None:
+    change, reason = RECORDS[name]
+    assert reason in refused(packed(with_record(honest, change), tmp_path), tmp_path / "records")
+
+
+def test_what_was_changed_after_it_was_written_is_refused(honest: Files, tmp_path: Path) -> None:
+    files = with_record(honest, lambda tree: tree["metrics"].update(auc=0.9), seal=False)
+    assert "does not match its digest" in refused(packed(files, tmp_path), tmp_path / "records")
+
+
+def test_a_wrong_key_is_refused(honest: Files, tmp_path: Path) -> None:
+    files = with_record(honest, in_spec(seed=7), seal=False)
+    assert "is not the hash" in refused(packed(files, tmp_path), tmp_path / "records")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [(b'{"a": NaN}', "holds NaN"), (b'{"a": 1, "a": 2}', "twice"), (b"[" * 10**5, "not valid JSON")]
+)
+def test_json_that_is_none_is_refused(text: bytes, reason: str, honest: Files, tmp_path: Path) -> None:
+    assert reason in refused(packed({**honest, of(honest, "records/"): text}, tmp_path), tmp_path / "records")
+
+
+def test_data_must_be_those_of_the_records_here(honest: Files, tmp_path: Path) -> None:
+    """The first accepted record says what the data are; at budgets beyond smoke others must have read the same."""
+    theirs = {"cora": "0" * 64}
+    other = with_record(honest, in_spec(budget="lite", seed=3))
+    here = json.loads(other[of(other, "records/")])
+    here["provenance"]["data"] = theirs
+    here["digest"] = records.digest_of(here)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a.json").write_text(json.dumps(here))
+
+    def lite(tree: dict) -> None:
+        tree["spec"]["budget"], tree["provenance"]["data"] = "lite", theirs
+
+    report = review(packed(with_record(honest, lite), tmp_path), into=tmp_path / "here")
+    assert len(report.accepted) == 1
+    assert "its data are others" in review(tmp_path / "x.elboard.zip", into=tmp_path / "none").refused[0]
+
+
+def zeros(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, scores=array)
+    return file.getvalue()
+
+
+EVIDENCE = {
+    "pickled": (lambda: zeros(np.array([{"a": 1}], dtype=object)), "nothing is unpickled"),
+    "huge": (lambda: zeros(np.zeros(300 * 2**20, np.uint8)), "more than the 256 MiB allowed"),
+    "truncated": (lambda: zeros(np.zeros(9))[:-20], "its evidence is unreadable"),
+    "of another task": (lambda: zeros(np.zeros(9)), "the evidence is none of links/cora"),
+}
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_hostile_evidence_is_refused_in_one_line(name: str, honest: Files, tmp_path: Path) -> None:
+    make, reason = EVIDENCE[name]
+    assert reason in refused(packed({**honest, of(honest, "evidence/"): make()}, tmp_path), tmp_path / "records")
+
+
+def test_a_record_without_evidence_is_refused(honest: Files, tmp_path: Path) -> None:
+    files = {name: content for name, content in honest.items() if not name.startswith("evidence/")}
+    assert "without evidence" in refused(packed(files, tmp_path), tmp_path / "records")
+
+
+def test_a_good_record_beside_a_bad_one_is_accepted(honest: Files, tmp_path: Path) -> None:
+    bad = with_record(honest, in_spec(task_version=9))
+    report = review(packed({**honest, **bad}, tmp_path), into=tmp_path / "records")
+    assert len(report.accepted) == len(report.refused) == 1
+
+
+def test_markup_is_kept_as_text_and_flagged(honest: Files, tmp_path: Path) -> None:
+    note = "<script>alert(1)</script>"
+    report = review(
+        packed(with_record(honest, lambda tree: tree["notes"].update(why=note)), tmp_path), accept=True, into=tmp_path / "records"
+    )
+    assert any("'notes', 'why' holds markup" in line for line in report.flagged)
+    assert records.read(report.written[0]).notes["why"] == note
+
+
+# --- archives that are refused -------------------------------------------------------------------
+
+
+def raw(files: list[tuple[str | zipfile.ZipInfo, bytes]], tmp_path: Path, method: int = zipfile.ZIP_STORED) -> Path:
+    """A zip file as someone else might write it."""
+    path = tmp_path / "x.elboard.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+    return path
+
+
+def entry(name: str, mode: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = mode << 16
+    return info
+
+
+STEM = "0123456789abcdef.a"
+RECORD = f"records/{STEM}.json"
+ARCHIVES = {
+    "path traversal": ([("../../evil.json", b"{}")], "leads out of the archive"),
+    "hidden traversal": ([("records/../../evil.json", b"{}")], "leads out of the archive"),
+    "absolute path": ([("/etc/cron.d/evil", b"x")], "leads out of the archive"),
+    "drive": ([("C:evil.json", b"x")], "leads out of the archive"),
+    "backslashes": ([("records\\..\\evil.json", b"x")], "leads out of the archive"),
+    "symlink": ([(entry(RECORD, stat.S_IFLNK | 0o777), b"/etc/passwd")], "is a link or no plain file"),
+    "device": ([(entry(RECORD, stat.S_IFCHR | 0o666), b"")], "is a link or no plain file"),
+    "another name": ([("setup.py", b"import os")], "none of a submission's"),
+    "no manifest": ([(RECORD, b"{}")], "it has no manifest.json"),
+    "future manifest": ([("manifest.json", b'{"schema": 99, "files": {}}')], "schema 99"),
+    "not listed": ([("manifest.json", b'{"schema": 1, "files": {}}'), (RECORD, b"{}")], "not both in the archive and"),
+    "not there": ([("manifest.json", b'{"schema": 1, "files": {"records/a.json": {}}}')], "not both in the archive and"),
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_a_hostile_archive_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    files, reason = ARCHIVES[name]
+    assert reason in refused(raw(files, tmp_path), tmp_path / "records")
+
+
+def test_duplicate_names_are_refused(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        file = raw([(RECORD, b"{}"), (RECORD, b"[]")], tmp_path)
+    assert "is there twice" in refused(file, tmp_path / "records")
+    assert "is there twice" in refused(raw([(RECORD, b"{}"), (RECORD.replace(".a", ".A"), b"[]")], tmp_path), tmp_path / "records")
+
+
+def test_a_zip_bomb_is_refused_unread(tmp_path: Path) -> None:
+    file = raw([(RECORD, bytes(30 * 2**20))], tmp_path, zipfile.ZIP_DEFLATED)
+    assert "inflates" in refused(file, tmp_path / "records") and file.stat().st_size < 2**20
+
+
+def test_an_entry_that_hides_its_size_is_refused(tmp_path: Path) -> None:
+    content = bytes(5 * 2**20)
+    file = raw([(RECORD, content)], tmp_path, zipfile.ZIP_DEFLATED)
+    file.write_bytes(file.read_bytes().replace(len(content).to_bytes(4, "little"), (99).to_bytes(4, "little")))
+    assert "not a readable zip archive" in refused(file, tmp_path / "records")
+
+
+def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
+    file = raw([(RECORD, b"{}")], tmp_path)
+    content = bytearray(file.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    file.write_bytes(content)
+    assert "encrypted" in refused(file, tmp_path / "records")
+
+
+def test_a_wrong_hash_is_refused(honest: Files, tmp_path: Path) -> None:
+    file = packed(honest, tmp_path)
+    with zipfile.ZipFile(file) as archive:
+        manifest = archive.read("manifest.json")
+    files = [("manifest.json", manifest), *((name, content.replace(b'"ap"', b'"AP"')) for name, content in honest.items())]
+    assert "another hash or size" in refused(raw(files, tmp_path), tmp_path / "records")
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.98])
+def test_a_truncated_archive_is_refused(keep: float, honest: Files, tmp_path: Path) -> None:
+    file = packed(honest, tmp_path)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(len(content) * keep)])
+    assert "not a readable zip archive" in refused(file, tmp_path / "records")
+
+
+# --- the commands --------------------------------------------------------------------------------
+
+
+def test_commands(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verifying.submit_command(runs, tmp_path / "mine") == 0
+    file = tmp_path / "mine.elboard.zip"
+    assert verifying.review_command(file, accept=False) == 0
+    assert "1 records accepted, 0 refused" in capsys.readouterr().out
+    file.write_bytes(b"no zip")
+    assert verifying.review_command(file, accept=True) == 1
+    assert "refused: mine.elboard.zip: not a readable zip archive" in capsys.readouterr().out

@@ -1,0 +1,281 @@
+"""Verification: recomputing from evidence, running again, badges, and evidence that is no evidence."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import record as records
+from bench.cli import verifying
+from bench.config import resolve
+from bench.errors import UserError
+from bench.record import Record
+from bench.run import execute
+from results import evidence as evidences
+from results.evidence import InvalidEvidence, evidence_of, read_evidence
+from results.verify import Check, Verification, badge, badges, rerun, verifications_at, verify, write_verification
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+PATHS = (PLUGINS,)
+
+
+@pytest.fixture(autouse=True)
+def no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No records ship with the package here."""
+    for module in ("results.evidence", "results.verify"):
+        monkeypatch.setattr(f"{module}.SHIPPED", tmp_path / "shipped")
+    return tmp_path / "shipped"
+
+
+def links(folder: Path, seed: int = 0) -> tuple[Path, Record]:
+    """A run that takes no training, its metrics exact."""
+    spec = resolve("links/cora", "adamic-adar", seed=seed, budget="smoke")
+    record = execute(spec, folder)
+    return next((folder / spec.key / "attempts").glob("*.json")), record
+
+
+def blobs(folder: Path, seed: int = 0, **overrides: object) -> Record:
+    return execute(resolve("test/blobs", "test-linear", seed=seed, budget="smoke", overrides=overrides, paths=(str(PLUGINS),)), folder)
+
+
+def changed(record: Record, **metrics: float) -> Record:
+    return records.seal(dataclasses.replace(record, metrics={**record.metrics, **metrics}))
+
+
+def ship(path: Path, package: Path) -> Path:
+    """A record and its evidence in the layout of the package."""
+    record = records.read(path)
+    target = package / "links/cora" / f"adamic-adar-s0-{record.key}.{record.attempt}.json"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(path.read_bytes())
+    target.with_suffix(".npz").write_bytes(evidence_of(path).read_bytes())
+    return target
+
+
+def test_evidence_agrees_and_a_changed_metric_does_not(home: Path) -> None:
+    path, record = links(home)
+    evidence = read_evidence(evidence_of(path))
+    good = verify(record, evidence)
+    assert good.ok and set(good.checked) == {"auc", "ap"} and not good.unchecked
+    bad = verify(changed(record, auc=record.metrics["auc"] + 1e-6), evidence)
+    assert bad.ok is False and not bad.checked["auc"].ok and bad.checked["ap"].ok
+    assert bad.largest == ("auc", pytest.approx(1e-6))
+
+
+def test_a_task_that_recomputes_nothing_has_no_verdict(home: Path) -> None:
+    record = blobs(home)
+    found = verify(record, {"p": np.zeros(3)}, PATHS)
+    assert found.ok is None and found.unchecked == ["accuracy", "class_nll"] and "gives none" in found.note
+    assert badge(record, [found]) == "claimed"
+
+
+def test_evidence_of_another_task_and_other_versions_are_users_mistakes(home: Path) -> None:
+    path, record = links(home)
+    with pytest.raises(UserError, match="the evidence is none of links/cora"):
+        verify(record, {"scores": np.zeros(3)})
+    older = dataclasses.replace(record, spec={**record.spec, "task_version": 7})
+    with pytest.raises(UserError, match="is version 1 here, not 7"):
+        verify(older, read_evidence(evidence_of(path)))
+    failed = dataclasses.replace(record, status="failed")
+    with pytest.raises(UserError, match="a failed attempt"):
+        verify(failed, {})
+
+
+def test_a_rerun_on_the_same_machine_agrees_bit_by_bit(tmp_path: Path) -> None:
+    record = blobs(tmp_path / "a")
+    again = rerun(record, tmp_path / "b", paths=PATHS)
+    assert again.ok and again.kind == "rerun" and set(again.checked) == {"accuracy", "class_nll"}
+    assert badge(record, [again]) == "re-run"
+    off = changed(record, class_nll=float(np.nextafter(record.metrics["class_nll"], 9)))
+    disputed = rerun(off, tmp_path / "c", paths=PATHS)
+    assert disputed.ok is False and badge(off, [disputed]) == "disputed"
+    with pytest.raises(UserError, match="fresh folder"):
+        rerun(record, tmp_path / "b", paths=PATHS)
+
+
+def test_a_rerun_elsewhere_is_compared_with_the_spread_of_seeds(tmp_path: Path) -> None:
+    def elsewhere(record: Record, **metrics: float) -> Record:
+        return changed(dataclasses.replace(record, provenance={**record.provenance, "versions": {"torch": "0.1"}}), **metrics)
+
+    seeds = [blobs(tmp_path / "a", seed) for seed in range(3)]
+    other = [blobs(tmp_path / "a", seed, lr=0.5) for seed in (1, 2)]
+    values = [record.metrics["class_nll"] for record in seeds]
+    sd = float(np.std(values, ddof=1))
+    near, far = elsewhere(seeds[0], class_nll=values[0] + 2.9 * sd), elsewhere(seeds[0], class_nll=values[0] + 3.1 * sd)
+    assert rerun(near, tmp_path / "b", seeds, PATHS).checked["class_nll"] == Check(
+        values[0] + 2.9 * sd, values[0], pytest.approx(3 * sd), True
+    )
+    found = rerun(far, tmp_path / "c", [far, *seeds], PATHS)
+    assert found.ok is False and not found.checked["class_nll"].ok
+    alone = rerun(near, tmp_path / "d", [*seeds[:2], *other], PATHS)
+    assert alone.ok is None and "2 seeds: no spread" in alone.note and badge(near, [alone]) == "claimed"
+
+
+def test_a_failed_rerun_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = blobs(tmp_path / "a")
+    failed = dataclasses.replace(record, status="failed", failure={"class": "oom", "message": "no memory"})
+    monkeypatch.setattr("bench.run.execute", lambda spec, folder: failed)
+    found = rerun(record, tmp_path / "b", paths=PATHS)
+    assert found.ok is None and found.note == "the re-run failed (oom): no memory"
+
+
+def test_badges_count_for_the_content_that_was_checked(home: Path) -> None:
+    path, record = links(home)
+    found = verify(record, read_evidence(evidence_of(path)))
+    assert badge(record, []) == "claimed" and badge(record, [found]) == "recomputed"
+    assert badge(changed(record, auc=0.5), [found]) == "claimed", "a verification of other content"
+    partial = dataclasses.replace(found, checked={"ap": found.checked["ap"]})
+    assert badge(record, [partial]) == "claimed", "the primary metric was not checked"
+    again = dataclasses.replace(found, kind="rerun")
+    assert badge(record, [found, again]) == "re-run"
+    assert badge(record, [found, again, dataclasses.replace(found, ok=False)]) == "disputed"
+
+
+def test_verifications_are_written_once_in_both_layouts(home: Path, no_package: Path) -> None:
+    path, record = links(home)
+    shipped = ship(path, no_package)
+    for place, pattern in ((path, f"{record.key}/verified/*.json"), (shipped, "*.verified.json")):
+        found = verify(record, read_evidence(evidence_of(place)))
+        file = write_verification(found, place)
+        assert file.match(pattern) and write_verification(dataclasses.replace(found, when="later"), place) == file
+        assert verifications_at(place) == {file: found} and Verification.from_dict(found.to_dict()) == found
+        other = write_verification(dataclasses.replace(found, kind="rerun"), place)
+        assert other != file and len(verifications_at(place)) == 2
+        other.write_text('{"kind": "rerun"}')
+        assert list(verifications_at(place)) == [file], "a file that is none is passed over"
+        assert json.loads(file.read_text())["digest"] == records.read(path).digest
+
+
+def test_badges_of_the_runs_and_of_the_package(home: Path, no_package: Path) -> None:
+    path, record = links(home)
+    assert badges(home) == {}
+    shipped = ship(path, no_package)
+    write_verification(verify(record, read_evidence(evidence_of(shipped))), shipped)
+    assert badges(home) == badges(None) == {record.key: "recomputed"} and badges(home, shipped=False) == {}
+    write_verification(dataclasses.replace(verify(record, read_evidence(evidence_of(path))), ok=False), path)
+    assert badges(home) == {record.key: "disputed"} and badges(None) == {record.key: "recomputed"}
+
+
+def test_only_the_newest_attempt_has_the_evidence(home: Path) -> None:
+    first, record = links(home)
+    assert evidence_of(first) == home / record.key / "evidence" / "evidence.npz"
+    second = execute(resolve("links/cora", "adamic-adar", budget="smoke"), home)
+    newest = records.effective([record, second])
+    assert [evidence_of(file) is not None for file in sorted(first.parent.glob("*.json"))] == [
+        file.stem == newest.attempt for file in sorted(first.parent.glob("*.json"))
+    ]
+
+
+# --- evidence that is no evidence ----------------------------------------------------------------
+
+
+def npz(**files: bytes) -> io.BytesIO:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(f"{name}.npy", content)
+    return io.BytesIO(file.getvalue())
+
+
+def npy(array: np.ndarray, **options: bool) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, **options)
+    return file.getvalue()
+
+
+class Bomb:
+    def __reduce__(self) -> tuple:
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+HOSTILE = {
+    "objects": (lambda: npz(a=npy(np.array([Bomb()]), allow_pickle=True)), "nothing is unpickled"),
+    "a bare pickle": (lambda: io.BytesIO(pickle.dumps([1])), "not a readable .npz archive"),
+    "a pickle as array": (lambda: npz(a=pickle.dumps([1])), "not a readable .npz archive"),
+    "text": (lambda: npz(a=npy(np.array(["text"]))), "only numbers and booleans"),
+    "a shape beyond its bytes": (lambda: npz(a=npy(np.zeros(4)).replace(b"(4,)", b"(9,)")), "claims shape"),
+    "many zeros": (lambda: npz(a=npy(np.zeros(10_000)), b=npy(np.zeros(10_000))), "more than the 0 MiB allowed"),
+    "not an array": (lambda: _zip({"readme.txt": b"x"}), "not a plain .npy array"),
+    "truncated": (lambda: io.BytesIO(npz(a=npy(np.zeros(50))).getvalue()[:-30]), "not a readable .npz archive"),
+}
+
+
+def _zip(files: dict[str, bytes]) -> io.BytesIO:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return io.BytesIO(file.getvalue())
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_evidence_is_refused_in_one_line(name: str) -> None:
+    make, reason = HOSTILE[name]
+    with pytest.raises(InvalidEvidence, match=reason) as caught:
+        read_evidence(make(), largest=100_000)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_array_larger_than_declared_is_not_inflated() -> None:
+    """The directory says 1,000 bytes, the stream holds many more."""
+    content = npz(a=npy(np.zeros(100_000))).getvalue()
+    size = len(npy(np.zeros(100_000))).to_bytes(4, "little")
+    assert content.count(size) == 2
+    with pytest.raises(InvalidEvidence, match="not a readable"):
+        read_evidence(io.BytesIO(content.replace(size, (1000).to_bytes(4, "little"))))
+
+
+def test_arrays_come_back_as_they_were_saved(tmp_path: Path) -> None:
+    arrays = {
+        "a": np.arange(6, dtype=np.float16).reshape(2, 3),
+        "b": np.asfortranarray(np.eye(3)),
+        "c": np.array(7),
+        "d": np.zeros((0, 2), bool),
+    }
+    np.savez_compressed(tmp_path / "x.npz", **arrays)
+    found = read_evidence(tmp_path / "x.npz")
+    assert set(found) == set(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_command(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, record = links(home)
+    assert verifying.verify_command([], False, home) == 0
+    assert "agrees: 2 of 2 metrics recomputed from evidence; no difference\n1 agrees\n" in capsys.readouterr().out
+    tree = json.loads(path.read_text())
+    tree["metrics"]["auc"] = 0.25
+    tree["digest"] = records.digest_of(tree)
+    path.write_text(json.dumps(tree))
+    assert verifying.verify_command([record.key[:6]], False, home) == 1
+    said = capsys.readouterr().out
+    assert "DISAGREES" in said and "auc is 0.25 in the record" in said
+    (home / record.key / "evidence" / "evidence.npz").unlink()
+    assert verifying.verify_command([], False, home) == 0
+    assert "not checked: it has no evidence" in capsys.readouterr().out
+    with pytest.raises(UserError, match="no run 'zz'"):
+        verifying.verify_command(["zz"], False, home)
+
+
+def test_command_runs_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = blobs(home)
+    assert verifying.verify_command([record.key], True, home, paths=PATHS) == 0
+    assert "2 of 2 metrics run again; no difference; bit by bit" in capsys.readouterr().out
+    assert badges(home) == {record.key: "re-run"}
+    with pytest.raises(UserError, match="name them"):
+        verifying.verify_command([], True, home)
+
+
+def test_limits_are_those_documented() -> None:
+    assert evidences.LARGEST == 256 * 2**20

@@ -1,0 +1,178 @@
+"""What reading records costs: ``python tests/speed/store.py``. One machine in one sitting; only the ratios travel.
+
+Archives of synthetic records, 20 tasks x 50 methods x 100 (1,000) seeds with 6 metrics and 7 costs each, are written by the package's own
+writer; each time is that of a fresh process, the best of three, its imports apart; on a busy machine
+the CPU seconds say more. Not a test, for the reasons given in ``sweeps.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT)]
+TASKS, METHODS = 20, 50
+METRICS = ("accuracy", "auroc", "brier", "class_nll", "ece", "entropy")
+COST = ("cpu_s", "evaluate_s", "flops_per_example", "parameters", "peak_memory_mib", "train_s", "wall_s")
+TIMED = """
+import sys, time
+from pathlib import Path
+import numpy
+start = time.perf_counter()
+if sys.argv[1] == "duckdb":
+    import duckdb
+    middle = time.perf_counter()
+    duckdb.connect().execute("SELECT 1").fetchall()
+    print(middle - start, time.perf_counter() - middle)
+    sys.exit()
+from results.store import groups
+if sys.argv[4] == "warm":
+    import duckdb
+    duckdb.connect().execute("SELECT 1").fetchall()
+start, cpu = time.perf_counter(), time.process_time()
+found = groups(Path(sys.argv[2]), shipped=False, pattern=sys.argv[3])
+cpu = time.process_time() - cpu
+print(time.perf_counter() - start, len(found), sum(len(group.seeds) for group in found), cpu)
+start = time.perf_counter()
+names = sum(len(group.keys) + len(group.attempts) for group in found)
+print(time.perf_counter() - start)
+"""
+
+
+def row(what: str, value: float, unit: str, note: str = "") -> None:
+    print(f"{what:66} {value:9.3f} {unit:3} {note}", flush=True)
+
+
+def seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def timed(*words: str) -> list[str]:
+    """What a fresh process prints, of the quickest of three."""
+    runs = [subprocess.run([sys.executable, "-c", TIMED, *words], cwd=ROOT, capture_output=True, text=True, check=True) for _ in range(3)]
+    return min((run.stdout.split() for run in runs), key=lambda printed: float(printed[0]))
+
+
+def synthetic(task: str, seeds: int) -> tuple:
+    """Rows of one task, names and states of files, and texts as long as those of real records."""
+    import numpy as np
+
+    from results.store.rows import Rows
+
+    rng = np.random.default_rng(zlib.crc32(task.encode()))
+    n = METHODS * seeds
+    example = json.loads(next((ROOT / "results" / "records" / "generation").rglob("*.json")).read_text(encoding="utf-8"))
+    text = json.dumps(example, indent=1)
+    spec = {**example["spec"], "task": task, "seed": None}
+    settings = [
+        json.dumps({"group": f"{i:016x}", "spec": {**spec, "method": f"method-{i:02}"}, "notes": {}}, sort_keys=True)
+        for i in range(METHODS)
+    ]
+    attempts = rng.integers(0, 2**48, n).astype(np.uint64)
+    rows = Rows(
+        (task, 1, "lite"),
+        key=rng.integers(0, 2**63, n).astype(np.uint64),
+        attempt=attempts,
+        done=rng.random(n) > 0.01,
+        trial=np.zeros(n, dtype=bool),
+        seed=np.tile(np.arange(seeds), METHODS),
+        setting=np.repeat(np.arange(METHODS, dtype=np.int32), seeds),
+        settings=settings,
+        metrics={name: rng.random(n) for name in METRICS},
+        cost={name: 100 * rng.random(n) for name in COST},
+        ended=np.full(n, "2026-11-24T16:22:38+00:00", dtype=object),
+    )
+    names = [f"{key:016x}/attempts/{attempt:012x}.json" for key, attempt in zip(rows.key.tolist(), attempts.tolist(), strict=True)]
+    contents = [text.replace(example["attempt"], f"{attempt:012x}") for attempt in attempts.tolist()]
+    return rows, [(name, (len(text), 10**18)) for name in names], contents
+
+
+def archive(home: Path, seeds: int) -> float:
+    """Write an archive of synthetic records below ``home``; returns its size in MiB."""
+    from results.store import index
+
+    place = home / "archive"
+    (place / index.FOLDER).mkdir(parents=True)
+    with index.Reader() as reader:
+        parts = [reader.write(place, *synthetic(f"family{i % 5}/task{i:02}", seeds)) for i in range(TASKS)]
+    index.cover(place, index.state(place), parts, [])
+    return sum(part.stat().st_size for part in parts) / 2**20
+
+
+def archived() -> None:
+    imported, connected = timed("duckdb")
+    row("importing duckdb, NumPy being there", float(imported), "s")
+    row("connecting and a first query", float(connected), "s")
+    for seeds, aim in ((100, 0.2), (1000, 0.5)):
+        total = f"{TASKS * METHODS * seeds:,}"
+        with tempfile.TemporaryDirectory(prefix="elboard-speed-") as name:
+            home = Path(name)
+            took = seconds(lambda home=home, seeds=seeds: archive(home, seeds))
+            size = sum(file.stat().st_size for file in home.rglob("*.parquet")) / 2**20
+            row(f"writing the parts of {total} archived records", took, "s", f"{size:.0f} MiB")
+            for pattern, what in (("", "all"), ("family0/task00", "one task of")):
+                cold, warm = timed("groups", name, pattern, "cold"), timed("groups", name, pattern, "warm")
+                row(
+                    f"groups of {what} {total} records, duckdb's start included",
+                    float(cold[0]),
+                    "s",
+                    f"{cold[1]} groups, {cold[2]} finished",
+                )
+                row(
+                    f"groups of {what} {total} records, duckdb's start apart", float(warm[0]), "s", f"aim {aim}; CPU {float(warm[3]):.3f} s"
+                )
+                row("  all their keys and attempts as text", float(warm[4]), "s", "on demand")
+
+
+def loose() -> None:
+    """Records that are not archived: every file is looked at."""
+    from bench import record as records
+    from results.store import compact, groups, load
+
+    real = load(None)
+    with tempfile.TemporaryDirectory(prefix="elboard-speed-") as name:
+        home = Path(name)
+        for one in real:
+            records.write(one, home / one.key / "attempts" / f"{one.attempt}.json")
+        row(f"groups of {len(real)} loose records, not indexed", seconds(lambda: groups(home, shipped=False)), "s")
+        row(f"compacting {len(real)} records", seconds(lambda: compact(home)), "s")
+        row(f"groups of {len(real)} loose records, indexed", seconds(lambda: groups(home, shipped=False)), "s")
+    with tempfile.TemporaryDirectory(prefix="elboard-speed-") as name:
+        indexed(Path(name))
+
+
+def indexed(home: Path) -> None:
+    """A hundred thousand loose files that the index holds: what it costs to see that none has changed."""
+    import os
+
+    from results.store import index
+
+    with index.Reader() as reader:
+        for i in range(TASKS):
+            rows, files, contents = synthetic(f"family{i % 5}/task{i:02}", 100)
+            for file, (_, time_ns) in files:
+                (home / file).parent.mkdir(parents=True)
+                (home / file).touch()
+                os.utime(home / file, ns=(time_ns, time_ns))
+            reader.write(home, rows, [(file, (0, stat[1])) for file, stat in files], contents)
+    printed = timed("groups", str(home), "", "warm")
+    row(
+        "groups of all 100,000 records, loose and indexed",
+        float(printed[0]),
+        "s",
+        f"CPU {float(printed[3]):.3f} s; every file is looked at",
+    )
+
+
+if __name__ == "__main__":
+    for part in (archived, loose):
+        part()

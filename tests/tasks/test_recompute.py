@@ -1,0 +1,137 @@
+"""Metrics computed again from the evidence that a run leaves: which follow from it, how exactly, and that others are not claimed to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.config import resolve
+from bench.metrics.calibration import brier, classification_metrics
+from bench.metrics.conventions import parse
+from bench.record import Record
+from bench.registry import find
+from bench.run import execute
+from results.evidence import read_evidence
+from tasks.calibration.base import _log
+
+RUNS = [
+    ("calibration/mnist", "softmax"),
+    ("density/digits", "ppca"),
+    ("generation/digits", "vae"),
+    ("links/cora", "adamic-adar"),
+    ("noisy/digits-sym40", "co-teaching"),
+    ("ood/digits", "softmax"),
+    ("recommendation/ml-100k", "ease"),
+]
+FEATURES = {"kid", "gen_precision", "gen_recall"}  # need the features of all samples
+
+
+def run(task: str, method: str, folder: Path) -> tuple[Record, dict[str, np.ndarray], type]:
+    spec = resolve(task, method, budget="smoke", overrides={"trainer.accelerator": "cpu"})
+    record = execute(spec, folder)
+    assert record.status == "done", record.failure
+    return record, read_evidence(folder / spec.key / "evidence" / "evidence.npz"), find("task", task).load()
+
+
+@pytest.mark.parametrize(("task", "method"), RUNS)
+def test_evidence_gives_the_metrics_again(task: str, method: str, tmp_path: Path) -> None:
+    record, evidence, cls = run(task, method, tmp_path)
+    found = cls.recompute(evidence, iter(record.metrics))
+    absent = {parse(name).name for name in set(record.metrics) - set(found)}
+    assert absent == (FEATURES if task.startswith("generation") else set())
+    for name, value in found.items():
+        assert value == pytest.approx(record.metrics[name], abs=cls.tolerance(name, evidence)), name
+    assert cls.recompute(evidence, ["no_such_metric"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "array", "metric"),
+    [
+        ("links/cora", "adamic-adar", "scores", "auc"),
+        ("recommendation/ml-100k", "ease", "top", "ndcg@100"),
+        ("ood/digits", "msp", "y", "accuracy"),
+    ],
+)
+def test_other_evidence_gives_other_metrics(task: str, method: str, array: str, metric: str, tmp_path: Path) -> None:
+    record, evidence, cls = run(task, method, tmp_path)
+    other = {**evidence, array: evidence[array][::-1]}
+    found = cls.recompute(other, [metric])
+    assert abs(found[metric] - record.metrics[metric]) > cls.tolerance(metric, other)
+
+
+def test_noisy_curves_follow_from_the_epochs() -> None:
+    cls = find("task", "noisy/digits-sym40").load()
+    labels = {name: np.zeros(4, np.uint8) for name in ("y", "train_given", "train_clean", "train_predicted")}
+    evidence = {"p": np.eye(4, 10), **labels, "epoch_test": np.array([0.2, 0.9, 0.4]), "epoch_valid": np.array([0.1, 0.2, 0.3])}
+    wanted = {"accuracy_last": 0.4, "accuracy_best": 0.4, "accuracy_peak": 0.9, "accuracy_last10": 0.5}
+    assert cls.recompute(evidence, wanted) == pytest.approx(wanted)
+    older = {name: array for name, array in evidence.items() if not name.startswith("epoch")}
+    assert cls.recompute(older, wanted) == {}
+
+
+def test_lists_without_targets_give_means_of_users_and_no_coverage() -> None:
+    cls = find("task", "recommendation/ml-100k").load()
+    older = {"top": np.zeros((2, 100), np.uint16), "recall@20": np.array([0.25, 0.75], np.float32)}
+    assert cls.recompute(older, ["recall@20", "item_coverage@100", "recall@50"]) == {"recall@20": 0.5}
+
+
+def test_lists_with_targets_give_any_length_up_to_their_own() -> None:
+    cls = find("task", "recommendation/ml-100k").load()
+    targets = np.zeros((1, 12), bool)
+    targets[0, [3, 5]] = True
+    evidence = {"top": np.array([[3, 7, 5]], np.uint16), "targets": np.packbits(targets, axis=1), "n_items": np.array(12)}
+    wanted = {"recall@1": 1.0, "recall@2": 0.5, "recall@3": 1.0, "ndcg@3": (1 + 0.5) / (1 + 1 / np.log2(3)), "item_coverage@2": 2 / 12}
+    assert cls.recompute(evidence, [*wanted, "recall@4"]) == pytest.approx(wanted)
+    with pytest.raises(ValueError, match="do not hold 99 items"):
+        cls.recompute({**evidence, "n_items": np.array(99)}, ["recall@1"])
+
+
+def test_an_nll_is_of_as_many_images_as_its_key_says() -> None:
+    cls = find("task", "generation/mnist").load()
+    moments = {
+        name: np.eye(2) if "cov" in name else np.zeros(2) for name in ("real_mean", "real_covariance", "fake_mean", "fake_covariance")
+    }
+    evidence = {"elbo": np.full(5, -3.0, np.float32), "log_evidence": np.array([-1.0, -3.0], np.float32), **moments}
+    asked = ["elbo", "nll[k=9,n=2]", "nll[k=9,n=20]", "nll[k=2]", "bits_per_dim[k=9,n=2]", "elbo/part", "fid[net,n=7]"]
+    assert cls.recompute(evidence, asked) == {"elbo": -3.0, "nll[k=9,n=2]": 2.0, "fid[net,n=7]": pytest.approx(0.0, abs=1e-9)}
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 3.0, 20.0])
+def test_half_precision_stays_within_the_tolerances(sharpness: float) -> None:
+    rng = np.random.default_rng(0)
+    p = torch.from_numpy(rng.normal(size=(3000, 10)) * sharpness).float().softmax(1).numpy()
+    y = np.array([rng.choice(10, p=row / row.sum()) for row in p.astype(np.float64)])
+    exact = classification_metrics(p, y)
+    _agree("noisy/digits-sym40", exact, {"p": p.astype(np.float16), "y": y, **{f"train_{of}": y for of in ("given", "clean", "predicted")}})
+    turned = {"angles": np.array([30]), "log_p_rot30": _log(p), "y_shift": y}
+    _agree("calibration/mnist", exact, {"log_p": _log(p), "y": y, **turned})
+
+
+def _agree(task: str, exact: Mapping[str, float], evidence: Mapping[str, np.ndarray]) -> None:
+    cls = find("task", task).load()
+    found = cls.recompute(evidence, exact)
+    assert set(found) == set(exact)
+    for name, value in exact.items():
+        assert found[name] == pytest.approx(value, abs=cls.tolerance(name, evidence)), (task, name)
+
+
+def test_metrics_that_records_lack_follow_too() -> None:
+    """What backfilling computes: the Brier score of the probabilities that the OOD tasks keep."""
+    cls = find("task", "ood/digits").load()
+    rng = np.random.default_rng(1)
+    scores = {f"score_{name}": rng.normal(size=20) for name in ("id", "held-out", "inverted", "noise")}
+    p, y = rng.dirichlet(np.ones(7), size=20).astype(np.float16), np.arange(20) % 7
+    assert cls.recompute({**scores, "p": p, "y": y}, ["brier"]) == {"brier": pytest.approx(brier(p.astype(np.float64), y))}
+    assert cls.recompute(scores, ["brier"]) == {}
+
+
+def test_tolerance_counts_the_examples_of_the_slice() -> None:
+    cls = find("task", "calibration/mnist").load()
+    evidence = {"y": np.zeros(1000), "y_shift": np.zeros(100)}
+    assert cls.tolerance("accuracy", evidence) == pytest.approx(0.003)
+    assert cls.tolerance("accuracy/rot30", evidence) == cls.tolerance("accuracy/shift", evidence) == pytest.approx(0.03)
+    assert find("task", "links/cora").load().tolerance("auc", evidence) == 1e-9
