@@ -253,8 +253,8 @@ def resolve(
     budgets = t.budgets()
     if budget not in budgets:
         raise UserError(f"{task} has no budget {budget!r}: {nearest(budget, budgets)}")
-    if not isinstance(seed, int) or seed < 0:
-        raise UserError(f"seed {seed!r} is not a whole number of at least 0")
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise UserError(f"seed {seed!r} is not a whole number from 0 to 2**63 - 1")
     given = _split(overrides or {}, bool(m.card.base))
     config = _layered(t, m, budget, given, origin)
     _check_words(config, origin)

@@ -32,7 +32,7 @@ def root_folder(out: str | Path | None = None) -> Path:
 def finished(spec: RunSpec, root: Path) -> Record | None:
     """The newest record of a completed attempt at ``spec`` under ``root``, or None. Invalid files are passed over."""
     found: list[Record] = []
-    for file in (root / spec.key / "attempts").glob("*.json"):
+    for file in records.files_of(root / spec.key):
         with contextlib.suppress(records.InvalidRecord, OSError):
             found.append(records.read(file))
     best = records.effective(found)
@@ -326,7 +326,7 @@ class _Attempt:
             spec=replace(self.spec, origin={}).to_dict(),
             failure=said,
             started=self.started,
-            ended=records.now(),
+            ended=max(self.started, records.now()),  # clocks step back
             provenance=provenance(_checksums(self.spec)),
             warnings=sorted(set(heard))[:20],
             **({"notes": self.spec.origin} if failure else self.fields),

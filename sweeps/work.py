@@ -56,7 +56,7 @@ class Resources:
 def attempts(folder: Path) -> list[Record]:
     """The valid records in a run's folder."""
     found = []
-    for file in (folder / "attempts").glob("*.json"):
+    for file in records.files_of(folder):
         try:
             found.append(records.read(file))
         except (records.InvalidRecord, OSError):
@@ -166,8 +166,7 @@ def write_death(spec: RunSpec, root: Path, message: str, kind: str = "killed") -
         ended=records.now(),
         notes=spec.origin,
     )
-    records.write(record, root / spec.key / "attempts" / f"{attempt}.json")
-    return record
+    return records.write(record, root / spec.key / "attempts" / f"{attempt}.json")
 
 
 def _tail(file: Path, lines: int = 20) -> str:

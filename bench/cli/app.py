@@ -230,6 +230,32 @@ def claims(
 
 
 @app.command()
+def site(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or an old site.")] = Path("site"),
+    shipped: Annotated[bool, typer.Option(help="Also show the reference records that ship with the package.")] = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> None:
+    """Write the leaderboard as a static site that works from disk."""
+    from bench.cli.site import site_command
+
+    site_command(folder, out, shipped, tuple(path))
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8000,
+    shipped: Annotated[bool, typer.Option(help="Also show the reference records that ship with the package.")] = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> None:
+    """Serve the leaderboard on this machine; it is built again when records change."""
+    from bench.cli.site import serve_command
+
+    serve_command(port, out, shipped, tuple(path))
+
+
+@app.command()
 def verify(
     keys: Annotated[list[str], typer.Argument(help="Keys of runs, or their beginnings; all if left out.")] = [],  # noqa: B006
     rerun: Annotated[bool, typer.Option("--rerun", help="Execute the runs again instead of reading their evidence.")] = False,
@@ -283,6 +309,22 @@ def why(key: Annotated[str, typer.Argument(help="A run's key, or its beginning."
     from bench.cli.listing import print_why
 
     print_why(key, out)
+
+
+@app.command()
+def compact(out: Out = None) -> int:
+    """Index the records of a folder of runs, so that boards need not read each file."""
+    from bench.cli.store import compact_command
+
+    return compact_command(out)
+
+
+@app.command()
+def archive(keys: Annotated[list[str], typer.Argument(help="Keys of runs that are finished for good.")], out: Out = None) -> int:
+    """Move runs into the archive of their folder, whose files are not looked at one by one."""
+    from bench.cli.store import archive_command
+
+    return archive_command(keys, out)
 
 
 @app.command()

@@ -24,13 +24,19 @@ def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]
     return found
 
 
+def index_of(root: Path) -> Path | None:
+    """The folder for what can be made again, of a folder of runs that is there."""
+    from results.store.index import FOLDER
+
+    return root / FOLDER if root.is_dir() else None
+
+
 def print_boards(which: str, kind: str, shipped: bool, out: Path | None, paths: tuple[Path, ...], options: dict[str, Any]) -> None:
     """Print the boards of a task, a family, or all. Raises UserError for unknown names and formats."""
-    from results.verify import badges
-
     from bench.run import root_folder
     from results.board.build import Choice, boards
     from results.board.render import FORMATS, render
+    from results.verify import badges
 
     if kind not in FORMATS:
         raise UserError(f"no format {kind!r}: {nearest(kind, FORMATS)}")
@@ -40,7 +46,8 @@ def print_boards(which: str, kind: str, shipped: bool, out: Path | None, paths: 
         raise UserError(f"no task or family {which!r}: {nearest(which, known)}")
     choice = Choice(**options, rank_all=kind != "table")
     _check(choice)
-    found = boards(read_groups(out, shipped, which), which, paths, choice, badges(root_folder(out), shipped))
+    root = root_folder(out)
+    found = boards(read_groups(out, shipped, which), which, paths, choice, badges(root, shipped), index_of(root))
     if kind == "table":
         print_tables(found)
         if not found:

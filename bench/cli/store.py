@@ -13,12 +13,20 @@ if TYPE_CHECKING:
 
 
 def compact_command(out: Path | None) -> int:
-    """Index the records of the folder of runs ``out``. Raises UserError if it is not there or cannot be written."""
+    """Index the records of the folder of runs ``out``, and the statistics of its large boards.
+
+    Raises UserError if it is not there or cannot be written.
+    """
     from bench.run import root_folder
-    from results.store import compact
+    from results.board.build import boards
+    from results.board.summaries import clear
+    from results.store import compact, groups
+    from results.store.index import FOLDER
 
     root = root_folder(out)
     done = _told(lambda: compact(root))
+    clear(root / FOLDER)
+    boards(groups(root), kept_in=root / FOLDER)
     print(f"{done.records} records in {done.parts} parts, {done.fresh} of them new; {done.removed} parts replaced")
     return 0
 

@@ -7,6 +7,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from bench.config import RunSpec, difference, resolve
 from bench.errors import UserError
 from bench.metrics.conventions import bare, convention
 from bench.registry import discover
-from results.stats import Cell, pairwise, ranks, summarise_many
+from results.board.summaries import by_seed, summarise_board
+from results.stats import Cell, ranks
 from results.store import Group
 
 BADGES = ("disputed", "claimed", "recomputed", "re-run")  # from the least to the most trusted
@@ -28,27 +30,52 @@ class Row:
     """A method with one configuration.
 
     Attributes:
+        of: the runs: method, seeds, keys, values of all metrics.
         changed: options that differ from the task's defaults.
-        tuned: of a configuration that a search chose, what the record says of it (trials, metric); empty otherwise.
         cells: by metric, over the seeds that have it.
-        values: by metric, the value of each seed.
         ranks: by metric, 1 + the number of methods significantly better (:func:`results.stats.ranks`); None is undecided.
-        cost: means over the runs, of whatever the records hold (wall_s, parameters, energy_j ...).
+        tuned: of a configuration that a search chose, what the record says of it (trials, metric); empty otherwise.
         badge: the least trusted of its records' badges, one of BADGES.
     """
 
-    method: str
+    of: Group
     changed: dict[str, object]
-    seeds: tuple[int, ...]
     cells: dict[str, Cell]
-    cost: dict[str, float] = field(default_factory=dict)
-    failed: int = 0
-    keys: tuple[str, ...] = ()
-    values: dict[str, dict[int, float]] = field(default_factory=dict)
     ranks: dict[str, int | None] = field(default_factory=dict)
     tuned: dict[str, Any] = field(default_factory=dict)
     badge: str = "claimed"
-    group: str = ""
+
+    @property
+    def method(self) -> str:
+        return self.of.method
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(self.of.seeds.tolist())
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.of.keys
+
+    @property
+    def failed(self) -> int:
+        return self.of.failed
+
+    @cached_property
+    def cost(self) -> dict[str, float]:
+        """Means over the runs of whatever the records hold (wall_s, parameters ...), and ``energy_j``, processors and GPUs together."""
+        means = {name: float(array.mean()) for name, array in self.of.cost.items() if len(array)}
+        for name in [name for name, mean in means.items() if mean != mean]:  # some runs lack it
+            there = self.of.cost[name][~np.isnan(self.of.cost[name])]
+            means[name] = float(there.mean()) if len(there) else np.nan
+        means = {name: mean for name, mean in means.items() if mean == mean}
+        energy = [means[name] for name in ("energy_cpu_j", "energy_gpu_j") if name in means]
+        return means | ({"energy_j": sum(energy)} if energy else {})
+
+    @cached_property
+    def values(self) -> dict[str, dict[int, float]]:
+        """By metric, the value of each seed."""
+        return {key: by_seed(self.of, key) for key in self.cells}
 
     @property
     def label(self) -> str:
@@ -98,7 +125,7 @@ def _changed(group: Group) -> dict[str, object]:
     spec = RunSpec.from_dict({**group.spec, "seed": 0, "base": {**group.spec["base"], "seed": 0} if group.spec.get("base") else None})
     default = _default(spec.task, spec.method, spec.budget, spec.paths)
     if default is None:
-        return {"key": group.keys[0]}
+        return {"group": group.group}
     pairs = difference(spec.identity(), default)
     return {name.removeprefix("config.").removeprefix("method."): value for name, (value, _) in pairs.items()}
 
@@ -139,10 +166,11 @@ def boards(
     paths: tuple[Path, ...] = (),
     choice: Choice = Choice(),  # noqa: B008 (frozen)
     badges: Mapping[str, str] | None = None,
+    kept_in: Path | None = None,
 ) -> list[Board]:
     """Boards of all tasks, or of the task or family ``pattern``. Records of other versions than the present one are left out unless wanted.
 
-    ``badges``: of each record, by its key; claimed if absent.
+    ``badges``: of each record, by its key; claimed if absent. ``kept_in``: folder of the cache of large boards' statistics.
     """
     cards = {name: entry.card for name, entry in discover("task", paths).items()}
     sorted_out: dict[tuple[str, int, str], list[Group]] = defaultdict(list)
@@ -153,40 +181,38 @@ def boards(
         if card.version == group.task_version or choice.old:
             sorted_out[group.task, -group.task_version, group.budget].append(group)
     built = [
-        _board(cards[task], -version, budget, found, choice, badges or {}) for (task, version, budget), found in sorted(sorted_out.items())
+        _board(cards[task], -version, budget, found, choice, badges or {}, kept_in)
+        for (task, version, budget), found in sorted(sorted_out.items())
     ]
     return [board for board in built if board.rows]
 
 
-def _board(card: TaskCard, version: int, budget: str, groups: list[Group], choice: Choice, badges: Mapping[str, str]) -> Board:
+def _board(
+    card: TaskCard, version: int, budget: str, groups: list[Group], choice: Choice, badges: Mapping[str, str], kept_in: Path | None
+) -> Board:
+    groups = [group for group in groups if len(group.seeds) >= choice.min_n or group.failed and choice.min_n == 1]
     present = list(dict.fromkeys(key for group in groups for key in group.metrics))
     columns = columns_of(choice.metrics or card.metrics, present) if choice.metrics != ("all",) else tuple(present)
     primary = next(iter(columns_of((choice.sort or card.primary,), present)), card.primary)
     if primary in present and primary not in columns:
         columns = (primary, *columns)
-    rows = [row for row in _rows(groups, columns, badges) if len(row.seeds) >= choice.min_n or row.failed and choice.min_n == 1]
-    sign = -1 if convention(primary).direction == "higher" else 1
-
-    def order(row: Row) -> tuple:
-        cell = row.cells.get(primary)
-        return (cell is None, sign * cell.mean if cell else 0.0, row.label)
-
-    rows.sort(key=order)
     ranked = [key for key in columns if convention(key).direction != "none" and (choice.rank_all or key == primary)]
-    p = {key: _p(rows, key) for key in ranked}
-    places = {key: _ranks(rows, key, p[key]) for key in ranked}
-    for i, row in enumerate(rows):
-        row.ranks.update({key: places[key][i] for key in ranked if key in row.cells})
+    cells, p = summarise_board(groups, columns, ranked, kept_in)
+    sign = -1 if convention(primary).direction == "higher" else 1
+    rows = [_row(group, of_group, badges) for group, of_group in zip(groups, cells, strict=True)]
+
+    def order(i: int) -> tuple:
+        cell = rows[i].cells.get(primary)
+        return (cell is None, sign * cell.mean if cell else 0.0, rows[i].label)
+
+    by = sorted(range(len(rows)), key=order)
+    rows, p = [rows[i] for i in by], {key: matrix[np.ix_(by, by)] for key, matrix in p.items()}
+    for key in ranked:
+        for row, place in zip(rows, _ranks(rows, key, p[key]), strict=True):
+            if key in row.cells:
+                row.ranks[key] = place
     current = card.version == version
     return Board(card.name, version, budget, card.title, columns, primary, card.varies, tuple(rows), current, p)
-
-
-def _p(rows: Sequence[Row], key: str) -> np.ndarray:
-    """Raw p-values of all pairs of rows; NaN where a row lacks the metric."""
-    there = [i for i, row in enumerate(rows) if row.values.get(key)]
-    p = np.full((len(rows), len(rows)), np.nan)
-    p[np.ix_(there, there)] = pairwise([rows[i].values[key] for i in there]).p
-    return p
 
 
 def _ranks(rows: Sequence[Row], key: str, p: np.ndarray) -> list[int | None]:
@@ -194,37 +220,9 @@ def _ranks(rows: Sequence[Row], key: str, p: np.ndarray) -> list[int | None]:
     return ranks(means, p, convention(key).direction)
 
 
-def _rows(groups: Sequence[Group], columns: Sequence[str], badges: Mapping[str, str]) -> list[Row]:
-    """Rows in the order of ``groups``; all cells are summarised at once."""
-    kept = [(i, key, ~np.isnan(group.metrics[key])) for i, group in enumerate(groups) for key in columns if key in group.metrics]
-    kept = [(i, key, there) for i, key, there in kept if there.any()]
-    cells: list[dict[str, Cell]] = [{} for _ in groups]
-    values: list[dict[str, dict[int, float]]] = [{} for _ in groups]
-    summaries = summarise_many([groups[i].metrics[key][there] for i, key, there in kept])
-    for (i, key, there), cell in zip(kept, summaries, strict=True):
-        cells[i][key] = cell
-        values[i][key] = dict(zip(groups[i].seeds[there].tolist(), groups[i].metrics[key][there].tolist(), strict=True))
-    return [_row(group, cells[i], values[i], badges) for i, group in enumerate(groups)]
-
-
-def _row(group: Group, cells: dict[str, Cell], values: dict[str, dict[int, float]], badges: Mapping[str, str]) -> Row:
-    badge = min((badges.get(key, "claimed") for key in group.keys), key=BADGES.index, default="claimed")
-    cost = {name: float(np.nanmean(array)) for name, array in group.cost.items() if not np.isnan(array).all()}
-    energy = [cost[name] for name in ("energy_cpu_j", "energy_gpu_j") if name in cost]
-    cost |= {"energy_j": sum(energy)} if energy else {}
-    return Row(
-        method=group.method,
-        changed=_changed(group),
-        seeds=tuple(group.seeds.tolist()),
-        cells=cells,
-        cost=cost,
-        failed=group.failed,
-        keys=group.keys,
-        values=values,
-        tuned=dict(group.notes.get("search", {})),
-        badge=badge,
-        group=group.group,
-    )
+def _row(group: Group, cells: dict[str, Cell], badges: Mapping[str, str]) -> Row:
+    badge = min((badges.get(key, "claimed") for key in group.keys), key=BADGES.index, default="claimed") if badges else "claimed"
+    return Row(group, _changed(group), cells, tuned=dict(group.notes.get("search", {})), badge=badge)
 
 
 def arrow(key: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,8 @@ import numpy as np
 from results.stats.intervals import FEWEST, LOWEST, TINY, arms, deviations, kept_deviations, mean_of, t, z
 
 UNDECIDED = "undecided (n=1)"
-ROWS = 16  # differences resampled at once: they stay in the processor's cache
+ROWS = 16  # differences of resamples at once: they stay in the processor's cache
+MANY = 128  # differences resampled at once: the weights are read once for all of them
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,16 @@ class Pairwise:
 def compare(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
     """Compare two methods' values by seed. Raises ValueError where a side is empty or a value is not finite.
 
-    Paired where at least two seeds are common and they are all seeds of the smaller side; the effect is then the mean difference
-    over these seeds, and what else the larger side has is not used. Otherwise the two samples are independent (Welch).
+    Paired where at least two seeds are common and they are four of five of the smaller side's (a run that failed does not unpair the
+    others); the effect is then the mean difference over these seeds, and what else there is is not used. Otherwise the two samples are
+    independent (Welch).
     A difference that is the same for every pair (or two sides that do not vary) has p = 1 if it is zero, else p = 0.
     """
     _check(a, b)
     common = sorted(a.keys() & b.keys())
     smaller = min(len(a), len(b))
-    if len(common) >= 2 and len(common) == smaller:
+    if _pair_up(len(common), smaller):
+        smaller = len(common)
         x, y = (np.array([[side[seed] for seed in common]], dtype=float) for side in (a, b))
         found = _paired(x, y)
         names = ("paired t", "paired bootstrap")
@@ -72,6 +75,11 @@ def compare(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
         names = ("Welch t", "bootstrap")
     effect, low, high, p = (float(column[0]) for column in found)
     return Comparison(effect, low, high, smaller, p, names[0].startswith("paired"), names[smaller >= FEWEST])
+
+
+def _pair_up(common: int | np.ndarray, smaller: int | np.ndarray) -> bool | np.ndarray:
+    """Whether sides of which the smaller has ``smaller`` seeds are compared over the ``common`` ones."""
+    return (common >= 2) & (5 * common >= 4 * smaller)
 
 
 def _check(*rows: Mapping[int, float]) -> None:
@@ -144,13 +152,42 @@ def pairwise(rows: Sequence[Mapping[int, float]]) -> Pairwise:
             block = np.ix_(places, places)
             effect[block], p[block] = _block(values)
     group = {place: seeds for seeds, places in same.items() for place in places}
-    for i in range(count):
-        for j in range(i + 1, count):
-            if group[i] != group[j] or len(group[i]) < 2:
-                found = compare(rows[i], rows[j])
-                effect[i, j], effect[j, i] = found.effect, -found.effect
-                p[i, j] = p[j, i] = np.nan if found.p is None else found.p
+    rest = [(i, j) for i in range(count) for j in range(i + 1, count) if group[i] != group[j] or len(group[i]) < 2]
+    alone = []
+    for i, j, found in _ragged(rows, rest, alone):
+        effect[i, j], effect[j, i] = found[0], -found[0]
+        p[i, j] = p[j, i] = found[1]
+    for i, j in alone:
+        found = compare(rows[i], rows[j])
+        effect[i, j], effect[j, i] = found.effect, -found.effect
+        p[i, j] = p[j, i] = np.nan if found.p is None else found.p
     return Pairwise(effect, p)
+
+
+def _ragged(
+    rows: Sequence[Mapping[int, float]], pairs: Sequence[tuple[int, int]], alone: list[tuple[int, int]]
+) -> Iterator[tuple[int, int, tuple[float, float]]]:
+    """``(i, j, (effect, p))`` of those of ``pairs`` that are compared over common seeds though they differ in others; the rest go to
+    ``alone``. Pairs with equally many common seeds are computed together."""
+    if not pairs:
+        return
+    seeds = {seed: place for place, seed in enumerate(sorted({seed for row in rows for seed in row}))}
+    values = np.full((len(rows), len(seeds)), np.nan)
+    for place, row in enumerate(rows):
+        values[place, [seeds[seed] for seed in row]] = list(row.values())
+    there = ~np.isnan(values)
+    common, sizes = there.astype(int) @ there.T.astype(int), there.sum(1)
+    by_count: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for i, j in pairs:
+        n = int(common[i, j])
+        (by_count[n] if _pair_up(n, min(sizes[i], sizes[j])) else alone).append((i, j))
+    for together in by_count.values():
+        for first in range(0, len(together), MANY):
+            few = together[first : first + MANY]
+            masks = [there[i] & there[j] for i, j in few]
+            x, y = (np.stack([values[pair[side], mask] for pair, mask in zip(few, masks, strict=True)]) for side in (0, 1))
+            effects, _, _, p = _paired(x, y)
+            yield from ((i, j, (float(e), float(q))) for (i, j), e, q in zip(few, effects, p, strict=True))
 
 
 def _block(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

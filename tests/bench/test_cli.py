@@ -22,7 +22,7 @@ RUN = ["run", "test/blobs", "test-linear", "--budget", "smoke", "--path", PLUGIN
         ([*RUN, "lrr=1"], "no option 'lrr', did you mean 'lr'?"),
         ([*RUN, "lr"], "'lr' is not of the form key=value"),
         ([*RUN, "--seed", "0", "--seeds", "0-1"], "give --seed or --seeds, not both"),
-        ([*RUN, "--seed=-1"], "seed -1 is not a whole number of at least 0"),
+        ([*RUN, "--seed=-1"], "seed -1 is not a whole number from 0"),
         ([*RUN, "--tracker", "wandbb"], "no tracker 'wandbb': did you mean 'wandb'"),
         ([*RUN, "--jobs", "0"], "--jobs 0: at least 1"),
         (["sweep", "quikstart"], "no sweep 'quikstart': did you mean 'quickstart'"),

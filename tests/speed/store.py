@@ -70,7 +70,7 @@ def synthetic(task: str, seeds: int) -> tuple:
 
     rng = np.random.default_rng(zlib.crc32(task.encode()))
     n = METHODS * seeds
-    example = json.loads(next((ROOT / "results" / "records" / "generation").rglob("*.json")).read_text(encoding="utf-8"))
+    example = json.loads(next((ROOT / "results" / "records" / "generation").rglob("vae-s0-*[0-9a-f].json")).read_text(encoding="utf-8"))
     text = json.dumps(example, indent=1)
     spec = {**example["spec"], "task": task, "seed": None}
     settings = [

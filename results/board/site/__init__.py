@@ -1,0 +1,8 @@
+"""The leaderboard as a static site, which works from disk and asks no other machine for anything."""
+
+from __future__ import annotations
+
+from results.board.site.build import Report, build
+from results.board.site.serve import serve
+
+__all__ = ["Report", "build", "serve"]

@@ -1,0 +1,114 @@
+"""Writing the site."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import __version__
+from bench.errors import UserError
+
+HERE = Path(__file__).parent
+MARK = ".elboard-site"  # says that a folder is a site of ours, whose old pages may be removed
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written: number of pages, seconds it took, bytes of all files."""
+
+    pages: int
+    seconds: float
+    bytes: int
+
+
+def build(out: Path, root: Path | None, shipped: bool = True, paths: tuple[Path, ...] = ()) -> Report:
+    """Write the site to the folder ``out``, from the records under ``root`` and, with ``shipped``, those of the package.
+
+    The site works from disk and from any folder of a web server: all links are relative, and no page asks another machine for anything.
+    ``paths``: where methods and tasks outside the package are.
+
+    Raises:
+        UserError: Jinja2 is missing, or ``out`` holds something that is not such a site.
+    """
+    start = time.perf_counter()
+    environment = _environment()
+    from results.board.site.embed import json_text  # after the check for Jinja2: Markup comes with it
+    from results.board.site.model import collect
+
+    _prepare(out)
+    model = collect(root, shipped, paths)
+    shared = {"version": __version__, "n_records": model.n_records}
+    written = 0
+    for page in _pages(model):
+        depth = page.url.count("/")
+        context = {**shared, **page.context, "base": "../" * depth, "section": page.section}
+        _write(out / page.url, environment.get_template(page.template).render(context))
+        for url, file in page.copies.items():
+            (out / url).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, out / url)
+        written += 1
+    _write(out / "search.js", f"ELB.index = {json_text(_index(model))};\n")
+    shutil.copytree(HERE / "static", out / "static", dirs_exist_ok=True)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    return Report(written, time.perf_counter() - start, size)
+
+
+def _environment() -> Any:
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError:
+        raise UserError("the site needs Jinja2: pip install 'elboard[site]'") from None
+    loader = FileSystemLoader(HERE / "templates")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    from results.board.site.embed import inline
+
+    made.filters["inline"] = inline
+    return made
+
+
+def _prepare(out: Path) -> None:
+    """Make ``out`` an empty site; an old one of ours goes, anything else stays and is an error."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file, not a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+        raise UserError(f"{out} is not empty and holds no site of ELBOard; name an empty or a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("tasks", "methods", "papers", "pictures", "static"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for file in out.glob("*.html"):
+        file.unlink()
+    _write(out / MARK, "")
+    _write(out / ".nojekyll", "")  # GitHub Pages would leave out files that begin with an underscore
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _pages(model: Any) -> Iterator[Any]:
+    from results.board.site.compare import compare_page
+    from results.board.site.pages import card_pages
+    from results.board.site.paper_pages import paper_pages
+
+    yield from card_pages(model)
+    yield from paper_pages(model)
+    yield from compare_page(model)
+
+
+def _index(model: Any) -> list[dict[str, str]]:
+    """What the search box looks through."""
+    from results.board.site.model import method_url, paper_url, task_url
+
+    found = [{"title": name, "kind": "task", "more": entry.card.title, "url": task_url(name)} for name, entry in model.tasks.items()]
+    for name in model.method_names:
+        more = model.methods[name].card.title if name in model.methods else "known from records only"
+        found.append({"title": name, "kind": "method", "more": more, "url": method_url(name)})
+    for paper in model.papers:
+        more = f"{paper.slug}, {paper.authors}, {paper.year}"
+        found.append({"title": paper.title, "kind": "paper", "more": more, "url": paper_url(paper.slug)})
+    return found

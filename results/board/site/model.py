@@ -1,0 +1,152 @@
+"""Everything that the pages show, collected once."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.card import fits
+from bench.record import InvalidRecord, Record, effective, read
+from bench.registry import Entry, discover
+from results.board.build import Board, Choice, Row, boards
+from results.board.site.embed import slug
+from results.board.site.gallery import Gallery, homes_of
+from results.store import SHIPPED, Group, groups
+from results.verify import badge, verifications_at
+
+BUDGETS = ("lite", "full", "smoke")  # in the order in which a task's boards are shown
+
+
+@dataclass(frozen=True)
+class Model:
+    """Cards, boards, papers and claims, and the files of runs.
+
+    Attributes:
+        boards: of all tasks, versions and budgets, with every metric and the ranks of each that has a direction.
+        papers: :class:`results.papers.Paper` of all papers.
+        claims: entries of the ledger (:func:`results.claims.ledger`).
+    """
+
+    groups: list[Group]
+    boards: list[Board]
+    methods: dict[str, Entry]
+    tasks: dict[str, Entry]
+    papers: Sequence[Any]
+    claims: Sequence[Any]
+    gallery: Gallery
+    paths: tuple[Path, ...] = ()
+
+    @cached_property
+    def boards_of(self) -> dict[str, list[Board]]:
+        """Boards by task: present version first, then in the order of BUDGETS."""
+        found: dict[str, list[Board]] = defaultdict(list)
+        for board in self.boards:
+            found[board.task].append(board)
+        for of_task in found.values():
+            of_task.sort(key=lambda board: (not board.current, -board.version, _order(board.budget)))
+        return dict(found)
+
+    @cached_property
+    def rows_of(self) -> dict[str, list[tuple[Board, Row]]]:
+        """Rows of the present boards by method."""
+        found: dict[str, list[tuple[Board, Row]]] = defaultdict(list)
+        for of_task in self.boards_of.values():
+            for board in of_task:
+                for row in board.rows if board.current else ():
+                    found[row.method].append((board, row))
+        return dict(found)
+
+    @cached_property
+    def runs(self) -> Counter[tuple[str, str]]:
+        """Finished runs by (task, method), of the present versions."""
+        return Counter({(board.task, method): 0 for method, found in self.rows_of.items() for board, _ in found}) + Counter(
+            (board.task, method) for method, found in self.rows_of.items() for board, row in found for _ in row.seeds
+        )
+
+    @cached_property
+    def method_names(self) -> list[str]:
+        """Methods with a card by family, then those that only records know."""
+        known = sorted(self.methods, key=lambda name: (self.methods[name].card.family, name))
+        return known + sorted(set(self.rows_of) - set(self.methods))
+
+    @property
+    def n_records(self) -> int:
+        """Runs with a record that counts."""
+        return sum(len(group.keys) + group.failed for group in self.groups)
+
+    def fits(self, method: str, task: str) -> bool:
+        """Whether the cards say that ``method`` can run on ``task``."""
+        return method in self.methods and fits(self.methods[method].card, self.tasks[task].card)
+
+    def methods_of_paper(self, number: str) -> list[str]:
+        """Methods whose card names the paper ``number``."""
+        return [name for name in self.method_names if name in self.methods and self.methods[name].card.paper == number]
+
+
+def _order(budget: str) -> tuple[int, str]:
+    return (BUDGETS.index(budget) if budget in BUDGETS else len(BUDGETS), budget)
+
+
+def collect(root: Path | None, shipped: bool, paths: tuple[Path, ...] = ()) -> Model:
+    """Read the records under ``root``, with ``shipped`` those of the package too, and all that pages say of them."""
+    from results.claims import ledger
+    from results.papers import papers
+
+    methods, tasks = discover("method", paths), discover("task", paths)
+    found, known = groups(root, shipped), papers()
+    choice, badges = Choice(metrics=("all",), old=True, rank_all=True), _badges(root, shipped)
+    with ThreadPoolExecutor() as pool:  # NumPy, where most of the time goes, runs beside other threads
+        names = sorted({entry.card.family for entry in tasks.values()})
+        built = [board for part in pool.map(lambda family: boards(found, family, paths, choice, badges), names) for board in part]
+    claims = ledger(found, methods, tasks, paths, known)
+    return Model(found, built, methods, tasks, known, claims, Gallery(root, shipped), paths)
+
+
+def _badges(root: Path | None, shipped: bool) -> dict[str, str]:
+    """Badge by key, of the records that have verifications; a key with several attempts has the badge of the one that counts."""
+    attempts: dict[str, dict[str, tuple[Record, str]]] = defaultdict(dict)
+    for file in _checked(root, shipped):
+        with suppress(InvalidRecord, OSError):
+            record = read(file)
+            attempts[record.key][record.attempt] = (record, badge(record, verifications_at(file).values()))
+    chosen = {key: effective(record for record, _ in found.values()) for key, found in attempts.items()}
+    return {key: attempts[key][record.attempt][1] for key, record in chosen.items()}
+
+
+def _checked(root: Path | None, shipped: bool) -> Iterator[Path]:
+    """Files of records about which there are verifications; the others, most, are not looked at."""
+    for home in homes_of(root):
+        for folder in home.glob("*/verified"):
+            yield from (folder.parent / "attempts").glob("*.json")
+    if shipped:
+        yield from {file.with_name(file.name.partition(".verified")[0] + ".json") for file in SHIPPED.rglob("*.verified*.json")}
+
+
+def method_url(name: str) -> str:
+    """Address of a method's page from the root of the site."""
+    return f"methods/{slug(name)}.html"
+
+
+def task_url(name: str) -> str:
+    """Address of a task's board from the root of the site."""
+    family, _, rest = name.partition("/")
+    return f"tasks/{slug(family)}-{slug(rest)}.html" if "-" not in family else f"tasks/{slug(name)}.html"
+
+
+def paper_url(paper_slug: str) -> str:
+    """Address of a paper's page from the root of the site."""
+    return f"papers/{slug(paper_slug)}.html"
+
+
+def families(names: Iterable[str], entries: dict[str, Entry]) -> dict[str, list[str]]:
+    """``names`` by the family of their cards; those without a card last, under "no card"."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        found[entries[name].card.family if name in entries else "no card"].append(name)
+    return dict(found)

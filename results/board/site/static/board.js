@@ -1,0 +1,165 @@
+// The board of one task: choice of version, budget, metrics and methods; ranks of what is chosen.
+"use strict";
+(function () {
+  const data = ELB.data("board-data");
+  const $ = (id) => document.getElementById(id);
+  const state = { board: null, metric: 0, rows: new Set(), shown: new Set(), grid: null };
+
+  const column = () => state.board.columns[state.metric];
+  const cell = (row, at) => row.cells[at];
+  const mean = (row, at) => (cell(row, at) ? cell(row, at).mean : null);
+
+  // Ranks by the chosen metric among the chosen rows, and Holm's p-values behind them.
+  ELB.boardRanks = function () {
+    const { key, direction } = column();
+    const means = state.board.rows.map((row) => mean(row, state.metric));
+    if (direction === "none" || !state.board.p[key]) return { pairs: [], adjusted: [], ranks: new Map() };
+    return ELB.ranks(state.board.rows.length, state.board.p[key], means, direction === "higher", state.rows);
+  };
+  ELB.boardState = state;
+
+  function checkbox(text, checked, change) {
+    const input = ELB.el("input", { type: "checkbox" });
+    input.checked = checked;
+    input.addEventListener("change", () => change(input.checked));
+    return ELB.el("label", {}, input, text);
+  }
+
+  function toggle(set, item, on) {
+    if (on) set.add(item);
+    else set.delete(item);
+  }
+
+  const wanted = (row) => {
+    const kind = $("tuning").value;
+    return kind === "all" || (kind === "tuned") === row.tuned;
+  };
+
+  function menus() {
+    const { columns, rows } = state.board;
+    $("columns").replaceChildren(...columns.map((of, i) => checkbox(`${of.key} ${of.arrow}`, state.shown.has(i), (on) => (toggle(state.shown, i, on), table()))));
+    const all = (on) => {
+      state.rows = new Set(on ? rows.filter(wanted).map((row) => row.id) : []);
+      menus();
+      recompute();
+    };
+    const both = ELB.el("div", { class: "both" }, ELB.el("button", { type: "button" }, "All"), ELB.el("button", { type: "button" }, "None"));
+    both.children[0].addEventListener("click", () => all(true));
+    both.children[1].addEventListener("click", () => all(false));
+    const boxes = rows.filter(wanted).map((row) => checkbox(row.label, state.rows.has(row.id), (on) => (toggle(state.rows, row.id, on), recompute())));
+    $("methods").replaceChildren(both, ...boxes);
+    $("metric").replaceChildren(...columns.map((of, i) => (of.direction === "none" ? null : ELB.el("option", { value: i, selected: i === state.metric }, `${of.key} ${of.arrow}`))).filter(Boolean));
+  }
+
+  function rank(row) {
+    const value = state.ranks.get(row.id);
+    const text = value === null || value === undefined ? "–" : String(value);
+    const title = text === "–" ? "undecided: fewer than two seeds" : `${value - 1} methods are significantly better`;
+    return ELB.el("span", { class: `rank ${text === "1" ? "first" : text === "–" ? "none" : ""}`, title, "data-rank": text }, text);
+  }
+
+  function name(row) {
+    const failed = row.failed ? ELB.el("span", { class: "note" }, ` ${row.failed} failed`) : null;
+    return ELB.el("span", { title: row.label }, ELB.el("a", { href: `../${row.url}` }, row.label), failed);
+  }
+
+  function columns() {
+    const of = (make) => (item) => make(item.getRow().getData());
+    const metrics = state.board.columns.map((metric, i) =>
+      ELB.column(`${metric.name}${metric.parameters ? ` [${metric.parameters}]` : ""} ${metric.arrow}`, `m${i}`, {
+        hint: [metric.title, metric.unit, metric.note].filter(Boolean).join("; "),
+        visible: state.shown.has(i),
+        hozAlign: "right",
+        headerHozAlign: "right",
+        minWidth: 110,
+        maxWidth: 190,
+        widthGrow: 1,
+        headerSortStartingDir: metric.direction === "higher" ? "desc" : "asc",
+        cssClass: i === state.metric ? "best" : "",
+        sorter: ELB.numeric((row) => mean(row, i)),
+        formatter: of((row) => ELB.el("span", { title: row.cells[i] ? `n = ${row.cells[i].n}; ${row.cells[i].mean}` : null }, ELB.number(cell(row, i)))),
+      })
+    );
+    const cost = $("cost").value;
+    const wide = window.innerWidth > 700; // on a phone fixed columns would leave no room for the others
+    return [
+      ELB.column("Rank", "rank", { width: 68, frozen: wide, hozAlign: "center", headerHozAlign: "center", sorter: ELB.numeric((row) => state.ranks.get(row.id)), formatter: of(rank) }),
+      ELB.column("Method", "label", { minWidth: 150, maxWidth: 300, frozen: wide, formatter: of(name) }),
+      ELB.column("n", "n", { hint: "finished runs", width: 56, hozAlign: "right", headerHozAlign: "right", sorter: ELB.numeric((row) => row.seeds.length), formatter: of((row) => String(row.seeds.length)) }),
+      ...metrics,
+      ELB.column(data.costs[cost].filter(Boolean).join(", "), "cost", { hint: "mean over the runs", hozAlign: "right", headerHozAlign: "right", minWidth: 90, maxWidth: 130, sorter: ELB.numeric((row) => row.cost[cost]), formatter: of((row) => ELB.short(row.cost[cost])) }),
+      ELB.column("Trust", "badge", { hint: "the least trusted of the records behind the row", width: 112, formatter: ELB.formatters.chip((row) => row.badge) }),
+    ];
+  }
+
+  const visible = (row) => state.rows.has(row.id) && row.label.toLowerCase().includes($("filter").value.trim().toLowerCase());
+
+  function table() {
+    const sort = [{ column: `m${state.metric}`, dir: column().direction === "higher" ? "desc" : "asc" }];
+    const done = state.grid ? Promise.resolve(state.grid) : ELB.grid($("board"), { data: state.board.rows, columns: columns(), index: "id", labelledby: "board-caption", initialSort: sort, initialFilter: [] });
+    return done.then((grid) => {
+      const first = !state.grid;
+      state.grid = grid;
+      if (!first) {
+        grid.setColumns(columns());
+        grid.replaceData(state.board.rows);
+        grid.setSort(sort);
+      }
+      grid.setFilter(visible);
+    });
+  }
+
+  function charts() {
+    const at = state.metric;
+    const { key, direction } = column();
+    const chosen = state.board.rows.filter((row) => state.rows.has(row.id) && cell(row, at));
+    const sign = direction === "higher" ? -1 : 1;
+    chosen.sort((a, b) => sign * (mean(a, at) - mean(b, at)));
+    const rows = chosen.map((row) => ({ label: row.label, cell: cell(row, at), values: row.values[at] }));
+    ELB.forest($("forest"), rows, key);
+    const cost = $("cost").value;
+    const points = chosen.filter((row) => row.cost[cost] > 0).map((row) => ({ label: row.label, cost: row.cost[cost], mean: mean(row, at), cell: cell(row, at) }));
+    ELB.scatter($("scatter"), points, ELB.pareto(points, direction === "higher"), data.costs[cost].filter(Boolean).join(", "), key);
+  }
+
+  function recompute() {
+    const { pairs, adjusted, ranks } = ELB.boardRanks();
+    state.ranks = ranks;
+    const found = adjusted.filter((p) => p !== null && p < 0.05).length;
+    const tested = adjusted.filter((p) => p !== null).length;
+    ELB.say("status", `${state.rows.size} of ${state.board.rows.length} rows, ranked by ${column().key}: ${tested} of ${pairs.length} pairs tested, ${found} separated (Holm, 5 %).`);
+    $("board").dataset.adjusted = JSON.stringify(adjusted);
+    table();
+    charts();
+  }
+
+  function load(at) {
+    state.board = data.boards[at];
+    state.metric = Math.max(0, state.board.columns.findIndex((of) => of.key === state.board.primary));
+    state.shown = new Set(state.board.columns.flatMap((of, i) => (of.shown ? [i] : [])));
+    state.rows = new Set(state.board.rows.filter(wanted).map((row) => row.id));
+    const known = Object.keys(data.costs).filter((name) => state.board.rows.some((row) => row.cost[name] > 0));
+    const costs = known.length ? known : ["wall_s"];
+    const before = $("cost").value;
+    $("cost").replaceChildren(...costs.map((name) => ELB.el("option", { value: name, selected: name === before }, data.costs[name][0])));
+    ELB.say("varies", state.board.varies);
+    menus();
+    recompute();
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    if (!data || !data.boards.length) return;
+    $("controls").hidden = false;
+    $("which").addEventListener("change", () => load(Number($("which").value)));
+    $("tuning").addEventListener("change", () => load(Number($("which").value)));
+    $("metric").addEventListener("change", () => {
+      state.metric = Number($("metric").value);
+      state.shown.add(state.metric);
+      menus();
+      recompute();
+    });
+    $("cost").addEventListener("change", recompute);
+    $("filter").addEventListener("input", () => state.grid && state.grid.setFilter(visible));
+    load(0);
+  });
+})();

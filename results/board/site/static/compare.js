@@ -1,0 +1,186 @@
+// Methods across tasks: the reader takes tasks and methods, everything is computed again.
+"use strict";
+(function () {
+  const $ = (id) => document.getElementById(id);
+  const data = ELB.data("compare-data");
+  const [REPLICATES, FEWEST, WORK] = [1000, 200, 2e9]; // WORK: comparisons of two runs that a reader can wait for
+  const FEW = "; too many runs for those of win rate and Elo";
+  const state = { tasks: [], methods: [], grid: null, turn: 0 };
+  const names = ["meanRank", "winRate", "iqm", "elo"];
+  const keys = { meanRank: "mean_rank", winRate: "win_rate", iqm: "iqm", elo: "elo" };
+
+  function signed() {
+    return state.methods.map((m) => state.tasks.map((t) => data.values[m][t].map((value) => (data.tasks[t].higher ? value : -value))));
+  }
+
+  function statistics(table, scores, pairs = true) {
+    const cheap = { meanRank: ELB.across.meanRank(table), iqm: ELB.across.iqm(scores) };
+    return pairs ? { ...cheap, winRate: ELB.across.winRate(table), elo: ELB.across.elo(table) } : cheap;
+  }
+
+  // Point estimates of what is chosen; also for tests.
+  ELB.compareNow = function () {
+    const table = signed();
+    return statistics(table, ELB.across.normalise(table));
+  };
+
+  // Intervals of the part as it was published, where the choice is that part.
+  function published() {
+    const same = (a, b) => a.length === b.length && a.every((value, i) => value === b[i]);
+    return data.parts.find((part) => same(part.tasks, state.tasks) && same(part.methods, state.methods));
+  }
+
+  // Intervals by resampling, in slices of time so that the page stays alive; `done` gets {name: [[low, high], ...]}.
+  function intervals(turn, done) {
+    const table = signed();
+    const scores = ELB.across.normalise(table);
+    const random = ELB.across.random(0);
+    const runs = Math.max(...table.flat().map((list) => list.length));
+    const affordable = Math.floor(WORK / ((table.length * runs) ** 2 * state.tasks.length));
+    const pairs = affordable >= FEWEST;
+    const replicates = pairs ? Math.min(REPLICATES, affordable) : REPLICATES;
+    const kept = Object.fromEntries(names.map((name) => [name, []]));
+    function slice() {
+      const end = performance.now() + 25;
+      while (performance.now() < end && kept.meanRank.length < replicates) {
+        const found = statistics(ELB.across.resample(table, random), ELB.across.resample(scores, random), pairs);
+        names.forEach((name) => found[name] && kept[name].push(found[name]));
+      }
+      if (turn !== state.turn) return;
+      if (kept.meanRank.length < replicates) setTimeout(slice);
+      else done(Object.fromEntries(names.map((name) => [name, kept[name].length ? state.methods.map((_, m) => [0.025, 0.975].map((q) => ELB.across.quantile(kept[name].map((values) => values[m]), q))) : null])), replicates);
+    }
+    slice();
+  }
+
+  function text(name, value, bounds) {
+    if (value === null || value === undefined || Number.isNaN(value)) return "–";
+    const places = name === "elo" ? 0 : 2;
+    const round = (number) => ELB.fixed(number, places).replace(/^-(0\.?0*)$/, "$1");
+    return bounds && Number.isFinite(bounds[0]) ? `${round(value)} [${round(bounds[0])}, ${round(bounds[1])}]` : round(value);
+  }
+
+  function rows(values, bounds) {
+    const table = signed();
+    const reference = table[state.methods.indexOf(Number($("reference").value))];
+    return state.methods.map((m, i) => ({
+      id: m,
+      label: data.methods[m].label,
+      url: data.methods[m].url,
+      tasks: state.tasks.filter((t) => data.values[m][t].length).length,
+      beats: reference && table[i] !== reference ? ELB.across.improvement(table[i], reference) : null,
+      ...Object.fromEntries(names.map((name) => [name, values[name] ? values[name][i] : null])),
+      bounds: Object.fromEntries(names.map((name) => [name, bounds && bounds[name] ? bounds[name][i] : null])),
+    }));
+  }
+
+  async function show(values, bounds) {
+    const content = rows(values, bounds);
+    const number = (title, name, down, hint) =>
+      ELB.column(title, name, { hint, hozAlign: "right", headerHozAlign: "right", minWidth: 158, headerSortStartingDir: down ? "asc" : "desc", sorter: ELB.numeric((row) => row[name]), formatter: ELB.formatters.text((row) => text(name, row[name], row.bounds[name])) });
+    const columns = [
+      ELB.column("Method", "label", { minWidth: 200, cssClass: "wrap", variableHeight: true, formatter: ELB.formatters.link((row) => row.label, (row) => row.url) }),
+      ELB.column("Tasks", "tasks", { width: 80, hozAlign: "right", headerHozAlign: "right", formatter: ELB.formatters.text((row) => `${row.tasks} of ${state.tasks.length}`) }),
+      number("Mean rank ↓", "meanRank", true),
+      number("Win rate ↑", "winRate"),
+      number("IQM ↑", "iqm", false, "interquartile mean of normalised scores"),
+      number("Elo ↑", "elo"),
+      ELB.column("P(beats reference)", "beats", { minWidth: 110, hozAlign: "right", headerHozAlign: "right", headerSortStartingDir: "desc", sorter: ELB.numeric((row) => row.beats), formatter: ELB.formatters.text((row) => (row.beats === null || Number.isNaN(row.beats) ? "–" : ELB.fixed(row.beats, 2))) }),
+    ];
+    if (state.grid) {
+      await state.grid.replaceData(content);
+    } else {
+      state.grid = ELB.grid($("compare"), { data: content, index: "id", labelledby: "compare-caption", layout: "fitColumns", columns, initialSort: [{ column: "meanRank", dir: "asc" }] });
+      state.grid = await state.grid;
+    }
+  }
+
+  function pictures() {
+    const table = signed();
+    const labels = state.methods.map((m) => data.methods[m].label);
+    ELB.criticalDifference($("cd"), labels, table, data.studentized[labels.length]);
+    const thresholds = Array.from({ length: 101 }, (_, i) => i / 100);
+    const profile = ELB.across.profile(ELB.across.normalise(table), thresholds);
+    ELB.chart($("profile"), "Performance profiles of the chosen methods", () => ({
+      grid: { left: 34, right: 20, top: 14, bottom: 76, containLabel: true },
+      legend: { type: labels.length > 8 ? "scroll" : "plain" },
+      tooltip: { formatter: (item) => ELB.tip(item.seriesName, `above ${item.value[0]}: ${ELB.short(item.value[1])} of the runs`) },
+      xAxis: ELB.axis({ type: "value", min: 0, max: 1, name: "normalised score", nameGap: 26 }),
+      yAxis: ELB.axis({ type: "value", min: 0, max: 1, name: "share of runs above it", nameGap: 34 }),
+      series: labels.map((name, i) => ({ name, type: "line", step: "end", showSymbol: false, symbolSize: 6, ...ELB.series(i), lineStyle: { width: 2, color: ELB.series(i).color, type: i < 8 ? "solid" : "dashed" }, itemStyle: { color: ELB.series(i).color }, data: thresholds.map((at, j) => [at, profile[i][j]]) })),
+    }));
+  }
+
+  async function recompute() {
+    state.turn += 1;
+    const turn = state.turn;
+    const enough = state.methods.length >= 2 && state.tasks.length >= 2;
+    $("result").hidden = !enough;
+    if (!enough) {
+      ELB.say("status", "Choose at least two methods and two tasks.");
+      return;
+    }
+    const values = ELB.compareNow();
+    const part = published();
+    const what = `${state.methods.length} methods on ${state.tasks.length} tasks`;
+    const partial = state.methods.some((m) => state.tasks.some((t) => !data.values[m][t].length));
+    const warning = partial ? " Some methods lack some tasks: mean ranks and IQM then compare unlike things; Elo and win rate are the better guide." : "";
+    const given = part && Object.fromEntries(names.map((name) => [name, part.estimates[keys[name]] ? part.estimates[keys[name]].map((of) => of.slice(1).map((bound) => (bound === null ? NaN : bound))) : null]));
+    await show(values, given);
+    pictures();
+    if (part) {
+      ELB.say("status", `${what}; 95 % intervals from ${part.replicates} resamples of the seeds${given.winRate.some((of) => Number.isFinite(of[0])) ? "" : FEW}.${warning}`);
+    } else {
+      ELB.say("status", `${what}; computing intervals …`);
+      intervals(turn, async (bounds, replicates) => {
+        await show(values, bounds);
+        ELB.say("status", `${what}; 95 % intervals from ${replicates} resamples of the seeds, computed in this browser${bounds.winRate ? "" : FEW}.${warning}`);
+      });
+    }
+  }
+
+  function boxes(host, items, chosen, change) {
+    host.replaceChildren(
+      ...items.map(([value, label]) => {
+        const input = ELB.el("input", { type: "checkbox", value });
+        input.checked = chosen.includes(value);
+        input.addEventListener("change", () => change([...host.querySelectorAll("input:checked")].map((box) => Number(box.value))));
+        return ELB.el("label", {}, input, label);
+      })
+    );
+  }
+
+  function reference() {
+    const before = $("reference").value;
+    $("reference").replaceChildren(...state.methods.map((m) => ELB.el("option", { value: m, selected: String(m) === before }, data.methods[m].label)));
+  }
+
+  function load() {
+    const part = data.parts[Number($("family").value)];
+    [state.tasks, state.methods] = [part.tasks, part.methods];
+    const any = data.methods.map((of, m) => [m, of.label]).filter(([m]) => part.tasks.some((t) => data.values[m][t].length));
+    boxes($("tasks"), part.tasks.map((t) => [t, data.tasks[t].name]), state.tasks, (chosen) => {
+      state.tasks = chosen;
+      recompute();
+    });
+    boxes($("methods"), any, state.methods, (chosen) => {
+      state.methods = chosen;
+      reference();
+      recompute();
+    });
+    reference();
+    recompute();
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    if (!data || !data.parts.length) return;
+    $("family").replaceChildren(...data.parts.map((part, i) => ELB.el("option", { value: i }, part.family || "all tasks")));
+    const single = data.parts.findIndex((part) => part.family);
+    $("family").value = String(Math.max(single, 0));
+    $("controls").hidden = false;
+    document.querySelectorAll(".fallback").forEach((node) => (node.hidden = true));
+    $("family").addEventListener("change", load);
+    $("reference").addEventListener("change", recompute);
+    load();
+  });
+})();

@@ -1,0 +1,45 @@
+// The claims ledger: filter by status and words.
+"use strict";
+(function () {
+  const $ = (id) => document.getElementById(id);
+
+  document.addEventListener("DOMContentLoaded", async () => {
+    const data = ELB.data("claims-data");
+    const order = ["holds", "refuted", "undecided", "not run", "not implemented"];
+    const narrow = window.innerWidth < 700;
+    const fits = (row) => {
+      const status = $("status-filter").value;
+      const tested = !["not run", "not implemented"].includes(row.status);
+      const text = `${row.paper} ${row.slug} ${row.claim} ${row.tested} ${row.found}`.toLowerCase();
+      const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+      return (status === "" || (status === "tested" ? tested : row.status === status)) && words.every((word) => text.includes(word));
+    };
+    const evidence = (cell) => {
+      const row = cell.getRow().getData();
+      return ELB.el("span", { class: "wrap" }, ELB.el("code", {}, row.tested), ELB.el("span", { class: "note" }, row.tested ? ` ${row.found}` : ""));
+    };
+    const grid = await ELB.grid($("ledger"), {
+      data,
+      index: "number",
+      labelledby: "ledger-caption",
+      layout: narrow ? "fitDataFill" : "fitColumns",
+      columns: [
+        ELB.column("Status", "status", { width: 142, sorter: (a, b) => order.indexOf(a) - order.indexOf(b), formatter: ELB.formatters.chip((row) => row.status) }),
+        ELB.column("Paper", "slug", { width: 170, formatter: ELB.formatters.link((row) => row.slug, (row) => row.url) }),
+        ELB.column("Claim", "claim", { widthGrow: 3, minWidth: 300, cssClass: "wrap", variableHeight: true }),
+        ELB.column("Left − right, with 95 % interval", "found", { widthGrow: 2, minWidth: 260, variableHeight: true, formatter: evidence }),
+      ],
+      initialSort: [{ column: "status", dir: "asc" }],
+    });
+    const apply = () => {
+      grid.setFilter(fits);
+      ELB.say("status", `${data.filter(fits).length} of ${data.length} claims`);
+    };
+    const asked = decodeURIComponent(location.hash.slice(1));
+    if ([...$("status-filter").options].some((option) => option.value === asked)) $("status-filter").value = asked;
+    $("controls").hidden = false;
+    $("status-filter").addEventListener("change", apply);
+    $("filter").addEventListener("input", apply);
+    apply();
+  });
+})();
