@@ -4,18 +4,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-clusters lint clean
+.PHONY: demo site test test-clusters test-browser lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
 	$(BIN)/elboard sweep quickstart
 
+# The leaderboard of the records that ship with the package and of those in runs/, as pages in site/ that work from disk.
+site: $(VENV)/.dev
+	$(BIN)/elboard site site
+
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slurm and not ray" tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slurm and not ray and not browser" tests
 
 # On a real Slurm (Debian: slurmctld slurmd slurm-client munge) and a real Ray; each is skipped, with a reason, where it is not installed.
 test-clusters: $(VENV)/.clusters
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slurm or ray" -rs tests/cluster
+
+# In a real browser (Debian: chromium); skipped, with a reason, where it is not installed.
+test-browser: $(VENV)/.browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m browser -rs tests/browser
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -36,6 +44,10 @@ $(VENV)/.dev: $(VENV)/.runtime
 
 $(VENV)/.clusters: $(VENV)/.dev
 	@$(PIP) --editable '.[dev,ray]'
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.dev
+	@$(PIP) --editable '.[dev,browser]'
 	@touch $@
 
 clean:

@@ -1,0 +1,46 @@
+"""The reference records that ship with the package: valid, made from committed source, and in agreement with their evidence."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from bench import record as records
+from bench.registry import discover
+from results.evidence import SHIPPED, evidence_of, read_evidence, record_files
+from results.store import load
+from results.verify import verify
+
+FILES = list(record_files(None, shipped=True))
+
+
+def test_all_are_valid_and_none_is_set_aside() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(load(None)) == len(FILES) > 250
+
+
+def test_they_come_from_committed_source_and_lie_where_they_belong() -> None:
+    tasks, methods = discover("task"), discover("method")
+    for file in FILES:
+        record = records.read(file)
+        spec = record.spec
+        assert record.status == "done" and record.provenance["source"]["dirty"] is False, file
+        assert file.relative_to(SHIPPED).as_posix() == (
+            f"{spec['task']}/{spec['method']}-s{spec['seed']}-{record.key}.{record.attempt}.json"
+        )
+        assert spec["task_version"] == tasks[spec["task"]].card.version, file
+        assert spec["method_version"] == methods[spec["method"]].card.version, file
+
+
+@pytest.mark.slow
+def test_their_metrics_follow_from_their_evidence() -> None:
+    checked = 0
+    for file in FILES:
+        evidence = evidence_of(file)
+        if evidence is not None:
+            found = verify(records.read(file), read_evidence(evidence))
+            assert found.ok, (file, found)
+            checked += 1
+    assert checked > 0.95 * len(FILES)
