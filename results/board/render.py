@@ -53,7 +53,8 @@ def caption(board: Board) -> str:
         if any(cell.kind == kind for cell in cells)
     ]
     text = f"mean over {board.varies}" + (f", ± 95 % interval ({', '.join(kinds)})" if kinds else "; one repetition has no interval")
-    text += "; equal ranks: not separated (Holm, 5 %)" if board.p else ""
+    tested = any(rank(row, board.primary).isdigit() for row in board.rows) and len(board.rows) > 1
+    text += "; equal ranks: not separated (Holm, 5 %)" if tested else ""
     text += "; n=1: undecided" if any(rank(row, board.primary) == "n=1" for row in board.rows) else ""
     failed = sum(row.failed for row in board.rows)
     return text + (f"; {failed} failed run{'s' if failed > 1 else ''} left out" if failed else "")
