@@ -25,6 +25,7 @@ from bench.record import Record
 from bench.registry import Entry, discover
 from results.bundle import LARGEST_FILE, Refused, contents_of, one_line, pack, strict_json
 from results.evidence import SHIPPED, InvalidEvidence, evidence_of, homes_of, read_evidence, record_files
+from results.store.files import tell
 from results.verify import Verification, badge, task_of, verify, write_verification
 
 SUFFIX = ".elboard.zip"
@@ -107,14 +108,17 @@ def submit(folder: Path, target: Path) -> Path:
 
 
 def _finished(folder: Path) -> Iterator[tuple[Path, Record]]:
-    """File and record of each finished run: the attempt that counts."""
+    """File and record of each finished run: the attempt that counts. Warns of files that are left out."""
     by_key: dict[str, dict[str, tuple[Path, Record]]] = {}
+    left_out: list[str] = []
     for path in record_files(folder, shipped=False):
         try:
             record = records.read(path)
-        except (records.InvalidRecord, OSError):
+        except (records.InvalidRecord, OSError) as error:
+            left_out.append(str(error))
             continue
         by_key.setdefault(record.key, {})[record.attempt] = path, record
+    tell(left_out)
     for attempts in by_key.values():
         best = records.effective(record for _, record in attempts.values())
         if best.status == "done":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,13 @@ def submit_command(folder: Path | None, target: Path) -> int:
     from bench.run import root_folder
     from results.submission import submit
 
-    path = submit(root_folder(folder), target)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            path = submit(root_folder(folder), target)
+        finally:
+            for warning in heard:
+                print(f"warning: {warning.message}", file=sys.stderr)
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB; `elboard review {path}` shows what a reviewer will see")
     return 0
 
