@@ -76,19 +76,25 @@ def evidence_of(record_path: Path) -> Path | None:
 def beside(record_path: Path, kind: str, name: str) -> Path:
     """Where a file of ``kind`` ("verified" or "backfill") about a record goes.
 
-    ``<key>/<kind>/<attempt>.<name>.json`` in a folder of runs, else ``<stem>.<kind>.<name>.json``; if ``name`` is empty, without its dot.
+    ``<root>/<kind>/<key>/<attempt>.<name>.json`` for a folder of runs, so that one listing says which runs have any, else
+    ``<stem>.<kind>.<name>.json``; if ``name`` is empty, without its dot.
     """
     tail = f".{name}.json" if name else ".json"
     if in_runs(record_path):
-        return record_path.parent.parent / kind / (record_path.stem + tail)
+        return _about(record_path, kind) / (record_path.stem + tail)
     return record_path.with_name(f"{record_path.stem}.{kind}{tail}")
+
+
+def _about(record_path: Path, kind: str) -> Path:
+    folder = homes_of(record_path)[-1]
+    return folder.parent / kind / folder.name
 
 
 def all_beside(record_path: Path, kind: str) -> list[Path]:
     """The files of ``kind`` about a record, sorted by name."""
     pattern = glob.escape(record_path.stem)
     if in_runs(record_path):
-        return sorted((record_path.parent.parent / kind).glob(f"{pattern}*.json"))
+        return sorted(_about(record_path, kind).glob(f"{pattern}*.json"))
     return sorted(record_path.parent.glob(f"{pattern}.{kind}*.json"))
 
 

@@ -14,7 +14,7 @@ import json
 import re
 import statistics
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -273,8 +273,10 @@ def badge(record: Record, verifications: Iterable[Verification]) -> str:
     return "recomputed" if any(record.primary in of.checked for of in said) else "claimed"
 
 
-def badges(root: Path | None, shipped: bool = True) -> dict[str, str]:
-    """The badge of the record that counts, for each key of the runs' folder and of the package that has a verification; others are claimed.
+def badges(root: Path | None, shipped: bool = True, among: Container[str] | None = None) -> dict[str, str]:
+    """The badge of the record that counts, for each key (of ``among``) of the runs' folder and of the package that has a verification.
+
+    Others are claimed.
 
     Reads the records of these keys alone, so that it costs little where little is verified.
     """
@@ -282,10 +284,10 @@ def badges(root: Path | None, shipped: bool = True) -> dict[str, str]:
     for file in record_files(None, shipped):
         of_package.setdefault(_key_in(file.name), []).append(file)
     keys = {_key_in(file.name) for file in SHIPPED.rglob("*.verified*.json")} if shipped else set()
-    homes = [] if root is None else [root, root / records.ARCHIVE]
-    keys |= {folder.name for home in homes if home.is_dir() for folder in home.iterdir() if (folder / "verified").is_dir()}
+    if root is not None and (root / "verified").is_dir():
+        keys |= {folder.name for folder in (root / "verified").iterdir()}
     found = {}
-    for key in keys:
+    for key in keys if among is None else [key for key in keys if key in among]:
         attempts: dict[str, tuple[Record, list[Verification]]] = {}
         for file in [*of_package.get(key, []), *(records.files_of(root / key) if root is not None else [])]:
             with suppress(records.InvalidRecord, OSError):

@@ -46,8 +46,9 @@ def print_boards(which: str, kind: str, shipped: bool, out: Path | None, paths: 
         raise UserError(f"no task or family {which!r}: {nearest(which, known)}")
     choice = Choice(**options, rank_all=kind != "table")
     _check(choice)
-    root = root_folder(out)
-    found = boards(read_groups(out, shipped, which), which, paths, choice, badges(root, shipped), index_of(root))
+    root, groups = root_folder(out), read_groups(out, shipped, which)
+    trust = badges(root, shipped, {key for group in groups for key in group.keys})
+    found = boards(groups, which, paths, choice, trust, index_of(root))
     if kind == "table":
         print_tables(found)
         if not found:

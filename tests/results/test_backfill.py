@@ -38,7 +38,7 @@ def test_a_metric_added_later(done: tuple[Path, Record], home: Path) -> None:
     path, record = done
     before = path.read_bytes()
     file = backfill(path, "brier")
-    assert file == home / record.key / "backfill" / f"{record.attempt}.brier.json" and path.read_bytes() == before
+    assert file == home / "backfill" / record.key / f"{record.attempt}.brier.json" and path.read_bytes() == before
     evidence = read_evidence(evidence_of(path))
     tree = json.loads(file.read_text())
     assert tree["value"] == pytest.approx(brier(evidence["p"].astype(float), evidence["y"]), abs=1e-12) and 0 < tree["value"] < 2

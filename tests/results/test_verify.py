@@ -141,7 +141,7 @@ def test_badges_count_for_the_content_that_was_checked(home: Path) -> None:
 def test_verifications_are_written_once_in_both_layouts(home: Path, no_package: Path) -> None:
     path, record = links(home)
     shipped = ship(path, no_package)
-    for place, pattern in ((path, f"{record.key}/verified/*.json"), (shipped, "*.verified.json")):
+    for place, pattern in ((path, f"verified/{record.key}/*.json"), (shipped, "*.verified.json")):
         found = verify(record, read_evidence(evidence_of(place)))
         file = write_verification(found, place)
         assert file.match(pattern) and write_verification(dataclasses.replace(found, when="later"), place) == file
