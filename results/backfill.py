@@ -10,16 +10,20 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
+
+import numpy as np
 
 from bench import record as records
 from bench.errors import UserError
 from bench.metrics.conventions import convention, in_range
 from bench.provenance import revision, versions
 from bench.record import Record
-from results.evidence import InvalidEvidence, all_beside, beside, evidence_of, read_evidence
+from results.evidence import SHIPPED, InvalidEvidence, all_beside, beside, evidence_of, read_evidence
+from results.store import Group
 from results.verify import digest_of, recomputed, task_of
 
 
@@ -90,3 +94,34 @@ def backfilled(record_path: Path, record: Record | None = None) -> dict[str, flo
             if tree["digest"] == digest and math.isfinite(tree["value"]) and in_range(tree["metric"], tree["value"]):
                 later[tree["metric"]] = float(tree["value"])
     return {**record.metrics, **{name: value for name, value in later.items() if name not in record.metrics}}
+
+
+def filled(groups: Sequence[Group], root: Path | None, shipped: bool = True) -> list[Group]:
+    """``groups`` (of :func:`results.store.groups`) with the metrics that were computed later, which boards then show like any other."""
+    later: dict[tuple[str, str], dict[str, float]] = {}
+    for path in _with_backfills(root, shipped):
+        with suppress(OSError, records.InvalidRecord):
+            record = records.read(path)
+            new = {name: value for name, value in backfilled(path, record).items() if name not in record.metrics}
+            later.setdefault((record.key, record.attempt), {}).update(new)
+    keys = {key for key, _ in later}
+    return [_filled(group, later) if keys and not keys.isdisjoint(group.keys) else group for group in groups]
+
+
+def _with_backfills(root: Path | None, shipped: bool) -> Iterator[Path]:
+    """The files of records beside which there is a backfilled metric."""
+    if shipped:
+        yield from {file.with_name(file.name.partition(".backfill.")[0] + ".json") for file in SHIPPED.rglob("*.backfill.*.json")}
+    if root is not None and (root / "backfill").is_dir():
+        for folder in (root / "backfill").iterdir():
+            yield from records.files_of(root / folder.name)
+
+
+def _filled(group: Group, later: dict[tuple[str, str], dict[str, float]]) -> Group:
+    found = [later.get(run, {}) for run in zip(group.keys, group.attempts, strict=True)]
+    names = sorted({name for values in found for name in values})
+    metrics = dict(group.metrics)
+    for name in names:
+        own = metrics.get(name, np.full(len(found), np.nan))
+        metrics[name] = np.array([values.get(name, before) for values, before in zip(found, own.tolist(), strict=True)])
+    return Group(**{**{field.name: getattr(group, field.name) for field in fields(Group)}, "metrics": metrics})

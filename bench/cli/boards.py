@@ -12,13 +12,14 @@ from bench.registry import discover
 
 
 def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]:
-    """Groups of records; what was set aside is said on standard error."""
+    """Groups of records, metrics that were computed later included; what was set aside is said on standard error."""
     from bench.run import root_folder
+    from results.backfill import filled
     from results.store import groups
 
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        found = groups(root_folder(out), shipped, pattern)
+        found = filled(groups(root_folder(out), shipped, pattern), root_folder(out), shipped)
     for warning in heard:
         print(f"warning: {warning.message}", file=sys.stderr)
     return found

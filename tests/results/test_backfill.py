@@ -15,9 +15,10 @@ from bench.errors import UserError
 from bench.metrics.calibration import brier
 from bench.record import Record
 from bench.run import execute
-from results.backfill import backfill, backfilled, slug
+from results.backfill import backfill, backfilled, filled, slug
+from results.board.build import Choice, boards
 from results.evidence import evidence_of, read_evidence
-from results.store import load
+from results.store import groups, load
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,20 @@ def test_a_metric_added_later(done: tuple[Path, Record], home: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(load(home, shipped=False)) == 2, "the run and the one that it starts from; a backfilled metric is no record"
+
+
+def test_boards_show_it(done: tuple[Path, Record], home: Path) -> None:
+    path, record = done
+    assert all("brier" not in group.metrics for group in filled(groups(home, shipped=False), home, shipped=False))
+    backfill(path, "brier")
+    (group,) = (group for group in filled(groups(home, shipped=False), home, shipped=False) if group.method == "msp")
+    value = backfilled(path)["brier"]
+    assert group.metrics["brier"].tolist() == [value] and group.metrics["accuracy"].tolist() == [record.metrics["accuracy"]]
+    (board,) = boards([group], choice=Choice(metrics=("brier",)))
+    (row,) = board.rows
+    assert row.cells["brier"].mean == value and board.columns == (board.primary, "brier")
+    (home / "backfill" / record.key).rename(home / "elsewhere")
+    assert all("brier" not in group.metrics for group in filled(groups(home, shipped=False), home, shipped=False))
 
 
 def test_beside_a_shipped_record(done: tuple[Path, Record], tmp_path: Path) -> None:

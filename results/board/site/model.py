@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.card import fits
-from bench.record import InvalidRecord, Record, effective, read
 from bench.registry import Entry, discover
+from results.backfill import filled
 from results.board.build import Board, Choice, Row, boards
 from results.board.site.embed import slug
-from results.board.site.gallery import Gallery, homes_of
-from results.store import SHIPPED, Group, groups
-from results.verify import badge, verifications_at
+from results.board.site.gallery import Gallery
+from results.store import Group, groups, index
+from results.verify import badges
 
 BUDGETS = ("lite", "full", "smoke")  # in the order in which a task's boards are shown
 
@@ -99,33 +98,14 @@ def collect(root: Path | None, shipped: bool, paths: tuple[Path, ...] = ()) -> M
     from results.papers import papers
 
     methods, tasks = discover("method", paths), discover("task", paths)
-    found, known = groups(root, shipped), papers()
-    choice, badges = Choice(metrics=("all",), old=True, rank_all=True), _badges(root, shipped)
+    found, known = filled(groups(root, shipped), root, shipped), papers()
+    choice, trust = Choice(metrics=("all",), old=True, rank_all=True), badges(root, shipped)
+    kept_in = root / index.FOLDER if root is not None and root.is_dir() else None
     with ThreadPoolExecutor() as pool:  # NumPy, where most of the time goes, runs beside other threads
         names = sorted({entry.card.family for entry in tasks.values()})
-        built = [board for part in pool.map(lambda family: boards(found, family, paths, choice, badges), names) for board in part]
+        built = [board for part in pool.map(lambda family: boards(found, family, paths, choice, trust, kept_in), names) for board in part]
     claims = ledger(found, methods, tasks, paths, known)
     return Model(found, built, methods, tasks, known, claims, Gallery(root, shipped), paths)
-
-
-def _badges(root: Path | None, shipped: bool) -> dict[str, str]:
-    """Badge by key, of the records that have verifications; a key with several attempts has the badge of the one that counts."""
-    attempts: dict[str, dict[str, tuple[Record, str]]] = defaultdict(dict)
-    for file in _checked(root, shipped):
-        with suppress(InvalidRecord, OSError):
-            record = read(file)
-            attempts[record.key][record.attempt] = (record, badge(record, verifications_at(file).values()))
-    chosen = {key: effective(record for record, _ in found.values()) for key, found in attempts.items()}
-    return {key: attempts[key][record.attempt][1] for key, record in chosen.items()}
-
-
-def _checked(root: Path | None, shipped: bool) -> Iterator[Path]:
-    """Files of records about which there are verifications; the others, most, are not looked at."""
-    for home in homes_of(root):
-        for folder in home.glob("*/verified"):
-            yield from (folder.parent / "attempts").glob("*.json")
-    if shipped:
-        yield from {file.with_name(file.name.partition(".verified")[0] + ".json") for file in SHIPPED.rglob("*.verified*.json")}
 
 
 def method_url(name: str) -> str:
