@@ -26,7 +26,9 @@ def compact_command(out: Path | None) -> int:
     root = root_folder(out)
     done = _told(lambda: compact(root))
     clear(root / FOLDER)
-    boards(groups(root), kept_in=root / FOLDER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # told above
+        boards(groups(root), kept_in=root / FOLDER)
     print(f"{done.records} records in {done.parts} parts, {done.fresh} of them new; {done.removed} parts replaced")
     return 0
 
