@@ -94,6 +94,10 @@ def visit(chromium: Any, site: Path) -> Iterator[Callable[..., Any]]:
     """Opens a page of the site by its address; afterwards nothing may have gone wrong and nothing but files may have been asked for."""
     contexts, wrong = [], []
 
+    def failed(request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # what a page was still loading when the next one was opened
+            wrong.append(f"failed: {request.url} ({request.failure})")
+
     def look(url: str, width: int = 1280, **options: Any) -> Any:
         context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
         contexts.append(context)
