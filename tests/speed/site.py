@@ -58,9 +58,8 @@ def main() -> None:
             report = build(home / f"site-{what.split()[0]}", home / "runs", shipped=False)
             took, used = time.perf_counter() - start, time.process_time() - cpu
             largest = max(file.stat().st_size for file in (home / f"site-{what.split()[0]}").rglob("*.html")) / 2**20
-            print(
-                f"site of {count:,} records, {what}: {took:.1f} s, CPU {used:.1f} s, {report.pages} pages, largest {largest:.2f} MiB; aim 10 s"
-            )
+            print(f"site of {count:,} records, {what}: {took:.1f} s, CPU {used:.1f} s; aim 10 s")
+            print(f"  {report.pages} pages, the largest {largest:.2f} MiB")
 
 
 if __name__ == "__main__":
