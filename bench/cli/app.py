@@ -137,6 +137,7 @@ def leaderboard(
     method: Annotated[list[str], typer.Option("--method", help="Methods to show, as 'mult-*'; repeatable.")] = [],  # noqa: B006
     budget: Annotated[str, typer.Option("--budget", help="smoke, lite or full.")] = "",
     min_n: Annotated[int, typer.Option("--min-n", help="Rows of at least so many seeds.")] = 1,
+    top: Annotated[int | None, typer.Option("--top", help="Rows of each table, 0: all (default: 10 where there are several).")] = None,
     tuned: Annotated[str, typer.Option("--tuned", help="Configurations that a search chose: only, or without.")] = "",
     old: Annotated[bool, typer.Option("--old", help="Boards of earlier versions of tasks too.")] = False,
     shipped: Annotated[bool, typer.Option(help="Also show the reference records that ship with the package.")] = True,
@@ -155,7 +156,7 @@ def leaderboard(
         "tuned": tuned,
         "old": old,
     }
-    print_boards(which, format, shipped, out, tuple(path), choice)
+    print_boards(which, format, shipped, out, tuple(path), choice, top)
 
 
 @app.command()

@@ -10,6 +10,8 @@ from typing import Any
 from bench.errors import UserError, nearest
 from bench.registry import discover
 
+FEW = 10
+
 
 def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]:
     """Groups of records, metrics that were computed later included; what was set aside is said on standard error."""
@@ -32,8 +34,13 @@ def index_of(root: Path) -> Path | None:
     return root / FOLDER if root.is_dir() else None
 
 
-def print_boards(which: str, kind: str, shipped: bool, out: Path | None, paths: tuple[Path, ...], options: dict[str, Any]) -> None:
-    """Print the boards of a task, a family, or all. Raises UserError for unknown names and formats."""
+def print_boards(
+    which: str, kind: str, shipped: bool, out: Path | None, paths: tuple[Path, ...], options: dict[str, Any], top: int | None = None
+) -> None:
+    """Print the boards of a task, a family, or all. Raises UserError for unknown names and formats.
+
+    ``top``: rows of each table on the terminal, 0 for all; if None all of one task's, FEW of each of several.
+    """
     from bench.run import root_folder
     from results.board.build import Choice, boards
     from results.board.render import FORMATS, render
@@ -51,7 +58,7 @@ def print_boards(which: str, kind: str, shipped: bool, out: Path | None, paths: 
     trust = badges(root, shipped, {key for group in groups for key in group.keys})
     found = boards(groups, which, paths, choice, trust, index_of(root))
     if kind == "table":
-        print_tables(found)
+        print_tables(found, top if top is not None else 0 if which in tasks else FEW)
         if not found:
             print("no records of these; try `elboard sweep quickstart`")
     else:
@@ -72,8 +79,8 @@ def _check(choice: Any) -> None:
         raise UserError(f"no budget {choice.budget!r}: smoke, lite or full")
 
 
-def print_tables(found: list[Any]) -> None:
-    """Boards as tables on the terminal."""
+def print_tables(found: list[Any], top: int = 0) -> None:
+    """Boards as tables on the terminal, the ``top`` first rows of each; all if 0."""
     from rich.console import Console
 
     from results.board.render import table
@@ -82,4 +89,4 @@ def print_tables(found: list[Any]) -> None:
     if not console.is_terminal:
         console = Console(width=200)
     for board in found:
-        console.print(table(board), highlight=False, markup=False)
+        console.print(table(board, top), highlight=False, markup=False)

@@ -114,6 +114,8 @@ def columns_of(wanted: Iterable[str], present: Iterable[str]) -> tuple[str, ...]
 
 @functools.lru_cache(maxsize=4096)
 def _default(task: str, method: str, budget: str, paths: tuple[str, ...]) -> dict | None:
+    if method not in discover("method", tuple(map(Path, paths))):
+        return None  # without looking for names like it
     try:
         return resolve(task, method, seed=0, budget=budget, paths=paths).identity()
     except UserError:

@@ -92,13 +92,15 @@ def _has_energy(board: Board) -> bool:
     return any("energy_j" in row.cost for row in board.rows)
 
 
-def table(board: Board) -> Table:
-    """A rich table for the terminal."""
+def table(board: Board, top: int = 0) -> Table:
+    """A rich table for the terminal, of the ``top`` first rows; of all if 0."""
     from rich import box
     from rich.table import Table
 
     names, notes = short_names(board.columns)
-    below = "\n".join(filter(None, (caption(board), notes)))
+    rows = board.rows[:top] if top else board.rows
+    more = f"{len(board.rows) - len(rows)} more rows: elboard leaderboard {board.task}" if len(rows) < len(board.rows) else ""
+    below = "\n".join(filter(None, (caption(board), notes, more)))
     out = Table(title=heading(board), caption=below, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     for name in ("#", "method", "n"):
         out.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
@@ -108,7 +110,7 @@ def table(board: Board) -> Table:
     for name in ("wall s", "parameters", *(["energy J"] if energy else [])):
         out.add_column(name, justify="right")
     out.add_column("verified", no_wrap=True)
-    for row in board.rows:
+    for row in rows:
         out.add_row(*_cells(row, board), *_costs(row, energy), SIGNS[row.badge])
     return out
 

@@ -141,7 +141,8 @@ def test_formats() -> None:
     markdown = render(found, "md")
     assert "| 1 | test-linear | 3 | 0.91 ± 0.02 |" in markdown and "| n=1 | test-linear (scale=3.0) | 1 |" in markdown
     assert "Student t for n < 6" in markdown and "n=1: undecided" in markdown
-    assert table(found[0]).row_count == 3
+    assert table(found[0]).row_count == 3 and "more rows" not in table(found[0]).caption
+    assert table(found[0], top=1).row_count == 1 and "2 more rows: elboard leaderboard test/blobs" in table(found[0], top=1).caption
 
 
 def test_latex_compiles_or_at_least_parses(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """What reading records costs: ``python tests/speed/store.py``. One machine in one sitting; only the ratios travel.
 
-Archives of synthetic records, 20 tasks x 50 methods x 100 (1,000) seeds with 6 metrics and 7 costs each, are written by the package's own
-writer; each time is that of a fresh process, the best of three, its imports apart; on a busy machine
-the CPU seconds say more. Not a test, for the reasons given in ``sweeps.py``.
+Archives of synthetic records, all tasks x 56 methods x 100 (1,000) seeds with the metrics of their boards and 7 costs each, are written by
+the package's own writer; each time is that of a fresh process, the best of three, its imports apart; on a busy machine the CPU seconds say
+more. Not a test, for the reasons given in ``sweeps.py``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
-TASKS, METHODS = 20, 50
-METRICS = ("accuracy", "auroc", "brier", "class_nll", "ece", "entropy")
+METHODS = 56
 COST = ("cpu_s", "evaluate_s", "flops_per_example", "parameters", "peak_memory_mib", "train_s", "wall_s")
 TIMED = """
 import sys, time
@@ -46,6 +46,27 @@ print(time.perf_counter() - start)
 """
 
 
+BOARDS = """
+import sys, time
+from pathlib import Path
+from bench.config import RunSpec
+from results.board.build import boards
+from results.board.render import table
+from results.store import groups, index
+import rich.table
+root = Path(sys.argv[1])
+found = groups(root, shipped=False, pattern=sys.argv[2])
+start = time.perf_counter()
+tables = [table(board) for board in boards(found, sys.argv[2], kept_in=root / index.FOLDER)]
+print(time.perf_counter() - start)
+"""
+
+
+def timed_once(code: str, *words: str) -> str:
+    """What a fresh process prints."""
+    return subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 def row(what: str, value: float, unit: str, note: str = "") -> None:
     print(f"{what:66} {value:9.3f} {unit:3} {note}", flush=True)
 
@@ -62,12 +83,13 @@ def timed(*words: str) -> list[str]:
     return min((run.stdout.split() for run in runs), key=lambda printed: float(printed[0]))
 
 
-def synthetic(task: str, seeds: int) -> tuple:
+def synthetic(card: Any, seeds: int) -> tuple:
     """Rows of one task, names and states of files, and texts as long as those of real records."""
     import numpy as np
 
     from results.store.rows import Rows
 
+    task, metrics = card.name, [key for key in card.metrics if "[" not in key]
     rng = np.random.default_rng(zlib.crc32(task.encode()))
     n = METHODS * seeds
     example = json.loads(next((ROOT / "results" / "records" / "generation").rglob("vae-s0-*[0-9a-f].json")).read_text(encoding="utf-8"))
@@ -87,7 +109,7 @@ def synthetic(task: str, seeds: int) -> tuple:
         seed=np.tile(np.arange(seeds), METHODS),
         setting=np.repeat(np.arange(METHODS, dtype=np.int32), seeds),
         settings=settings,
-        metrics={name: rng.random(n) for name in METRICS},
+        metrics={name: rng.random(n) for name in metrics},
         cost={name: 100 * rng.random(n) for name in COST},
         ended=np.full(n, "2026-11-24T16:22:38+00:00", dtype=object),
     )
@@ -98,28 +120,31 @@ def synthetic(task: str, seeds: int) -> tuple:
 
 def archive(home: Path, seeds: int) -> float:
     """Write an archive of synthetic records below ``home``; returns its size in MiB."""
+    from bench.registry import discover
     from results.store import index
 
     place = home / "archive"
     (place / index.FOLDER).mkdir(parents=True)
     with index.Reader() as reader:
-        parts = [reader.write(place, *synthetic(f"family{i % 5}/task{i:02}", seeds)) for i in range(TASKS)]
+        parts = [reader.write(place, *synthetic(entry.card, seeds)) for entry in discover("task").values()]
     index.cover(place, index.state(place), parts, [])
     return sum(part.stat().st_size for part in parts) / 2**20
 
 
 def archived() -> None:
+    from bench.registry import discover
+
     imported, connected = timed("duckdb")
     row("importing duckdb, NumPy being there", float(imported), "s")
     row("connecting and a first query", float(connected), "s")
     for seeds, aim in ((100, 0.2), (1000, 0.5)):
-        total = f"{TASKS * METHODS * seeds:,}"
+        total = f"{len(discover('task')) * METHODS * seeds:,}"
         with tempfile.TemporaryDirectory(prefix="elboard-speed-") as name:
             home = Path(name)
             took = seconds(lambda home=home, seeds=seeds: archive(home, seeds))
             size = sum(file.stat().st_size for file in home.rglob("*.parquet")) / 2**20
             row(f"writing the parts of {total} archived records", took, "s", f"{size:.0f} MiB")
-            for pattern, what in (("", "all"), ("family0/task00", "one task of")):
+            for pattern, what in (("", "all"), ("ood/mnist", "one task of")):
                 cold, warm = timed("groups", name, pattern, "cold"), timed("groups", name, pattern, "warm")
                 row(
                     f"groups of {what} {total} records, duckdb's start included",
@@ -131,6 +156,9 @@ def archived() -> None:
                     f"groups of {what} {total} records, duckdb's start apart", float(warm[0]), "s", f"aim {aim}; CPU {float(warm[3]):.3f} s"
                 )
                 row("  all their keys and attempts as text", float(warm[4]), "s", "on demand")
+                if seeds == 100:
+                    for state in ("first", "statistics kept"):
+                        row(f"  boards and tables of them, {state}", float(timed_once(BOARDS, name, pattern)), "s", f"aim {aim} together")
 
 
 def loose() -> None:
@@ -154,11 +182,12 @@ def indexed(home: Path) -> None:
     """A hundred thousand loose files that the index holds: what it costs to see that none has changed."""
     import os
 
+    from bench.registry import discover
     from results.store import index
 
     with index.Reader() as reader:
-        for i in range(TASKS):
-            rows, files, contents = synthetic(f"family{i % 5}/task{i:02}", 100)
+        for entry in discover("task").values():
+            rows, files, contents = synthetic(entry.card, 100)
             for file, (_, time_ns) in files:
                 (home / file).parent.mkdir(parents=True)
                 (home / file).touch()
