@@ -149,7 +149,7 @@ def test_one_run_on_two_nodes(home: Path) -> None:
     setup = "export MASTER_ADDR=127.0.0.1 MASTER_PORT=29876 GLOO_SOCKET_IFNAME=lo"  # both nodes are this host
     slurm.submit(p, profile(setup=setup))
     (spec,) = p.runs
-    wait_for(lambda: not unfinished(p), 90, "done on two nodes")
+    wait_for(lambda: not unfinished(p), 240, "done on two nodes")
     single = plan(home, "0", ", train.batch_size: 32").runs[0]
     record = finished(spec, home)
     assert record is not None, [a.failure for a in attempts(home / spec.key)]
