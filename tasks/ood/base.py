@@ -26,7 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.calibration import accuracy, classification_metrics
+from bench.metrics.calibration import accuracy, classification_metrics, half_precision_slack
+from bench.metrics.conventions import parse
 from bench.metrics.ood import ood_metrics
 from bench.protocols import Classifier
 from bench.task import Data, DataSpec, Scores
@@ -97,13 +98,19 @@ class OODDetection(DataTask):
     # count as 1e-12.
     rounding: ClassVar[Mapping[str, tuple[float, float]]] = {
         "accuracy": (0.0, 4.0),
-        "class_nll": (1e-3, 20.0),
+        "class_nll": (1e-6, 0.0),
         "brier": (1e-3, 0.0),
         "ece": (1e-3, 4.0),
         "adaptive_ece": (1e-3, 4.0),
         "classwise_ece": (1e-3, 4.0),
         "entropy": (4e-3, 0.0),
     }
+
+    @classmethod
+    def tolerance(cls, metric: str, evidence: Mapping[str, np.ndarray]) -> float:
+        of_nll = parse(metric).name == "class_nll" and "p" in evidence
+        slack = half_precision_slack(evidence["p"], evidence["y"]) if of_nll else 0.0
+        return super().tolerance(metric, evidence) + slack
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):

@@ -331,3 +331,15 @@ def test_conventions() -> None:
 def test_distances_do_not_depend_on_order(x: np.ndarray, order: list[int]) -> None:
     y = RNG.standard_normal((10, 3))
     assert generation.precision_recall(x, y, k=2) == generation.precision_recall(x[order], y, k=2)
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 5.0, 30.0])
+def test_half_precision_moves_the_nll_within_its_slack(sharpness: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = sharpness * rng.standard_normal((500, 10))
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    y = rng.integers(0, 10, 500)
+    gap = abs(calibration.class_nll(p.astype(np.float16), y) - calibration.class_nll(p, y))
+    slack = calibration.half_precision_slack(p.astype(np.float16), y)
+    assert 0 < gap <= slack and (sharpness > 1 or slack < 1e-3)
