@@ -22,7 +22,7 @@ def print_comparison(family: str, budget: str, as_json: bool, shipped: bool, out
         raise UserError(f"no family {family!r}: {nearest(family, families)}")
     built = boards(read_groups(out, shipped, family), family, paths)
     parts = complete(gather(built, budget))
-    tables = [{"tasks": part.tasks, "methods": part.methods, "estimates": summary(part)} for part in parts]
+    tables = [{"tasks": part.tasks, "methods": part.methods, "estimates": summary(part.values, part.higher)} for part in parts]
     if as_json:
         print(json.dumps([_plain(table) for table in tables], indent=1))
         return
@@ -44,6 +44,11 @@ def _plain(table: dict[str, Any]) -> dict[str, Any]:
     return {"tasks": list(table["tasks"]), "methods": rows}
 
 
+def _text(value: float, low: float, high: float, digits: int) -> str:
+    interval = "" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}{interval}"
+
+
 DIGITS = {"mean_rank": 2, "win_rate": 3, "iqm": 3, "elo": 0}
 
 
@@ -55,7 +60,7 @@ def _print(table: dict[str, Any]) -> None:
     rows = [
         [
             table["methods"][i],
-            *(f"{e.value[i]:.{DIGITS[n]}f} [{e.low[i]:.{DIGITS[n]}f}, {e.high[i]:.{DIGITS[n]}f}]" for n, e in estimates.items()),
+            *(_text(e.value[i], e.low[i], e.high[i], DIGITS[name]) for name, e in estimates.items()),
         ]
         for i in order
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ from bench.metrics.conventions import convention
 from results.board.build import Board
 from results.stats import Estimate, bootstrap, elo, iqm, mean_rank, normalise, win_rate
 
-REPLICATES = 2000
+REPLICATES = 2_000
+WORK = 60_000_000  # comparisons of two runs; with many methods there are fewer replicates
+FEWEST = 200  # replicates that an interval needs
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,27 @@ def complete(across: Across) -> list[Across]:
     return parts
 
 
-def summary(across: Across, replicates: int = REPLICATES) -> dict[str, Estimate]:
-    """Mean rank, win rate, interquartile mean of normalised scores and Elo of every method, with 95 % intervals by a stratified bootstrap
-    over repetitions; tasks are held fixed. ``across`` must be complete (:func:`complete`)."""
-    values, higher = across.values, across.higher
-    own = {"mean_rank": mean_rank, "win_rate": win_rate, "elo": elo}
-    found = bootstrap(values, {name: lambda v, f=f: f(v, higher) for name, f in own.items()}, replicates)
-    return {**found, "iqm": bootstrap(normalise(values, higher), iqm, replicates)}
+def summary(values: np.ndarray, higher: np.ndarray) -> dict[str, Estimate]:
+    """Mean rank, win rate, Elo and interquartile mean of normalised scores of methods, with 95 % intervals by a stratified bootstrap over
+    repetitions; tasks are held fixed.
+
+    Win rate and Elo compare every two runs: with very many runs they have no interval (NaN). Methods that no chain of common tasks connects
+    have no Elo, which is then absent.
+
+    Args:
+        values: (methods, tasks, repetitions), NaN where absent. higher: (tasks,).
+    """
+    pairs = {"win_rate": functools.partial(win_rate, higher=higher), "elo": functools.partial(elo, higher=higher)}
+    try:
+        found = {name: function(values) for name, function in pairs.items()}
+    except ValueError:
+        del pairs["elo"]
+        found = {"win_rate": pairs["win_rate"](values)}
+    affordable = WORK // ((values.shape[0] * values.shape[2]) ** 2 * values.shape[1])
+    few = affordable < FEWEST
+    replicates = REPLICATES if few else min(REPLICATES, affordable)
+    made = bootstrap(values, {"mean_rank": functools.partial(mean_rank, higher=higher), **({} if few else pairs)}, replicates)
+    if few:
+        single = made["mean_rank"].single
+        made |= {name: Estimate(value, *np.full((2, *value.shape), np.nan), 0, single) for name, value in found.items()}
+    return {**made, "iqm": bootstrap(normalise(values, higher), iqm, replicates)}

@@ -13,6 +13,7 @@ from results.stats.across import (
     normalise,
     performance_profile,
     probability_of_improvement,
+    studentized,
     task_ranks,
     win_rate,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "performance_profile",
     "probability_of_improvement",
     "ranks",
+    "studentized",
     "summarise",
     "summarise_many",
     "task_ranks",

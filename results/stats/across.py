@@ -190,6 +190,13 @@ class CriticalDifference:
     tasks: int
 
 
+def studentized(methods: int, alpha: float = 0.05) -> float:
+    """Upper ``alpha`` quantile of the studentized range of ``methods`` means with infinitely many degrees of freedom."""
+    from scipy.stats import studentized_range
+
+    return float(studentized_range.isf(alpha, methods, np.inf))
+
+
 def critical_difference(table: np.ndarray, higher: np.ndarray | Sequence[bool] | bool, alpha: float = 0.05) -> CriticalDifference:
     """Friedman's test with the correction for ties, and Nemenyi's critical difference (Demsar 2006, section 3.2.2).
 
@@ -198,7 +205,6 @@ def critical_difference(table: np.ndarray, higher: np.ndarray | Sequence[bool] |
     ``p`` is above ``alpha`` no difference is shown, whatever the groups. Raises ValueError under 2 methods or 2 such tasks.
     """
     from scipy.special import chdtrc
-    from scipy.stats import studentized_range
 
     by_task = task_ranks(table, higher)
     by_task = by_task[:, ~np.isnan(by_task).any(0)]
@@ -211,7 +217,7 @@ def critical_difference(table: np.ndarray, higher: np.ndarray | Sequence[bool] |
     if spread > 0:
         statistic = (methods - 1) * tasks**2 * np.square(ranks - (methods + 1) / 2).sum() / spread
         p = float(chdtrc(methods - 1, statistic))
-    distance = float(studentized_range.isf(alpha, methods, np.inf)) * np.sqrt(methods * (methods + 1) / (12 * tasks))
+    distance = studentized(methods, alpha) * np.sqrt(methods * (methods + 1) / (12 * tasks))
     order = np.argsort(ranks, kind="stable")
     reach = np.searchsorted(ranks[order], ranks[order] + distance, side="right")
     groups = [tuple(order[i : reach[i]].tolist()) for i in range(methods) if i == 0 or reach[i] > reach[i - 1]]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from bench.metrics.calibration import half_precision_slack
+from bench.metrics.conventions import parse
 from bench.task import Task
 from tasks.data.fetch import checksums
 
@@ -16,6 +21,30 @@ class DataTask(Task):
     @classmethod
     def checksums(cls) -> dict[str, str]:
         return checksums(cls.card.data)
+
+
+class HalfPrecision(Task):
+    """A task whose evidence keeps predictive probabilities ``p`` (N, C) in half precision, beside the classes ``y`` (N,).
+
+    Over 54 runs with 497 to 10,000 images this moved accuracy and ECE by 2 / n at most; what it may do to the NLL of the evidence at hand
+    is worked out from it.
+    """
+
+    rounding: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "accuracy": (0.0, 4.0),
+        "class_nll": (1e-6, 0.0),
+        "brier": (1e-3, 0.0),
+        "ece": (1e-3, 4.0),
+        "adaptive_ece": (1e-3, 4.0),
+        "classwise_ece": (1e-3, 4.0),
+        "entropy": (4e-3, 0.0),
+    }
+
+    @classmethod
+    def tolerance(cls, metric: str, evidence: Mapping[str, np.ndarray]) -> float:
+        of_nll = parse(metric).name == "class_nll" and "p" in evidence
+        slack = half_precision_slack(evidence["p"], evidence["y"]) if of_nll else 0.0
+        return super().tolerance(metric, evidence) + slack
 
 
 def permutation(n: int, seed: int) -> np.ndarray:

@@ -14,16 +14,17 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import numpy as np
 import pytest
-from scipy.stats import studentized_range
+from scipy.integrate import quad
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from bench.errors import UserError
 from results.board.site import build
-from results.board.site.compare import studentized
 from results.board.site.embed import embedded, inline, json_text, slug
 from results.board.site.model import task_url
 from results.board.site.serve import HOST, Site
+from results.stats import studentized
 
 STATIC = Path(build.__code__.co_filename).parent / "static"
 
@@ -155,8 +156,11 @@ def test_names_of_files_are_harmless_and_differ() -> None:
 
 
 @pytest.mark.parametrize("methods", [2, 3, 5, 10, 50])
-def test_the_studentized_range_is_scipys(methods: int) -> None:
-    assert studentized(methods) == pytest.approx(studentized_range.isf(0.05, methods, np.inf), abs=1e-6)
+def test_the_studentized_range_is_that_of_its_distribution(methods: int) -> None:
+    def below(q: float) -> float:  # the distribution: M times the integral over x of phi(x) (Phi(x) - Phi(x - q))^(M - 1)
+        return quad(lambda x: methods * norm.pdf(x) * (norm.cdf(x) - norm.cdf(x - q)) ** (methods - 1), -9, 9)[0]
+
+    assert studentized(methods) == pytest.approx(brentq(lambda q: below(q) - 0.95, 0.1, 20, xtol=1e-9), abs=1e-6)
 
 
 def test_serving_follows_the_records_and_stays_on_this_machine(tmp_path: Path, filler: Callable[..., None]) -> None:

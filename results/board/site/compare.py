@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from bench.metrics.conventions import convention
-from results.board.across import Across, gather
+from results.board.across import Across, gather, summary
 from results.board.site.data import digits
 from results.board.site.embed import embedded
 from results.board.site.model import Model, method_url, task_url
 from results.board.site.pages import Page
-from results.stats import bootstrap, elo, iqm, mean_rank, normalise, win_rate
+from results.stats import studentized
 
 BUDGET = "lite"
-REPLICATES = 2_000
-WORK = 60_000_000  # comparisons of two runs; with many methods there are fewer replicates, and the page says how many
-FEWEST = 200  # replicates that an interval needs
 NAMES = {"mean_rank": "mean rank ↓", "win_rate": "win rate ↑", "iqm": "IQM ↑", "elo": "Elo ↑"}
 
 
@@ -65,36 +60,14 @@ def _part(found: Across, tasks: list[int], plain: np.ndarray) -> dict[str, Any] 
     if len(methods) < 2 or len(tasks) < 2:
         return None
     values, higher = found.values[np.ix_(methods, tasks)], found.higher[tasks]
-    estimates, replicates = _estimates(values, higher)
+    made = summary(values, higher)
+    estimates = {name: np.stack([of.value, of.low, of.high], axis=1) for name, of in made.items()}
     return {
         "tasks": tasks,
         "methods": methods.tolist(),
-        "replicates": replicates,
+        "replicates": made["mean_rank"].replicates,
         "estimates": {name: [[digits(number) for number in row] for row in rows.tolist()] for name, rows in estimates.items()},
     }
-
-
-def _estimates(values: np.ndarray, higher: np.ndarray) -> tuple[dict[str, np.ndarray], int]:
-    """Each statistic's value and interval (methods, 3) of a table (methods, tasks, seeds), and the replicates behind the intervals.
-
-    Win rate and Elo compare every two runs: with very many runs they have no interval (NaN).
-    """
-    cheap = {"mean_rank": functools.partial(mean_rank, higher=higher)}
-    pairs = {"win_rate": functools.partial(win_rate, higher=higher), "elo": functools.partial(elo, higher=higher)}
-    found = {}
-    with suppress(ValueError):  # methods that no chain of common tasks connects have no Elo
-        found = {name: function(values) for name, function in pairs.items()}
-    pairs = pairs if found else {"win_rate": pairs["win_rate"]}
-    affordable = WORK // ((values.shape[0] * values.shape[2]) ** 2 * values.shape[1])
-    few = affordable < FEWEST
-    replicates = REPLICATES if few else min(REPLICATES, affordable)
-    made = bootstrap(values, cheap if few else {**cheap, **pairs}, replicates)
-    made["iqm"] = bootstrap(normalise(values, higher), iqm, replicates)
-    estimates = {name: np.stack([of.value, of.low, of.high], axis=1) for name, of in made.items()}
-    for name in pairs if few else ():
-        value = found[name] if found else pairs[name](values)
-        estimates[name] = np.stack([value, np.full_like(value, np.nan), np.full_like(value, np.nan)], axis=1)
-    return estimates, replicates
 
 
 def _texts(found: Across, part: dict[str, Any]) -> list[dict[str, Any]]:
@@ -113,22 +86,3 @@ def _text(name: str, numbers: list[float | None]) -> str:
     places = 0 if name == "elo" else 2
     value, low, high = (None if number is None else f"{round(number, places) + 0.0:.{places}f}" for number in numbers)
     return f"{value} [{low}, {high}]" if low is not None else f"{value}"
-
-
-@functools.cache
-def studentized(methods: int, level: float = 0.95) -> float:
-    """Quantile at ``level`` of the studentized range of ``methods`` means with infinitely many degrees of freedom.
-
-    Its distribution is M times the integral over x of phi(x) (Phi(x) - Phi(x - q))^(M - 1), inverted by bisection. SciPy has it too, in
-    ``scipy.stats``, whose import takes longer than the rest of the page.
-    """
-    from scipy.special import ndtr
-
-    x = np.linspace(-9, 9, 301)  # of a smooth function that vanishes at both ends: a sum is exact to rounding
-    density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
-    low, high = 0.0, 20.0
-    while high - low > 1e-11:
-        q = (low + high) / 2
-        below = methods * np.sum(density * (ndtr(x) - ndtr(x - q)) ** (methods - 1)) * (x[1] - x[0])
-        low, high = (q, high) if below < level else (low, q)
-    return (low + high) / 2
