@@ -64,8 +64,12 @@ def take(folder: Path, owner: str = "", lease: float = LEASE) -> Claim | None:
             if not gone:
                 return None
             continue
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(json.dumps(content))
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                out.write(json.dumps(content))
+        except OSError:  # a full disk: a claim that names nobody would hold the run until its lease is over
+            file.unlink(missing_ok=True)
+            raise
         return Claim(file, token, dead)
     return None
 
@@ -95,9 +99,10 @@ def release_dead(folder: Path, pid: int) -> None:
 
 def release_of(folder: Path, owner: dict) -> None:
     """Remove the claim of a process of any host that is known to be dead; ``owner`` is what :func:`process` gave there."""
-    content = read(folder)
-    if content and all(content.get(name) == value for name, value in owner.items()):
-        Claim(folder / NAME, content["token"]).release()
+    with contextlib.suppress(OSError):
+        content = _content(folder / NAME)
+        if content and all(content.get(name) == value for name, value in owner.items()):
+            Claim(folder / NAME, content["token"]).release()
 
 
 def alive(folder: Path, lease: float = LEASE) -> bool:

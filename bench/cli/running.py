@@ -11,6 +11,7 @@ from bench.config import RunSpec, parse_overrides, resolve
 from bench.errors import UserError, nearest
 
 TRACKERS = ("none", "csv", "wandb")
+SHOWN = 20  # failures and pictures listed at the end of a sweep
 
 
 def run_command(
@@ -90,15 +91,26 @@ def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]
 
     print_tables(boards(groups_of(outcome.record for outcome in outcomes if outcome.record), paths=paths))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
-    for outcome in failed:
+    for outcome in failed[:SHOWN]:
         print(f"failed: {outcome.spec.method} on {outcome.spec.task}, seed {outcome.spec.seed}: {outcome.message}", file=sys.stderr)
+    if len(failed) > SHOWN:
+        print(f"and {len(failed) - SHOWN} more failed: `elboard status {sweep.name} --json` lists them", file=sys.stderr)
     counts = {state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "present", "failed")}
     print(f"{sweep.name}: {counts['done']} runs done now, {counts['present']} done before, {counts['failed']} failed")
     print(f"records: {root / '<key>' / 'attempts'}   pictures: {root / '<key>' / 'pictures'}")
-    for outcome in outcomes:
-        for picture in outcome.record.files.get("pictures", []) if outcome.record else []:
+    for outcome in _first_of_each(outcomes)[:SHOWN]:
+        for picture in outcome.record.files.get("pictures", []):
             print(f"  {outcome.spec.method} on {outcome.spec.task}: {root / outcome.spec.key / picture}")
     return int(bool(failed))
+
+
+def _first_of_each(outcomes: list[Any]) -> list[Any]:
+    """One run with a record of each method on each task: the pictures of its other seeds look alike."""
+    first: dict[tuple[str, str], Any] = {}
+    for outcome in outcomes:
+        if outcome.record:
+            first.setdefault((outcome.spec.method, outcome.spec.task), outcome)
+    return list(first.values())
 
 
 def _check(tracker: str, jobs: int | None) -> None:

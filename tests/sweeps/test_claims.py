@@ -98,3 +98,14 @@ def test_of_many_takers_one_wins(tmp_path: Path, with_dead: bool) -> None:
     for process in processes:
         process.join()
     assert sum(won) == 1
+
+
+def test_a_claim_that_a_full_disk_cut_off_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(claims.json, "dumps", full)
+        with pytest.raises(OSError, match="No space"):
+            claims.take(tmp_path)
+    assert claims.take(tmp_path) is not None
