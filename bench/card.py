@@ -17,6 +17,8 @@ class MethodCard:
         paper: number of the paper in ``elboard list papers`` (``"021"``); empty for a classical baseline.
         cite: authors and year.
         base: for a post-hoc method the method whose finished run it starts from; empty otherwise.
+        splits: its loss is the mean of terms of single examples, plus what no batch changes, so that after an attempt that ran out of
+            memory the next may compute it in parts (:mod:`bench.parts`).
         version: raised whenever the same configuration gives other results; part of a run's key.
     """
 
@@ -27,6 +29,7 @@ class MethodCard:
     paper: str = ""
     cite: str = ""
     base: str = ""
+    splits: bool = False
     version: int = 1
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.card import MethodCard
 from bench.errors import NonFiniteLoss
+from bench.parts import in_parts
 from bench.task import Batch, Data, DataSpec
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Method(pl.LightningModule):
         base: for a post-hoc method the trained method that it starts from, in evaluation mode; else None.
         progress: share of training done, 0 to 1, for schedules; 1 after training.
         seed: the run's seed.
+        parts: pieces of a batch that the loss is computed in, one after the other: more than 1 after an attempt ran out of memory.
     """
 
     card: MethodCard
@@ -53,6 +55,7 @@ class Method(pl.LightningModule):
         self.__dict__["base"] = base  # not a submodule: its weights belong to its own run
         self.progress = 0.0
         self.seed = 0
+        self.parts = 1
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
 
@@ -112,7 +115,7 @@ class Method(pl.LightningModule):
             torch.nn.utils.clip_grad_norm_(self.parameters(), self.config.clip)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        out = self.loss(batch)
+        out = self.loss(batch) if self.parts == 1 else in_parts(self.loss, batch, self.parts)
         self.accumulate(out)
         return out["loss"]
 

@@ -127,6 +127,17 @@ def files_of(folder: Path) -> list[Path]:
     return [file for home in homes for file in sorted((home / "attempts").glob("*.json")) if is_record_file(file.name)]
 
 
+def attempts(folder: Path) -> list[Record]:
+    """The valid records of a run's folder; invalid and vanished files are passed over."""
+    found = []
+    for file in files_of(folder):
+        try:
+            found.append(read(file))
+        except (InvalidRecord, OSError):
+            continue
+    return found
+
+
 def is_record_file(name: str) -> bool:
     """Whether a file of this name is a record, and not a temporary file or one that says something about a record
     (``<stem>.verified.json``, ``<stem>.backfill.<metric>.json``)."""

@@ -31,11 +31,7 @@ def root_folder(out: str | Path | None = None) -> Path:
 
 def finished(spec: RunSpec, root: Path) -> Record | None:
     """The newest record of a completed attempt at ``spec`` under ``root``, or None. Invalid files are passed over."""
-    found: list[Record] = []
-    for file in records.files_of(root / spec.key):
-        with contextlib.suppress(records.InvalidRecord, OSError):
-            found.append(records.read(file))
-    best = records.effective(found)
+    best = records.effective(records.attempts(root / spec.key))
     return best if best is not None and best.status == "done" else None
 
 
@@ -211,6 +207,7 @@ class _Attempt:
         from bench import trackers
         from bench.batches import Batches
         from bench.cost import Meter, count_parameters, flops_per_example
+        from bench.parts import may_split, parts_after
         from bench.training import Training
 
         spec = self.spec
@@ -222,6 +219,9 @@ class _Attempt:
         task, data, method = build(spec, load_trained(spec.base, self.root) if spec.base else None)
         task.device = pick_device(spec.config["trainer"])
         self.stage = "build"
+        method.parts = parts_after(records.attempts(self.folder)) if may_split(method) else 1
+        if method.parts > 1:
+            log.line(f"out of memory before: the loss of a batch in {method.parts} parts")
         tracker = trackers.make(self.tracker_name, spec, self.folder)
         self.tracker = tracker
 
@@ -301,6 +301,8 @@ class _Attempt:
         save_atomically(self.folder / "checkpoints" / "final.ckpt", lambda path: torch.save({"state": state, "key": self.spec.key}, path))
         training.last.unlink(missing_ok=True)
         notes = {**self.spec.origin, **({"selection": self.selected} if self.selected else {})}
+        if method.parts > 1:
+            notes["parts"] = method.parts
         if training.chosen_epoch is not None:
             notes["chosen_epoch"] = training.chosen_epoch
         self.fields = {"metrics": metrics, "primary": _primary(task.card.primary, metrics), "cost": cost, "files": files, "notes": notes}

@@ -19,10 +19,10 @@ from typing import Any
 from bench.config import RunSpec
 from bench.errors import UserError
 from bench.metrics.conventions import better
-from bench.record import Record
+from bench.record import Record, attempts
 from sweeps import claims, samplers, trials
 from sweeps.search import Search
-from sweeps.work import Outcome, Resources, attempts, verdict
+from sweeps.work import Outcome, Resources, verdict
 
 
 @dataclass(kw_only=True)

@@ -20,10 +20,11 @@ from pathlib import Path
 from bench import record as records
 from bench.config import RunSpec
 from bench.errors import UserError
+from bench.record import attempts
 from sweeps.frontier import Frontier, History
 from sweeps.plan import Sweep
 from sweeps.search import Search
-from sweeps.work import Resources, attempts, processes, verdict
+from sweeps.work import Resources, processes, verdict
 
 LEFT = 1  # exit code of a worker that leaves runs behind: some failed, or others hold them
 PREEMPTED = 75

@@ -20,7 +20,7 @@ from bench import record as records
 from bench import stopping
 from bench.config import RunSpec
 from bench.errors import UserError
-from bench.record import Record
+from bench.record import Record, attempts
 from bench.run import execute, rank_of
 from sweeps import claims, trials
 
@@ -51,17 +51,6 @@ class Resources:
     gpus: float = 0.0
     memory: float = 0.0
     time: float = 0.0
-
-
-def attempts(folder: Path) -> list[Record]:
-    """The valid records in a run's folder."""
-    found = []
-    for file in records.files_of(folder):
-        try:
-            found.append(records.read(file))
-        except (records.InvalidRecord, OSError):
-            continue
-    return found
 
 
 def verdict(spec: RunSpec, root: Path, forgiven: Mapping[str, list[str]] | None = None) -> Outcome | None:

@@ -37,6 +37,7 @@ CARD = MethodCard(
     offers=("Classifier", "OODScorer"),
     paper="020",
     cite="Shen et al. 2024",
+    splits=True,
 )
 
 

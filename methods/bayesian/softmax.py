@@ -16,6 +16,7 @@ CARD = MethodCard(
     family="bayesian",
     offers=("Classifier", "OODScorer"),
     cite="textbook; score: Hendrycks and Gimpel 2017",
+    splits=True,
 )
 
 

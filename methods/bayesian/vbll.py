@@ -34,6 +34,7 @@ CARD = MethodCard(
     offers=("Classifier", "OODScorer"),
     paper="012",
     cite="Harrison, Willes and Snoek 2024",
+    splits=True,
 )
 
 

@@ -32,6 +32,7 @@ CARD = MethodCard(
     family="dropout",
     offers=("Classifier", "OODScorer"),
     cite="Gal and Ghahramani 2016",
+    splits=True,
 )
 
 

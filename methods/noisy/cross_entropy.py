@@ -17,6 +17,7 @@ CARD = MethodCard(
     family="noisy",
     offers=("Classifier",),
     cite="textbook; memorisation: Zhang et al. 2017",
+    splits=True,
 )
 
 

@@ -27,6 +27,7 @@ CARD = MethodCard(
     offers=("Recommender",),
     paper="045",
     cite="Liang, Krishnan, Hoffman and Jebara 2018",
+    splits=True,
 )
 
 

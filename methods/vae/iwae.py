@@ -27,6 +27,7 @@ CARD = MethodCard(
     offers=("Generator", "LatentModel", "BinaryLikelihood", "GreyLikelihood", "RealLikelihood", "OODScorer"),
     paper="021",
     cite="Burda, Grosse and Salakhutdinov 2016",
+    splits=True,
 )
 
 

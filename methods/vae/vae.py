@@ -27,6 +27,7 @@ CARD = MethodCard(
     offers=("Generator", "LatentModel", "BinaryLikelihood", "GreyLikelihood", "RealLikelihood", "OODScorer"),
     paper="025",
     cite="Kingma and Welling 2014",
+    splits=True,
 )
 
 

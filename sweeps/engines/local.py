@@ -20,14 +20,14 @@ from typing import Any
 
 from bench import stopping
 from bench.config import RunSpec
-from bench.record import effective
+from bench.record import attempts, effective
 from sweeps import claims
 from sweeps.capacity import Capacity, cores, fitted, gpus
 from sweeps.engines import Engine
 from sweeps.engines.interrupts import Interrupts
 from sweeps.engines.serial import one_after_another
 from sweeps.queue import Plan
-from sweeps.work import RETRIABLE, Outcome, Resources, attempts, failure, run_one, unwritable, verdict, write_death
+from sweeps.work import RETRIABLE, Outcome, Resources, failure, run_one, unwritable, verdict, write_death
 
 Watch = Callable[[RunSpec, dict], None]
 GRACE = 20.0  # seconds for a worker to save a checkpoint and leave

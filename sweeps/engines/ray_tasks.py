@@ -16,12 +16,12 @@ from typing import Any
 
 from bench import stopping
 from bench.config import RunSpec
-from bench.record import effective
+from bench.record import attempts, effective
 from sweeps import claims
 from sweeps.capacity import Capacity
 from sweeps.engines.local import GRACE, LOOK, RECYCLE, Pool, Watch
 from sweeps.queue import Plan
-from sweeps.work import RETRIES, Outcome, Resources, _follow, attempts, failure, run_one, unwritable, write_death
+from sweeps.work import RETRIES, Outcome, Resources, _follow, failure, run_one, unwritable, write_death
 
 Ended = Callable[[Outcome], None]
 Extend = Callable[[], list[RunSpec] | None]

@@ -20,13 +20,14 @@ from waiting import wait_for
 
 from bench.config import RunSpec
 from bench.errors import UserError
+from bench.record import attempts
 from bench.run import execute
 from sweeps import claims, work
 from sweeps.engines.ray import OWN, Ray
 from sweeps.engines.ray_tasks import _Setting, _task
 from sweeps.plan import expand
 from sweeps.queue import Plan, plan_of
-from sweeps.work import Outcome, attempts
+from sweeps.work import Outcome
 
 pytestmark = [
     pytest.mark.ray,

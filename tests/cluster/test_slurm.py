@@ -13,13 +13,13 @@ import pytest
 from waiting import wait_for
 
 from bench.config import RunSpec
+from bench.record import attempts
 from bench.run import execute, finished
 from sweeps import claims
 from sweeps.engines import slurm
 from sweeps.engines.slurm import Profile
 from sweeps.plan import expand
 from sweeps.queue import Plan, plan_of, unfinished
-from sweeps.work import attempts
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm_cluster")]

@@ -12,7 +12,7 @@ from bench.card import MethodCard
 from bench.method import Method
 from bench.protocols import Classifier
 
-CARD = MethodCard(name="test-linear", title="Logistic regression", family="test", offers=("Classifier",))
+CARD = MethodCard(name="test-linear", title="Logistic regression", family="test", offers=("Classifier",), splits=True)
 
 
 class Linear(Method, Classifier):
@@ -23,6 +23,7 @@ class Linear(Method, Classifier):
         explode_at: int | None = None  # the loss becomes NaN from this epoch on
         raise_at: int | None = None
         pause: float = 0.0  # seconds a step, for tests that interrupt
+        room: int = 0  # examples that fit in memory at once; 0: any number
 
     def __init__(self, config, spec, base=None):
         super().__init__(config, spec, base)
@@ -31,6 +32,8 @@ class Linear(Method, Classifier):
     def loss(self, batch):
         if self._trainer is not None:
             time.sleep(self.config.pause)
+            if 0 < self.config.room < len(batch["x"]):
+                raise torch.OutOfMemoryError("as asked")
         loss = F.cross_entropy(self.head(batch["x"]) * self.config.scale, batch["y"])
         if self._trainer is not None and self.config.explode_at is not None and self.current_epoch >= self.config.explode_at:
             loss = loss * float("nan")

@@ -9,10 +9,11 @@ import pytest
 from tuning import RANDOM, RATES, epochs, files, history, plan, run
 
 from bench import stopping
+from bench.record import attempts
 from bench.run import execute
 from bench.stopping import Pruned
 from sweeps import claims, trials
-from sweeps.work import attempts, run_one
+from sweeps.work import run_one
 
 
 @pytest.mark.parametrize(

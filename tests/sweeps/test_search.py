@@ -17,10 +17,11 @@ from tuning import PLUGINS, RANDOM, RATES, files, history, plan, run, write
 from bench.cli import main
 from bench.config import RunSpec
 from bench.errors import UserError
+from bench.record import attempts
 from bench.run import execute
 from sweeps.plan import expand
 from sweeps.queue import Plan, load, plan_of, save, unfinished
-from sweeps.work import attempts, run_one
+from sweeps.work import run_one
 
 ROOT = Path(__file__).parents[2]
 

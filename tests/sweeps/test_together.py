@@ -10,8 +10,9 @@ import pytest
 
 from bench import stopping
 from bench.config import RunSpec, resolve
+from bench.record import attempts
 from bench.run import execute
-from sweeps.work import attempts, processes, run_one
+from sweeps.work import processes, run_one
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 TWO = {"trainer.accelerator": "cpu", "trainer.devices": "2", "trainer.strategy": "ddp"}

@@ -1,0 +1,81 @@
+"""After an attempt that ran out of memory the next computes a batch's loss in parts: the same gradient, and a record that says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.batches import Batches
+from bench.config import resolve
+from bench.parts import in_parts, may_split
+from bench.record import attempts
+from bench.registry import discover
+from bench.run import build
+from sweeps.work import run_one, verdict
+
+PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
+TASKS = {"vae": "generation/digits", "bayesian": "noisy/digits-sym40", "dropout": "noisy/digits-sym40", "noisy": "noisy/digits-sym40"}
+SPLITTING = sorted(name for name, entry in discover("method").items() if entry.card.splits)
+
+
+def gradients(method: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("name", SPLITTING)
+def test_parts_give_the_gradient_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = discover("method")[name].card.family
+    spec = resolve(TASKS.get(family, "recommendation/ml-100k"), name, budget="smoke")
+    _, data, method = build(spec)
+    batch = next(iter(Batches(data.train, 50, 0, data.on_batch)))
+    method.eval()  # the noise of the parts is other noise than that of the whole: there is none here
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    monkeypatch.setattr(torch, "randn", torch.zeros)
+    assert may_split(method)
+    whole = method.loss(batch)
+    whole["loss"].backward()
+    expected = gradients(method)
+    method.zero_grad(set_to_none=True)
+    parts = in_parts(method.loss, batch, 3)  # of 17, 17 and 16 examples
+    parts["loss"].backward()
+    assert expected.norm() > 0
+    torch.testing.assert_close(gradients(method), expected, rtol=1e-3, atol=1e-5 * expected.norm().item())
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_noise_of_a_part_is_the_same_when_it_is_computed_again() -> None:
+    weight, drawn = torch.zeros(5, requires_grad=True), []
+
+    def loss(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        drawn.append(torch.randn(len(batch["x"]), 5))
+        return {"loss": (drawn[-1] * weight.exp()).sum(1).mean()}
+
+    in_parts(loss, {"x": torch.zeros(7, 1)}, 2)["loss"].backward()
+    assert len(drawn) == 4
+    torch.testing.assert_close(weight.grad, torch.cat(drawn[:2]).mean(0))
+    assert torch.equal(drawn[2], drawn[1]) and torch.equal(drawn[3], drawn[0]), "backwards, the last part first"
+
+
+def test_batch_norm_is_not_split() -> None:
+    _, _, method = build(resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS))
+    assert may_split(method)
+    method.norm = torch.nn.BatchNorm1d(3)
+    assert not may_split(method)
+
+
+def test_a_run_that_ran_out_of_memory_goes_on_in_parts(home: Path) -> None:
+    overrides = {"method.room": 10, "train.batch_size": 32}
+    spec = resolve("test/blobs", "test-linear", budget="smoke", overrides=overrides, paths=PLUGINS)
+    states = []
+    while verdict(spec, home) is None:
+        states.append(run_one(spec, home).state)
+    assert states == ["failed", "failed", "done"], "32, 16, then 8 at once"
+    record = verdict(spec, home).record
+    assert record.notes["parts"] == 4 and record.spec["config"]["train"]["batch_size"] == 32
+    assert [found.failure["class"] for found in attempts(home / spec.key) if found.status == "failed"] == ["oom", "oom"]
+    roomy = resolve("test/blobs", "test-linear", budget="smoke", overrides={"train.batch_size": 32}, paths=PLUGINS)
+    undisturbed = run_one(roomy, home).record
+    assert "parts" not in undisturbed.notes
+    assert record.metrics == pytest.approx(undisturbed.metrics, rel=1e-4)
