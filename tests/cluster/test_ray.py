@@ -23,6 +23,7 @@ from bench.errors import UserError
 from bench.record import attempts
 from bench.run import execute
 from sweeps import claims, work
+from sweeps.engines.local import Local
 from sweeps.engines.ray import OWN, Ray
 from sweeps.engines.ray_tasks import _Setting, _task
 from sweeps.plan import expand
@@ -160,6 +161,25 @@ def test_both_nodes_work_and_progress_is_heard(home: Path, connected: Any) -> No
     for seed in range(4):
         assert [event[1:] for event in events if event[0] == seed] == [("stage", None), *(("epoch", i) for i in range(4)), ("end", None)]
     assert [outcome.state for outcome in run(p)] == ["present"] * 4
+
+
+def test_a_search_equals_one_here(home: Path, connected: Any) -> None:
+    file = write(home, "0-1", ", trainer.accelerator: cpu, train.validate_every: 1", "{}")
+    search = "search: {sampler: random, trials: 9, seed: 1, space: {lr: {log: [1.e-6, 1.e-1]}}%s}"
+    plain = file.read_text().replace("methods: [test-linear]", f"methods: [test-linear], {search}").replace("epochs: 4", "epochs: 9")
+    found = {}
+    for name, pruning in (("here", ""), ("ray", ""), ("pruned", ", prune: asha")):
+        file.write_text(plain % pruning)
+        p = plan_of(expand(file, paths=PLUGINS), home / name)
+        words = {"jobs": 2, "address": ""}
+        outcomes = (Local() if name == "here" else Ray()).run(p, words, False, lambda spec, event: None)
+        final = [outcome for outcome in outcomes if "trial" not in outcome.spec.origin]
+        assert [outcome.state for outcome in final] == ["done", "done"]
+        (history,) = p.histories()
+        assert history.over and history.count("done") + history.count("pruned") == 9
+        found[name] = ([(trial.parameters, trial.value) for trial in history.trials], [outcome.record.metrics for outcome in final])
+    assert found["ray"] == found["here"]
+    assert history.count("pruned") >= 3
 
 
 def test_a_run_that_another_process_has_is_waited_for(home: Path, connected: Any) -> None:
