@@ -1,7 +1,8 @@
 """Who runs what: one claim file a run, safe on shared folders (NFS included).
 
 ``<root>/<key>/claim`` is made with O_EXCL by the process that is about to run ``key``, and its modification time is its heartbeat. A claim
-whose heartbeat is older than the lease belongs to a dead process and may be taken over: it is renamed away, which one taker alone can do.
+whose heartbeat is older than the lease belongs to a dead process and may be taken over: the new claim is made with O_EXCL under a name that
+the dead one's token gives, which one taker alone can do, and renamed into its place, so that at no moment there is none.
 Ages are differences between two times that the file server gave, so that clocks of nodes do not matter.
 
 A claim saves work, it does not protect results: should two processes run one key after all (a node that was cut off for longer than the
@@ -54,24 +55,49 @@ def take(folder: Path, owner: str = "", lease: float = LEASE) -> Claim | None:
     Raises OSError where the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file, token, dead = folder / NAME, uuid.uuid4().hex, None
-    content = {"token": token, "owner": owner, **process()}
-    for _ in range(3):  # a dead claim is removed and the file made again; another process may be quicker each time
+    file, token = folder / NAME, uuid.uuid4().hex
+    content = json.dumps({"token": token, "owner": owner, **process()})
+    for _ in range(3):  # a claim that is released between two looks makes room
         try:
-            handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            _make(file, content)
+            return Claim(file, token)
         except FileExistsError:
-            gone, dead = _bury(file, lease)
-            if not gone:
-                return None
-            continue
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as out:
-                out.write(json.dumps(content))
-        except OSError:  # a full disk: a claim that names nobody would hold the run until its lease is over
-            file.unlink(missing_ok=True)
-            raise
-        return Claim(file, token, dead)
+            old = read(folder)
+        if old is not None:
+            taken = _dead(old, lease) and _take_over(folder, old, content, lease)
+            return Claim(file, token, old) if taken else None
     return None
+
+
+def _make(file: Path, content: str) -> None:
+    """Create ``file``. Raises FileExistsError, and OSError where it cannot be written."""
+    handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(content)
+    except OSError:  # a full disk: a claim that names nobody would hold the run until its lease is over
+        file.unlink(missing_ok=True)
+        raise
+
+
+def _take_over(folder: Path, old: dict, content: str, lease: float) -> bool:
+    """Put a claim in the place of ``old``, a dead one: whether this process was the one to do it."""
+    heir = folder / f".{NAME}.{old.get('token', 'cut-off')}"
+    try:
+        _make(heir, content)
+    except FileExistsError:  # another process is at it, or died at it
+        with contextlib.suppress(FileNotFoundError):
+            if _now(folder) - heir.stat().st_mtime > lease:
+                heir.unlink()
+        return False
+    try:
+        now = read(folder)
+        if now is None or now.get("token") != old.get("token") or not _dead(now, lease):
+            return False  # taken over before this process had made the heir's file
+        os.replace(heir, folder / NAME)
+        return True
+    finally:
+        heir.unlink(missing_ok=True)
 
 
 def read(folder: Path) -> dict | None:
@@ -178,23 +204,3 @@ def _dead(content: dict, lease: float) -> bool:
     except PermissionError:
         pass
     return False
-
-
-def _bury(file: Path, lease: float) -> tuple[bool, dict | None]:
-    """Take a dead claim out of the way: whether the file may now be made anew, and the dead claim's content."""
-    content = read(file.parent)
-    if content is None:
-        return True, None  # released meanwhile
-    if not _dead(content, lease):
-        return False, None
-    grave = file.with_name(f".{NAME}.{uuid.uuid4().hex[:8]}")
-    try:
-        os.rename(file, grave)
-    except FileNotFoundError:
-        return True, None
-    ours = _token(grave) == content.get("token")
-    if not ours:  # between the look and the rename another process had taken it over: give it back
-        with contextlib.suppress(OSError):
-            os.link(grave, file)
-    grave.unlink(missing_ok=True)
-    return True, content if ours else None

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,28 +77,51 @@ def test_a_claim_that_was_cut_off_in_writing_counts_by_its_age(tmp_path: Path, t
     assert claims.take(tmp_path) is not None
 
 
-def _race(folder: Path, start: float, wins: multiprocessing.Queue) -> None:
-    while time.time() < start:
-        pass
-    claim = claims.take(folder)
-    wins.put(claim is not None)
-    time.sleep(0.5)
+def _race(folder: Path, ready: Any, wins: Any, over: Any) -> None:
+    ready.wait(60)
+    wins.put(claims.take(folder) is not None)
+    over.wait(60)  # a winner that ends is dead, and its claim free again
 
 
-@pytest.mark.parametrize("with_dead", [False, True])
-def test_of_many_takers_one_wins(tmp_path: Path, with_dead: bool) -> None:
-    if with_dead:
-        claims.take(tmp_path)
-        rewrite(tmp_path, pid=dead_pid())
+@pytest.mark.parametrize("dead", ["", "all", "cut-off"])
+def test_of_many_takers_one_wins(tmp_path: Path, dead: str) -> None:
     context = multiprocessing.get_context("fork")
-    wins, start = context.Queue(), time.time() + 0.5
-    processes = [context.Process(target=_race, args=(tmp_path, start, wins)) for _ in range(8)]
-    for process in processes:
-        process.start()
-    won = [wins.get(timeout=20) for _ in processes]
-    for process in processes:
-        process.join()
-    assert sum(won) == 1
+    for round_ in range(5):
+        folder = tmp_path / str(round_)
+        if dead:
+            claims.take(folder)
+            rewrite(folder, pid=dead_pid()) if dead == "all" else (folder / claims.NAME).write_text("{")
+            age(folder, claims.LEASE + 1)
+        ready, wins, over = context.Barrier(8), context.Queue(), context.Event()
+        processes = [context.Process(target=_race, args=(folder, ready, wins, over)) for _ in range(8)]
+        for process in processes:
+            process.start()
+        won = [wins.get(timeout=60) for _ in processes]
+        over.set()
+        for process in processes:
+            process.join()
+        assert sum(won) == 1
+        assert [path.name for path in folder.iterdir()] == [claims.NAME], "nothing is left behind"
+
+
+def test_a_late_taker_of_a_dead_claim_leaves_the_new_one(tmp_path: Path) -> None:
+    claims.take(tmp_path)
+    rewrite(tmp_path, pid=dead_pid())
+    old = claims.read(tmp_path)
+    new = claims.take(tmp_path)
+    assert not claims._take_over(tmp_path, old, json.dumps({"token": "late"}), claims.LEASE)
+    assert new.holds() and [path.name for path in tmp_path.iterdir()] == [claims.NAME]
+
+
+def test_a_taker_that_died_at_it_holds_nobody_up_for_longer_than_a_lease(tmp_path: Path) -> None:
+    claims.take(tmp_path)
+    rewrite(tmp_path, pid=dead_pid())
+    heir = tmp_path / f".{claims.NAME}.{claims.read(tmp_path)['token']}"
+    heir.touch()
+    assert claims.take(tmp_path) is None and heir.exists()
+    os.utime(heir, (0, 0))
+    assert claims.take(tmp_path) is None and not heir.exists()
+    assert claims.take(tmp_path) is not None
 
 
 def test_a_claim_that_a_full_disk_cut_off_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +129,7 @@ def test_a_claim_that_a_full_disk_cut_off_holds_nobody_up(tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(claims.json, "dumps", full)
+        patch.setattr(claims.os, "fdopen", full)
         with pytest.raises(OSError, match="No space"):
             claims.take(tmp_path)
     assert claims.take(tmp_path) is not None
