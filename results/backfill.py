@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -22,8 +23,11 @@ from bench.errors import UserError
 from bench.metrics.conventions import convention, in_range
 from bench.provenance import revision, versions
 from bench.record import Record
-from results.evidence import SHIPPED, InvalidEvidence, all_beside, beside, evidence_of, read_evidence
+from results.evidence import InvalidEvidence, all_beside, beside, evidence_of, in_runs, read_evidence
 from results.store import Group
+from results.store.files import shipped as shipped_record
+from results.store.files import shipped_folder
+from results.store.rows import group_of
 from results.verify import digest_of, recomputed, task_of
 
 
@@ -87,34 +91,42 @@ def backfilled(record_path: Path, record: Record | None = None) -> dict[str, flo
     Files that name another digest, or hold no possible value, are passed over. Raises InvalidRecord if the file is no record.
     """
     record = record or records.read(record_path)
+    return {**record.metrics, **_later(record, all_beside(record_path, "backfill"))}
+
+
+def _later(record: Record, files: Iterable[Path]) -> dict[str, float]:
+    """What ``files`` add to the metrics of ``record``."""
     digest, later = digest_of(record), {}
-    for file in all_beside(record_path, "backfill"):
+    for file in files:
         with suppress(OSError, ValueError, TypeError, KeyError, UserError):
             tree = json.loads(file.read_text(encoding="utf-8"))
             if tree["digest"] == digest and math.isfinite(tree["value"]) and in_range(tree["metric"], tree["value"]):
                 later[tree["metric"]] = float(tree["value"])
-    return {**record.metrics, **{name: value for name, value in later.items() if name not in record.metrics}}
+    return {name: value for name, value in later.items() if name not in record.metrics}
 
 
 def filled(groups: Sequence[Group], root: Path | None, shipped: bool = True) -> list[Group]:
     """``groups`` (of :func:`results.store.groups`) with the metrics that were computed later, which boards then show like any other."""
-    later: dict[tuple[str, str], dict[str, float]] = {}
-    for path in _with_backfills(root, shipped):
+    later: dict[str, dict[tuple[str, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for path, files in _with_backfills({group.task for group in groups}, root, shipped):
         with suppress(OSError, records.InvalidRecord):
-            record = records.read(path)
-            new = {name: value for name, value in backfilled(path, record).items() if name not in record.metrics}
-            later.setdefault((record.key, record.attempt), {}).update(new)
-    keys = {key for key, _ in later}
-    return [_filled(group, later) if keys and not keys.isdisjoint(group.keys) else group for group in groups]
+            record = records.read(path) if in_runs(path) else shipped_record(path)
+            new = _later(record, files)
+            if new:
+                later[group_of(record)][record.key, record.attempt].update(new)
+    return [_filled(group, later[group.group]) if group.group in later else group for group in groups]
 
 
-def _with_backfills(root: Path | None, shipped: bool) -> Iterator[Path]:
-    """The files of records beside which there is a backfilled metric."""
+def _with_backfills(tasks: Iterable[str], root: Path | None, shipped: bool) -> Iterator[tuple[Path, list[Path]]]:
+    """The files of records, of ``tasks`` where they ship with the package, with the files of backfilled metrics beside them."""
     if shipped:
-        yield from {file.with_name(file.name.partition(".backfill.")[0] + ".json") for file in SHIPPED.rglob("*.backfill.*.json")}
+        beside: dict[Path, list[Path]] = defaultdict(list)
+        for file in sorted(file for task in sorted(tasks) for file in shipped_folder(task).rglob("*.backfill.*.json")):
+            beside[file.with_name(file.name.partition(".backfill.")[0] + ".json")].append(file)
+        yield from beside.items()
     if root is not None and (root / "backfill").is_dir():
         for folder in (root / "backfill").iterdir():
-            yield from records.files_of(root / folder.name)
+            yield from ((path, all_beside(path, "backfill")) for path in records.files_of(root / folder.name))
 
 
 def _filled(group: Group, later: dict[tuple[str, str], dict[str, float]]) -> Group:

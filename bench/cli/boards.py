@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,19 @@ from bench.errors import UserError, nearest
 from bench.registry import discover
 
 FEW = 10
+WIDE = 500  # columns of what is not a terminal: a table in a file or a pipe is never folded
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Warnings of what is done within as lines on standard error."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for warning in heard:
+                print(f"warning: {warning.message}", file=sys.stderr)
 
 
 def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]:
@@ -19,12 +34,8 @@ def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]
     from results.backfill import filled
     from results.store import groups
 
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        found = filled(groups(root_folder(out), shipped, pattern), root_folder(out), shipped)
-    for warning in heard:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    return found
+    with telling():
+        return filled(groups(root_folder(out), shipped, pattern), root_folder(out), shipped)
 
 
 def index_of(root: Path) -> Path | None:
@@ -55,14 +66,14 @@ def print_boards(
     choice = Choice(**options, rank_all=kind != "table")
     _check(choice)
     root, groups = root_folder(out), read_groups(out, shipped, which)
-    trust = badges(root, shipped, {key for group in groups for key in group.keys})
-    found = boards(groups, which, paths, choice, trust, index_of(root))
-    if kind == "table":
-        print_tables(found, top if top is not None else 0 if which in tasks else FEW)
-        if not found:
-            print("no records of these; try `elboard sweep quickstart`")
-    else:
-        print(render(found, kind), end="")
+    with telling():
+        found = boards(groups, which, paths, choice, badges(root, shipped, groups), index_of(root))
+        if kind != "table":
+            print(render(found, kind), end="")
+            return
+    print_tables(found, top if top is not None else 0 if which in tasks else FEW)
+    if not found:
+        print("no records of these; try `elboard sweep quickstart`")
 
 
 def _check(choice: Any) -> None:
@@ -85,8 +96,8 @@ def print_tables(found: list[Any], top: int = 0) -> None:
 
     from results.board.render import table
 
-    console = Console()
+    console = Console(emoji=False)
     if not console.is_terminal:
-        console = Console(width=200)
+        console = Console(width=WIDE, emoji=False)
     for board in found:
         console.print(table(board, top), highlight=False, markup=False)

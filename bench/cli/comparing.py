@@ -13,15 +13,16 @@ from bench.registry import discover
 
 def print_comparison(family: str, budget: str, as_json: bool, shipped: bool, out: Path | None, paths: tuple[Path, ...]) -> None:
     """Methods over the tasks of a family (or all): mean rank, win rate, IQM, Elo. Raises UserError for an unknown family."""
-    from bench.cli.boards import read_groups
+    from bench.cli.boards import read_groups, telling
     from results.board.across import complete, gather, summary
     from results.board.build import boards
 
     families = {entry.card.family for entry in discover("task", paths).values()}
     if family and family not in families:
         raise UserError(f"no family {family!r}: {nearest(family, families)}")
-    built = boards(read_groups(out, shipped, family), family, paths)
-    parts = complete(gather(built, budget))
+    groups = read_groups(out, shipped, family)
+    with telling():
+        parts = complete(gather(boards(groups, family, paths), budget))
     tables = [{"tasks": part.tasks, "methods": part.methods, "estimates": summary(part.values, part.higher)} for part in parts]
     if as_json:
         print(json.dumps([_plain(table) for table in tables], indent=1))
@@ -76,12 +77,14 @@ def power_command(
 
     Raises UserError for unknown names, or where a side has no records.
     """
-    from bench.cli.boards import read_groups
+    from bench.cli.boards import read_groups, telling
     from results.board.build import Choice, boards
     from results.stats import compare, needed
 
     choice = Choice(metrics=(metric,) if metric else (), sort=metric, budget=budget)
-    found = boards(read_groups(out, shipped, task), task, paths, choice)
+    groups = read_groups(out, shipped, task)
+    with telling():
+        found = boards(groups, task, paths, choice)
     if not found:
         raise UserError(f"no records on {task!r} at budget {budget}: {nearest(task, discover('task', paths))}")
     (board,) = found
@@ -125,8 +128,8 @@ def _queue(board: Any, rows: list[Any], total: int, file: Path) -> None:
     entries = []
     for row in rows:
         first = max(row.seeds) + 1
-        seeds = f"{first}-{first + total - len(row.seeds) - 1}"
-        if total > len(row.seeds):
+        seeds = f"{first}-{first + total - row.n - 1}"
+        if total > row.n:
             entry = {"tasks": [board.task], "methods": [row.method], "seeds": seeds}
             entries.append({**entry, "set": dict(row.changed)} if row.changed else entry)
     labels = " and ".join(row.label for row in rows)

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from results.store import Compacted
 
 
 def compact_command(out: Path | None) -> int:
@@ -17,38 +11,40 @@ def compact_command(out: Path | None) -> int:
 
     Raises UserError if it is not there or cannot be written.
     """
+    from bench.cli.boards import telling
     from bench.run import root_folder
-    from results.board.build import boards
-    from results.board.summaries import clear
-    from results.store import compact, groups
-    from results.store.index import FOLDER
+    from results.store import compact
 
     root = root_folder(out)
-    done = _told(lambda: compact(root))
-    clear(root / FOLDER)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # told above
-        boards(groups(root), kept_in=root / FOLDER)
+    with telling():
+        done = compact(root)
+    keep_statistics(root)
     print(f"{done.records} records in {done.parts} parts, {done.fresh} of them new; {done.removed} parts replaced")
     return 0
 
 
+def keep_statistics(root: Path) -> None:
+    """Compute what boards of the records under ``root`` and of the package say, and keep that alone for ``leaderboard``."""
+    from results.backfill import filled
+    from results.board.build import boards
+    from results.board.summaries import clear
+    from results.store import groups
+    from results.store.index import FOLDER
+
+    clear(root / FOLDER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those who index the records tell of them
+        boards(filled(groups(root), root), kept_in=root / FOLDER)
+
+
 def archive_command(keys: list[str], out: Path | None) -> int:
     """Move the runs ``keys``, finished for good, into the archive of ``out``. Raises UserError if one cannot be moved."""
+    from bench.cli.boards import telling
     from bench.run import root_folder
     from results.store import pack
 
     root = root_folder(out)
-    done = _told(lambda: pack(root, keys))
+    with telling():
+        done = pack(root, keys)
     print(f"{len(set(keys))} runs moved to {root / 'archive'}, which holds {done.records} records now")
     return 0
-
-
-def _told(work: Callable[[], Compacted]) -> Compacted:
-    """Warnings of ``work`` as lines on standard error."""
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        done = work()
-    for warning in heard:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    return done

@@ -33,6 +33,7 @@ class Row:
         of: the runs: method, seeds, keys, values of all metrics.
         changed: options that differ from the task's defaults.
         cells: by metric, over the seeds that have it.
+        cost: means over the runs of what their records hold (wall_s, parameters, energy_j ...).
         ranks: by metric, 1 + the number of methods significantly better (:func:`results.stats.ranks`); None is undecided.
         tuned: of a configuration that a search chose, what the record says of it (trials, metric); empty otherwise.
         badge: the least trusted of its records' badges, one of BADGES.
@@ -41,6 +42,7 @@ class Row:
     of: Group
     changed: dict[str, object]
     cells: dict[str, Cell]
+    cost: dict[str, float]
     ranks: dict[str, int | None] = field(default_factory=dict)
     tuned: dict[str, Any] = field(default_factory=dict)
     badge: str = "claimed"
@@ -48,6 +50,11 @@ class Row:
     @property
     def method(self) -> str:
         return self.of.method
+
+    @property
+    def n(self) -> int:
+        """Number of finished runs."""
+        return self.of.n
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
@@ -60,17 +67,6 @@ class Row:
     @property
     def failed(self) -> int:
         return self.of.failed
-
-    @cached_property
-    def cost(self) -> dict[str, float]:
-        """Means over the runs of whatever the records hold (wall_s, parameters ...), and ``energy_j``, processors and GPUs together."""
-        means = {name: float(array.mean()) for name, array in self.of.cost.items() if len(array)}
-        for name in [name for name, mean in means.items() if mean != mean]:  # some runs lack it
-            there = self.of.cost[name][~np.isnan(self.of.cost[name])]
-            means[name] = float(there.mean()) if len(there) else np.nan
-        means = {name: mean for name, mean in means.items() if mean == mean}
-        energy = [means[name] for name in ("energy_cpu_j", "energy_gpu_j") if name in means]
-        return means | ({"energy_j": sum(energy)} if energy else {})
 
     @cached_property
     def values(self) -> dict[str, dict[int, float]]:
@@ -167,12 +163,13 @@ def boards(
     pattern: str = "",
     paths: tuple[Path, ...] = (),
     choice: Choice = Choice(),  # noqa: B008 (frozen)
-    badges: Mapping[str, str] | None = None,
+    badges: Mapping[str, Mapping[str, str]] | None = None,
     kept_in: Path | None = None,
 ) -> list[Board]:
     """Boards of all tasks, or of the task or family ``pattern``. Records of other versions than the present one are left out unless wanted.
 
-    ``badges``: of each record, by its key; claimed if absent. ``kept_in``: folder of the cache of large boards' statistics.
+    ``badges``: of records, by group and key (:func:`results.verify.badges`); claimed if absent. ``kept_in``: folder of the cache of boards'
+    statistics.
     """
     cards = {name: entry.card for name, entry in discover("task", paths).items()}
     sorted_out: dict[tuple[str, int, str], list[Group]] = defaultdict(list)
@@ -190,25 +187,32 @@ def boards(
 
 
 def _board(
-    card: TaskCard, version: int, budget: str, groups: list[Group], choice: Choice, badges: Mapping[str, str], kept_in: Path | None
+    card: TaskCard,
+    version: int,
+    budget: str,
+    groups: list[Group],
+    choice: Choice,
+    badges: Mapping[str, Mapping[str, str]],
+    kept_in: Path | None,
 ) -> Board:
-    groups = [group for group in groups if len(group.seeds) >= choice.min_n or group.failed and choice.min_n == 1]
+    groups = [group for group in groups if group.n >= choice.min_n or group.failed and choice.min_n == 1]
     present = list(dict.fromkeys(key for group in groups for key in group.metrics))
     columns = columns_of(choice.metrics or card.metrics, present) if choice.metrics != ("all",) else tuple(present)
     primary = next(iter(columns_of((choice.sort or card.primary,), present)), card.primary)
     if primary in present and primary not in columns:
         columns = (primary, *columns)
     ranked = [key for key in columns if convention(key).direction != "none" and (choice.rank_all or key == primary)]
-    cells, p = summarise_board(groups, columns, ranked, kept_in)
+    found = summarise_board(groups, columns, ranked, kept_in)
     sign = -1 if convention(primary).direction == "higher" else 1
-    rows = [_row(group, of_group, badges) for group, of_group in zip(groups, cells, strict=True)]
+    of_group = zip(groups, found.cells, found.costs, strict=True)
+    rows = [_row(group, cells, cost, badges.get(group.group, {})) for group, cells, cost in of_group]
 
     def order(i: int) -> tuple:
         cell = rows[i].cells.get(primary)
         return (cell is None, sign * cell.mean if cell else 0.0, rows[i].label)
 
     by = sorted(range(len(rows)), key=order)
-    rows, p = [rows[i] for i in by], {key: matrix[np.ix_(by, by)] for key, matrix in p.items()}
+    rows, p = [rows[i] for i in by], {key: matrix[np.ix_(by, by)] for key, matrix in found.p.items()}
     for key in ranked:
         for row, place in zip(rows, _ranks(rows, key, p[key]), strict=True):
             if key in row.cells:
@@ -222,9 +226,10 @@ def _ranks(rows: Sequence[Row], key: str, p: np.ndarray) -> list[int | None]:
     return ranks(means, p, convention(key).direction)
 
 
-def _row(group: Group, cells: dict[str, Cell], badges: Mapping[str, str]) -> Row:
-    badge = min((badges.get(key, "claimed") for key in group.keys), key=BADGES.index, default="claimed") if badges else "claimed"
-    return Row(group, _changed(group), cells, tuned=dict(group.notes.get("search", {})), badge=badge)
+def _row(group: Group, cells: dict[str, Cell], cost: dict[str, float], badges: Mapping[str, str]) -> Row:
+    found = [*badges.values(), *(["claimed"] if len(badges) < group.n else [])]
+    badge = min(found, key=BADGES.index, default="claimed")
+    return Row(group, _changed(group), cells, cost, tuned=dict(group.notes.get("search", {})), badge=badge)
 
 
 def arrow(key: str) -> str:

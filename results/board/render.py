@@ -105,7 +105,8 @@ def table(board: Board, top: int = 0) -> Table:
     for name in ("#", "method", "n"):
         out.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
     for key in board.columns:
-        out.add_column(f"{names[key]} {arrow(key)}".strip(), justify="right", style="bold" if key == board.primary else "", overflow="fold")
+        head = f"{_in_two(names[key])} {arrow(key)}".strip()
+        out.add_column(head, justify="right", style="bold" if key == board.primary else "", overflow="fold")
     energy = _has_energy(board)
     for name in ("wall s", "parameters", *(["energy J"] if energy else [])):
         out.add_column(name, justify="right")
@@ -115,11 +116,16 @@ def table(board: Board, top: int = 0) -> Table:
     return out
 
 
+def _in_two(name: str) -> str:
+    """The name of a metric on two lines where it is long and has a part after a slash."""
+    return name.replace("/", "\n/", 1) if len(name) >= 12 else name
+
+
 def _cells(row: Row, board: Board, plus_minus: str = "±") -> list[str]:
     return [
         rank(row, board.primary),
         row.label,
-        str(len(row.seeds)),
+        str(row.n),
         *(number(row.cells.get(key), plus_minus) for key in board.columns),
     ]
 

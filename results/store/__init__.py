@@ -12,15 +12,17 @@ can be deleted at any time and made again:
   was cut short, a lost part or a copied folder cost time and no record. What is not noticed before the next :func:`compact` is a change
   inside the folder of an archived run: nothing writes there.
 
-A part is written to a temporary name, flushed to disk and renamed; parts never change. DuckDB works in memory, in one process, and is
-imported only where there are parts.
+A part says of itself what boards need to know of its groups but for their values, which are read when they are asked for
+(:mod:`results.store.lazy`). It is written to a temporary name, flushed to disk and renamed; parts never change. DuckDB works in memory, in
+one process, and is imported only where there are parts.
 """
 
 from __future__ import annotations
 
 from results.store.compaction import Compacted, compact, pack
 from results.store.files import SHIPPED, latest, spec_of
-from results.store.groups import Group, groups, groups_of
+from results.store.grouping import Group
+from results.store.groups import groups, groups_of
 from results.store.loading import load
 
 __all__ = ["SHIPPED", "Compacted", "Group", "compact", "groups", "groups_of", "latest", "load", "pack", "spec_of"]

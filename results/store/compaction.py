@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+
+import numpy as np
 
 from bench.errors import UserError
 from bench.record import ARCHIVE, Record
 from results.store import index
 from results.store.files import Stat, homes, read_all, scan, tell
-from results.store.rows import Board, board_of, rows_of
+from results.store.rows import Board, board_of, joined, rows_of
 
 HELD = 100_000  # records held in memory at a time, and size from which a part is never written again
 FEW = 12  # smaller parts of one board before they become one
@@ -32,7 +36,8 @@ def compact(root: Path) -> Compacted:
     """Bring the index of ``root``, and that of its archive, up to date; the files of records stay as they are.
 
     Parts that hold a record that has changed or gone, or that are truncated, are written anew; so are parts of one board once there are
-    many small ones. Several processes may do it at once: records that two parts hold count once. Warns of files that are left out.
+    many small ones, in an archive once there are two: boards read no value of a group that one part alone has. Several processes may do it
+    at once: records that two parts hold count once. Warns of files that are left out.
 
     Raises UserError if there is no such folder or it cannot be written.
     """
@@ -41,15 +46,15 @@ def compact(root: Path) -> Compacted:
         raise UserError(f"{root}: no such folder of runs")
     left_out: list[str] = []
     try:
-        done = [_compact(home, home != root, left_out) for home in homes(root)]
+        done = [_compact(home, home != root, left_out, merged=home != root) for home in homes(root)]
     except OSError as error:
         raise UserError(f"{error.filename or root}: cannot be written ({error.strerror})") from None
     tell(left_out)
     return Compacted(*(sum(getattr(one, name) for one in done) for name in Compacted.__dataclass_fields__))
 
 
-def _compact(home: Path, frozen: bool, left_out: list[str]) -> Compacted:
-    """:func:`compact` of one folder; for an archive (``frozen``) it is noted what the index covers."""
+def _compact(home: Path, frozen: bool, left_out: list[str], merged: bool = False) -> Compacted:
+    """:func:`compact` of one folder; for an archive (``frozen``) it is noted what the index covers. ``merged``: in few parts."""
     (home / index.FOLDER).mkdir(exist_ok=True)
     index.sweep_drafts(home)
     before = index.state(home)
@@ -59,13 +64,16 @@ def _compact(home: Path, frozen: bool, left_out: list[str]) -> Compacted:
         kept, old, covered = _sort_out(reader, home, files)
         rest = {name: stat for name, stat in files.items() if name not in covered and _is_text(name)}
         new, fresh = _write(reader, home, rest, invalid)
+        parts = [*(part.path for part in kept), *new]
+        if merged:
+            parts, replaced = _merge(reader, home, parts)
+            old += replaced
     for path in old:
         path.unlink(missing_ok=True)
-    parts = [*(part.path for part in kept), *new]
     if frozen:
         index.cover(home, before, parts, invalid)
     left_out += invalid
-    return Compacted(len(covered) + fresh, fresh, len(parts), len(old))
+    return Compacted(len(covered) + fresh, fresh, len(parts), len(set(old) - set(new)))
 
 
 def _is_text(name: str) -> bool:
@@ -90,7 +98,7 @@ def _sort_out(reader: index.Reader, home: Path, files: Mapping[str, Stat]) -> tu
             fresh, names = reader.compare([part], files)
         except index.BrokenPart:
             continue
-        if fresh and fresh[0][1] is None and not names <= seen:  # else nothing of it is fresh, something is not, or others hold it all
+        if fresh and fresh[0].fresh is None and not names <= seen:  # else nothing of it is fresh, something is not, or others hold it all
             found_fresh.append(part)
             seen |= names
     stay = {part.path for part in found_fresh}
@@ -118,6 +126,33 @@ def _write(reader: index.Reader, home: Path, files: Mapping[str, Stat], left_out
     for board in sorted(held):
         count += write(board)
     return written, count
+
+
+def _merge(reader: index.Reader, home: Path, paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Write small parts of one board as one; all paths of parts then, and those of parts that are no longer of use."""
+    by_board: dict[Board, list[index.Part]] = defaultdict(list)
+    for part in reader.open(paths):
+        if part is not None:
+            by_board[part.board].append(part)
+    new, old = [], []
+    for parts in by_board.values():
+        parts.sort(key=lambda part: part.rows)
+        sizes = np.cumsum([part.rows for part in parts])
+        small = parts[: int(np.searchsorted(sizes, HELD, side="right"))]
+        if len(small) > 1:
+            with suppress(index.BrokenPart):  # it is left to its readers, who say so
+                new.append(_as_one(reader, home, small))
+                old += [part.path for part in small]
+    return [path for path in paths if path not in set(old)] + new, old
+
+
+def _as_one(reader: index.Reader, home: Path, parts: Sequence[index.Part]) -> Path:
+    """Write a part with the records of ``parts``, each once. Raises BrokenPart."""
+    settings = reader.settings(parts)
+    rows = joined([reader.rows([index.Source(part)], settings)[0] for part in parts])
+    files, contents = (list(chain.from_iterable(found)) for found in zip(*map(reader.stored, parts), strict=True))
+    first = list({name: i for i, (name, _) in reversed([*enumerate(files)])}.values())
+    return reader.write(home, rows.take(np.array(first)), [files[i] for i in first], [contents[i] for i in first])
 
 
 def pack(root: Path, keys: Iterable[str]) -> Compacted:

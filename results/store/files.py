@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from bench import record as records
 from bench.config import RunSpec
@@ -14,6 +16,7 @@ from bench.record import Record
 
 SHIPPED = Path(__file__).parents[1] / "records"
 SHOWN = 5  # warnings of one call, beside the count of the rest
+Read = TypeVar("Read")
 Stat = tuple[int, int]  # size in bytes, modification time in ns
 
 
@@ -38,17 +41,48 @@ def scan(home: Path, left_out: list[str]) -> dict[str, Stat]:
     return found
 
 
-def shipped_files() -> list[Path]:
-    """The files of the records that ship with the package."""
-    return sorted(file for file in SHIPPED.rglob("*.json") if records.is_record_file(file.name))
+def shipped_folder(pattern: str) -> Path:
+    """Where the records of a task or family lie that ship with the package; all of them if ``pattern`` is empty."""
+    inside = pattern and not {"", ".", ".."} & set(pattern.split("/"))  # names of tasks come from anyone's records
+    return SHIPPED / pattern if inside or not pattern else SHIPPED / "none"
+
+
+def shipped_files(pattern: str = "") -> list[Path]:
+    """The files of the records that ship with the package, of the task or family ``pattern``."""
+    return sorted(file for file in shipped_folder(pattern).rglob("*.json") if records.is_record_file(file.name))
+
+
+def shipped(file: Path) -> Record:
+    """:func:`bench.record.read` of a file that ships with the package; each is read once, for boards and for badges."""
+    stat = file.stat()
+    return _shipped(file, (stat.st_size, stat.st_mtime_ns))
+
+
+@lru_cache(maxsize=4096)
+def _shipped(file: Path, stat: Stat) -> Record:
+    return records.read(file)
+
+
+def read_shipped(pattern: str, left_out: list[str]) -> list[Record]:
+    """The valid ones of :func:`shipped_files`; a line for each other is added to ``left_out``."""
+    return [record for _, record in _read(shipped_files(pattern), shipped, left_out)]
 
 
 def read_all(files: Iterable[Path], left_out: list[str]) -> Iterator[tuple[Path, bytes, Record]]:
     """The valid ones of ``files`` with their content; a line for each other is added to ``left_out``."""
+
+    def read(file: Path) -> tuple[bytes, Record]:
+        content = file.read_bytes()
+        return content, records.parse(content, file)
+
+    for file, (content, record) in _read(files, read, left_out):
+        yield file, content, record
+
+
+def _read(files: Iterable[Path], read: Callable[[Path], Read], left_out: list[str]) -> Iterator[tuple[Path, Read]]:
     for file in files:
         try:
-            content = file.read_bytes()
-            yield file, content, records.parse(content, file)
+            yield file, read(file)
         except records.InvalidRecord as error:
             left_out.append(str(error))
         except FileNotFoundError:

@@ -1,106 +1,75 @@
-"""Groups: all runs that differ in their seed alone. What boards, tables and claims are made of."""
+"""Finding groups: all runs that differ in their seed alone. What boards, tables and claims are made of."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from bench.record import Record
 from results.store import index
-from results.store.files import homes, read_all, scan, shipped_files, tell
-from results.store.rows import Board, Rows, board_of, effective, group_codes, joined, matches, order, rows_of, texts_of, with_seed
+from results.store.files import homes, read_all, read_shipped, scan, tell
+from results.store.grouping import Group, groups_in
+from results.store.lazy import Lazy, Shelf, names_in
+from results.store.rows import Board, Rows, board_of, joined, matches, name_of, rows_of
 
 
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Runs of one method with one configuration on one task, version and budget, that differ in their seed alone.
-
-    Each key counts once, by the record that is effective (:func:`bench.record.effective`); trials of searches are left out. ``keys``,
-    ``attempts``, ``seeds``, ``metrics`` and ``cost`` are those of the n finished runs, ordered by seed, then key.
-
-    Attributes:
-        group: hash of what the runs have in common.
-        spec: ``RunSpec.to_dict()`` of the finished run with the smallest seed, of a failed one where none has finished.
-        seeds: (n,) int64.
-        metrics: key of the metric -> (n,) float64, NaN for a run without it.
-        cost: name -> (n,) float64, NaN likewise.
-        failed: number of keys whose effective record is a failed one.
-        notes: of the same run as ``spec``, those that boards show (``search``: which search chose the configuration).
-    """
-
-    task: str
-    task_version: int
-    budget: str
-    method: str
-    method_version: int
-    group: str
-    spec: dict
-    keys: tuple[str, ...]
-    attempts: tuple[str, ...]
-    seeds: np.ndarray
-    metrics: dict[str, np.ndarray]
-    cost: dict[str, np.ndarray]
-    failed: int
-    notes: dict
-
-
-class _Read(Group):
-    """A group whose ids become text when they are asked for: for a million runs that takes longer than all else together."""
-
-    def __init__(self, keys: np.ndarray, attempts: np.ndarray, **fields: Any) -> None:
-        self.__dict__.update(fields, _keys=keys, _attempts=attempts)
-
-    @cached_property
-    def keys(self) -> tuple[str, ...]:
-        return texts_of(self._keys, 16)
-
-    @cached_property
-    def attempts(self) -> tuple[str, ...]:
-        return texts_of(self._attempts, 12)
-
-
-def groups(root: Path | None, shipped: bool = True, pattern: str = "") -> list[Group]:
+def groups(root: Path | None, shipped: bool = True, pattern: str = "", without: Collection[Path] = ()) -> list[Group]:
     """All groups of the records under ``root``, archived ones included, and, with ``shipped``, of those of the package.
 
     The answer does not depend on what is indexed. Sorted by task, version, budget, method, its version and ``group``. Warns, in a line
     each, of files that are left out (of five and the number of the rest where there are more).
 
+    The values of a group that one part of an index alone has are read when they are first asked for. If the part has gone or broken by
+    then, they are read from elsewhere; where the records are no longer the same, asking raises UserError.
+
     Args:
         pattern: a task, or a family (what stands before the slash of a task's name); all if empty.
+        without: parts of indexes that are known to be broken.
     """
-    broken: set[Path] = set()
+    broken = set(without)
     while True:
         left_out: list[str] = []
         try:
             with index.Reader() as reader:
-                by_board = _collect(reader, root, shipped, pattern, left_out, broken)
+                loose, parts = _collect(reader, root, pattern, left_out, broken)
+                found = [*(read_shipped(pattern, left_out) if shipped else []), *(record for _, _, record in read_all(loose, left_out))]
+                rows = {board: [rows_of(board, records)] for board, records in _by_board(found, pattern).items()}
+                settings = reader.settings([of.part for of_board in parts.values() for of in of_board])
+                lazy, rest = _sort_out(parts, rows, settings, partial(_again, root, shipped, frozenset(broken)))
+                for one in reader.rows(rest, settings):
+                    rows.setdefault(one.board, []).append(one)
         except index.BrokenPart as error:  # or one that a compaction has just replaced: what it held is read from elsewhere
             broken.add(error.path)
             continue
         tell(left_out)
-        return [group for board in sorted(by_board) for group in _groups(joined(by_board[board]))]
+        made = {board: [*groups_in(joined(of_board))] for board, of_board in rows.items()}
+        every = {board: [*made.get(board, []), *lazy.get(board, [])] for board in sorted({*made, *lazy})}
+        return [group for of_board in every.values() for group in sorted(of_board, key=lambda group: group.name)]
 
 
 def groups_of(found: Iterable[Record]) -> list[Group]:
     """:func:`groups` of records in memory."""
-    records: dict[Board, list[Record]] = defaultdict(list)
+    by_board = _by_board(found)
+    return [group for board in sorted(by_board) for group in groups_in(rows_of(board, by_board[board]))]
+
+
+def _by_board(found: Iterable[Record], pattern: str = "") -> dict[Board, list[Record]]:
+    by_board: dict[Board, list[Record]] = defaultdict(list)
     for record in found:
-        records[board_of(record)].append(record)
-    return [group for board in sorted(records) for group in _groups(rows_of(board, records[board]))]
+        if matches(record.spec["task"], pattern):
+            by_board[board_of(record)].append(record)
+    return by_board
 
 
 def _collect(
-    reader: index.Reader, root: Path | None, shipped: bool, pattern: str, left_out: list[str], broken: set[Path]
-) -> dict[Board, list[Rows]]:
-    """Rows of each board, from files and from parts. Raises BrokenPart."""
-    loose = shipped_files() if shipped else []
-    parts: dict[Board, list[tuple[index.Part, np.ndarray | None]]] = defaultdict(list)
+    reader: index.Reader, root: Path | None, pattern: str, left_out: list[str], broken: set[Path]
+) -> tuple[list[Path], dict[Board, list[index.Source]]]:
+    """The files of loose records below ``root``, and of each board the rows of parts that stand for the others. Raises BrokenPart."""
+    loose: list[Path] = []
+    parts: dict[Board, list[index.Source]] = defaultdict(list)
     for home in homes(root):
         covered = reader.whole(home, pattern, left_out, broken) if home != Path(root) else None
         if covered is None:
@@ -108,76 +77,40 @@ def _collect(
             found, names = reader.compare(reader.parts(home, left_out, broken), files)
             loose += [home / name for name in files if name not in names]
         else:
-            found = [(part, None) for part in covered]
-        for part, fresh in found:
-            if matches(part.board[0], pattern):
-                parts[part.board].append((part, fresh))
-    records: dict[Board, list[Record]] = defaultdict(list)
-    for _, _, record in read_all(loose, left_out):
-        if matches(record.spec["task"], pattern):
-            records[board_of(record)].append(record)
-    by_board = {board: [rows_of(board, found)] for board, found in records.items()}
-    alone = {board for board, found in parts.items() if len(found) == 1 and board not in records and found[0][1] is None}
-    for kind in (True, False):
-        wanted = [source for board, found in parts.items() for source in found if (board in alone) is kind]
-        for rows in reader.rows(wanted, kind):
-            by_board.setdefault(rows.board, []).append(rows)
-    return by_board
+            found = [index.Source(part) for part in covered]
+        for of in found:
+            if matches(of.part.board[0], pattern):
+                parts[of.part.board].append(of)
+    return loose, parts
 
 
-def _groups(rows: Rows) -> Iterator[Group]:
-    """The groups of one board."""
-    if rows.ended is not None:
-        rows = rows.take(effective(rows))
-        rows = rows.take(~rows.trial)
-    said, code = group_codes(rows)
-    if not _ordered(rows, code):
-        by = order(rows, code)
-        rows, code = rows.take(by), code[by]
-    finished = int(np.count_nonzero(rows.done))
-    done = rows.take(slice(finished))
-    numbers = np.arange(code.max(initial=-1) + 2)
-    edges, failed = np.searchsorted(code[:finished], numbers), finished + np.searchsorted(code[finished:], numbers)
-    present = [_present(columns, edges) for columns in (done.metrics, done.cost)]
-    for i in numbers[:-1].tolist():
-        low, high = edges[i], edges[i + 1]
-        first = low if high > low else failed[i]
-        if first >= failed[i + 1]:
-            continue  # trials of a search alone
-        tree = said[rows.setting[first]]
-        metrics, cost = ({name: column[low:high] for name, column, there in found if there[i]} for found in present)
-        yield _Read(
-            keys=done.key[low:high],
-            attempts=done.attempt[low:high],
-            task=rows.board[0],
-            task_version=rows.board[1],
-            budget=rows.board[2],
-            method=tree["spec"]["method"],
-            method_version=tree["spec"]["method_version"],
-            group=tree["group"],
-            spec=with_seed(tree["spec"], int(rows.seed[first])),
-            seeds=done.seed[low:high],
-            metrics=metrics,
-            cost=cost,
-            failed=int(failed[i + 1] - failed[i]),
-            notes=tree["notes"],
-        )
+def _sort_out(
+    parts: Mapping[Board, Sequence[index.Source]],
+    rows: Mapping[Board, Sequence[Rows]],
+    settings: Mapping[Path, list[str]],
+    again: partial[list[Group]],
+) -> tuple[dict[Board, list[Group]], list[index.Source]]:
+    """By board the groups that one whole part alone has, and the rows of parts that make groups with others or with ``rows``."""
+    lazy: dict[Board, list[Group]] = defaultdict(list)
+    rest: list[index.Source] = []
+    for board, sources in parts.items():
+        named = [names_in(of.part, settings[of.part.path]) for of in sources]
+        held = Counter(name for of_part in named for name, _, _ in of_part)
+        held.update({name_of(json.loads(text)) for of in rows.get(board, ()) for text in of.settings})
+        for of, of_part in zip(sources, named, strict=True):
+            shelf = Shelf(of.part, settings[of.part.path], partial(again, board))
+            shared = [told for name, told, _ in of_part if held[name] > 1]
+            if of.fresh is not None:
+                rest.append(of)
+            elif len(shared) == len(of_part):
+                rest.append(index.Source(of.part))
+            else:
+                rest += [index.Source(of.part, groups=shared)] if shared else []
+                lazy[board] += [Lazy(shelf, told, tree) for name, told, tree in of_part if held[name] == 1 and told.n + told.failed]
+    return lazy, rest
 
 
-def _ordered(rows: Rows, code: np.ndarray) -> bool:
-    """Whether rows are in the order that groups need already, no seed of a group twice."""
-    place = np.where(rows.done, code, code + code.max(initial=0) + 1)
-    return bool(((place[1:] > place[:-1]) | (place[1:] == place[:-1]) & (rows.seed[1:] > rows.seed[:-1])).all())
-
-
-def _present(columns: dict[str, np.ndarray], edges: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Each column with a mark for every group: whether any of its runs has a value."""
-    found = []
-    for name, column in columns.items():
-        absent = np.isnan(column)
-        if absent.any():
-            there = np.concatenate([[0], np.cumsum(~absent)])
-            found.append((name, column, there[edges[1:]] > there[edges[:-1]]))
-        else:
-            found.append((name, column, edges[1:] > edges[:-1]))
-    return found
+def _again(root: Path | None, shipped: bool, broken: frozenset[Path], board: Board, path: Path) -> list[Group]:
+    """The present groups of ``board`` without the part at ``path``."""
+    found = groups(root, shipped, board[0], {*broken, path})
+    return [group for group in found if (group.task, group.task_version, group.budget) == board]

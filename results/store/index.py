@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +21,11 @@ import numpy as np
 
 from bench.record import write_text_atomically
 from results.store.files import Stat
+from results.store.grouping import Told, told_of
 from results.store.rows import Board, Rows, effective, group_codes, order
 
 FOLDER = ".index"
-LAYOUT = 1
+LAYOUT = 2
 META = "elboard"
 COVER = "covers.json"
 WORDS = "truncated, or not a part of this index; `elboard compact` makes it anew"
@@ -33,8 +34,8 @@ WORDS = "truncated, or not a part of this index; `elboard compact` makes it anew
 @dataclass(frozen=True)
 class Part:
     """A Parquet file of the index. Columns ``m0, m1, ...`` are ``metrics``, ``c0, c1, ...`` are ``cost``: names of columns in DuckDB ignore
-    case, names of metrics do not. ``counted`` of the ``rows`` are effective in the part and of no trial;
-    ``numbers`` says that the ids of attempts are kept as numbers."""
+    case, names of metrics do not. ``counted`` of the ``rows`` are effective in the part and of no trial; ``groups`` is what is known of all
+    its groups, in their order; ``numbers`` says that the ids of attempts are kept as numbers."""
 
     path: Path
     board: Board
@@ -43,6 +44,16 @@ class Part:
     numbers: bool
     metrics: tuple[str, ...]
     cost: tuple[str, ...]
+    groups: tuple[Told, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Rows of a part: those that ``fresh`` (rows,) bool marks, or those of ``groups``; all where both are None."""
+
+    part: Part
+    fresh: np.ndarray | None = None
+    groups: Sequence[Told] | None = None
 
 
 class BrokenPart(Exception):
@@ -59,7 +70,8 @@ def _part(path: Path, text: str) -> Part | None:
         said = json.loads(text)
         task, version, budget = said["board"]
         fields = [said[name] for name in ("rows", "counted", "numbers")]
-        part = Part(path, (task, version, budget), *fields, tuple(said["metrics"]), tuple(said["cost"]))
+        groups = tuple(Told(*told) for told in said["groups"])
+        part = Part(path, (task, version, budget), *fields, tuple(said["metrics"]), tuple(said["cost"]), groups)
         return part if said["layout"] == LAYOUT and path.name.startswith(stem(task) + "@") else None
     except (ValueError, KeyError, TypeError):
         return None
@@ -150,8 +162,8 @@ class Reader:
         left_out += lines
         return found
 
-    def compare(self, parts: Sequence[Part], files: Mapping[str, Stat]) -> tuple[list[tuple[Part, np.ndarray | None]], set[str]]:
-        """The parts with the rows whose files are as they were, None for all rows, and the names of those files. Raises BrokenPart."""
+    def compare(self, parts: Sequence[Part], files: Mapping[str, Stat]) -> tuple[list[Source], set[str]]:
+        """The rows of parts whose files are as they were, and the names of those files. Raises BrokenPart."""
         found, covered = [], set()
         columns = self.columns([part.path for part in parts], [part.rows for part in parts], "file, size, mtime")
         for part, said in zip(parts, columns, strict=True):
@@ -159,63 +171,61 @@ class Reader:
             fresh = np.array([files.get(name) == stat for name, stat in zip(said["file"].tolist(), stats, strict=True)], dtype=bool)
             covered.update(said["file"][fresh].tolist())
             if fresh.any():
-                found.append((part, None if fresh.all() else fresh))
+                found.append(Source(part, None if fresh.all() else fresh))
         return found, covered
 
-    def rows(self, sources: Sequence[tuple[Part, np.ndarray | None]], alone: bool) -> list[Rows]:
-        """The rows of parts that their masks pick (None: all); with ``alone``, those that count, where nothing else is of their boards.
+    def counted(self, part: Part, settings: list[str]) -> Rows:
+        """The rows of a part, whose settings are known, that count if nothing else is known of their runs; in the order of groups.
 
         Raises BrokenPart.
         """
-        alike: dict[tuple, list[tuple[Part, np.ndarray | None]]] = defaultdict(list)
-        for part, fresh in sources:  # one query reads parts with the same columns of the same types
-            alike[part.numbers, len(part.metrics), len(part.cost)].append((part, fresh))
-        said = self._settings([part.path for part, _ in sources])
-        return [rows for (_, m, c), found in alike.items() for rows in self._rows_alike(found, m, c, alone, said)]
+        (found,) = self.columns([part.path], [part.counted], ", ".join(_names(part)), "WHERE best AND NOT trial")
+        return _rows(part, settings, {**found, "trial": np.zeros(part.counted, dtype=bool)})
 
-    def _rows_alike(
-        self, sources: Sequence[tuple[Part, np.ndarray | None]], metrics: int, cost: int, alone: bool, said: Mapping[Path, list[str]]
-    ) -> Iterator[Rows]:
-        """:meth:`rows` of parts with equally many metrics and costs."""
-        names = ["key", "attempt", "done", "seed", "setting", *(f"m{i}" for i in range(metrics)), *(f"c{i}" for i in range(cost))]
-        parts = [part for part, _ in sources]
-        counts = [part.counted if alone else part.rows for part in parts]
-        names += [] if alone else ["trial", "ended"]
-        columns = self.columns([part.path for part in parts], counts, ", ".join(names), "WHERE best AND NOT trial" if alone else "")
-        for (part, fresh), found in zip(sources, columns, strict=True):
-            rows = Rows(
-                part.board,
-                **{name: found[name] for name in names[:5]},
-                trial=np.zeros(len(found["key"]), dtype=bool) if alone else found["trial"],
-                settings=said[part.path],
-                metrics={name: found[f"m{i}"] for i, name in enumerate(part.metrics)},
-                cost={name: found[f"c{i}"] for i, name in enumerate(part.cost)},
-                ended=None if alone else found["ended"],
-            )
-            yield rows if fresh is None else rows.take(fresh)
+    def rows(self, sources: Sequence[Source], settings: Mapping[Path, list[str]]) -> list[Rows]:
+        """The rows of each of ``sources``; ``settings`` as of :meth:`settings`. Raises BrokenPart."""
+        alike: dict[tuple, list[Source]] = defaultdict(list)
+        for of in sources:  # one query reads parts with the same columns of the same types
+            alike[of.part.numbers, len(of.part.metrics), len(of.part.cost), of.groups is None].append(of)
+        return [rows for found in alike.values() for rows in self._rows_alike(found, settings)]
 
-    def _settings(self, paths: Sequence[Path]) -> dict[Path, list[str]]:
+    def _rows_alike(self, sources: Sequence[Source], settings: Mapping[Path, list[str]]) -> Iterator[Rows]:
+        """:meth:`rows` of parts with equally many metrics and costs, all of them whole or none."""
+        counts, where = [of.part.rows for of in sources], ""
+        if sources[0].groups is not None:
+            counts = [sum(told.rows for told in of.groups) for of in sources]
+            where = "WHERE " + " OR ".join(_condition(of) for of in sources)
+        names = ", ".join([*_names(sources[0].part), "trial", "ended"])
+        columns = self.columns([of.part.path for of in sources], counts, names, where)
+        for of, found in zip(sources, columns, strict=True):
+            rows = _rows(of.part, settings[of.part.path], found)
+            yield rows if of.fresh is None else rows.take(of.fresh)
+
+    def settings(self, parts: Sequence[Part]) -> dict[Path, list[str]]:
         """What each part says of its settings, in their order. Raises BrokenPart."""
-        if not paths:
+        if not parts:
             return {}
         import duckdb
 
-        found: dict[str, list[str]] = {str(path): [] for path in paths}
+        found: dict[str, list[str]] = {str(part.path): [] for part in parts}
         query = "SELECT filename, said FROM read_parquet(?) WHERE said IS NOT NULL ORDER BY filename, setting"
         try:
-            told = self.connection.execute(query, [list(found)]).fetchall()
+            for path, said in self.connection.execute(query, [list(found)]).fetchall():
+                found[path].append(said)
         except (duckdb.Error, OSError):
-            if len(paths) == 1:
-                raise BrokenPart(paths[0]) from None
-            return {path: self._settings([path])[path] for path in paths}
-        for path, said in told:
-            found[path].append(said)
-        return {path: found[str(path)] for path in paths}
+            if len(parts) > 1:
+                return {path: said for part in parts for path, said in self.settings([part]).items()}
+            raise BrokenPart(parts[0].path) from None
+        for part in parts:
+            if len(found[str(part.path)]) != 1 + max((max(told.settings) for told in part.groups), default=-1):
+                raise BrokenPart(part.path)
+        return {part.path: found[str(part.path)] for part in parts}
 
-    def texts(self, part: Part) -> list[tuple[str, str]]:
-        """File, relative to the folder of runs, and content of each record of ``part``. Raises BrokenPart."""
-        (found,) = self.columns([part.path], [part.rows], "file, record")
-        return list(zip(found["file"].tolist(), found["record"].tolist(), strict=True))
+    def stored(self, part: Part) -> tuple[list[tuple[str, Stat]], list[str]]:
+        """Files, relative to the folder of runs, with their states, and contents of the records of ``part``. Raises BrokenPart."""
+        (found,) = self.columns([part.path], [part.rows], "file, size, mtime, record")
+        stats = zip(found["size"].tolist(), found["mtime"].tolist(), strict=True)
+        return list(zip(found["file"].tolist(), stats, strict=True)), found["record"].tolist()
 
     def write(self, home: Path, rows: Rows, files: Sequence[tuple[str, Stat]], contents: Sequence[str]) -> Path:
         """Write a part with ``rows``, their files (relative to ``home``) and the files' contents; returns its path.
@@ -235,6 +245,7 @@ class Reader:
         counted = int(np.count_nonzero(best & ~rows.trial))
         meta = {"layout": LAYOUT, "board": rows.board, "rows": len(rows), "counted": counted}
         meta |= {"numbers": rows.attempt.dtype != object, "metrics": list(rows.metrics), "cost": list(rows.cost)}
+        meta["groups"] = told_of(rows, best)
         folder = home / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         final = folder / f"{stem(rows.board[0])}@{rows.board[1]}.{_short(rows.board)}.{uuid.uuid4().hex[:12]}.parquet"
@@ -243,7 +254,7 @@ class Reader:
 
     def _copy(self, columns: dict[str, np.ndarray], meta: dict, final: Path) -> None:
         draft = final.with_suffix(".tmp")
-        said = json.dumps(meta).replace("'", "''")
+        said = json.dumps(meta, separators=(",", ":")).replace("'", "''")
         try:
             self.connection.register("fresh", columns)
             self.connection.execute(
@@ -255,6 +266,29 @@ class Reader:
         finally:
             self.connection.unregister("fresh")
             draft.unlink(missing_ok=True)
+
+
+def _names(part: Part) -> list[str]:
+    """The columns of rows of a part that are of use once it is known which count."""
+    values = (*(f"m{i}" for i in range(len(part.metrics))), *(f"c{i}" for i in range(len(part.cost))))
+    return ["key", "attempt", "done", "seed", "setting", *values]
+
+
+def _condition(of: Source) -> str:
+    """SQL that picks the rows of the groups of a source."""
+    settings = sorted(setting for told in of.groups for setting in told.settings)
+    return f"(filename = {_literal(of.part.path)} AND setting IN ({', '.join(map(str, settings))}))"
+
+
+def _rows(part: Part, settings: list[str], found: Mapping[str, np.ndarray]) -> Rows:
+    return Rows(
+        part.board,
+        **{name: found[name] for name in ("key", "attempt", "done", "trial", "seed", "setting")},
+        settings=settings,
+        metrics={name: found[f"m{i}"] for i, name in enumerate(part.metrics)},
+        cost={name: found[f"c{i}"] for i, name in enumerate(part.cost)},
+        ended=found.get("ended"),
+    )
 
 
 def _said(rows: Rows) -> np.ndarray:

@@ -37,7 +37,10 @@ def _archived(home: Path, left_out: list[str]) -> list[Record] | None:
         if parts is None:
             return None
         try:
-            texts = dict(text for part in parts for text in reader.texts(part))
+            texts: dict[str, str] = {}
+            for part in parts:
+                files, contents = reader.stored(part)
+                texts |= zip((name for name, _ in files), contents, strict=True)
         except index.BrokenPart:
             return None
     return list(_parsed(home, texts, left_out))

@@ -14,6 +14,7 @@ from bench.record import Record
 from results.store.files import spec_of
 
 Board = tuple[str, int, str]  # task, its version, budget
+Name = tuple[str, int, str]  # of a group: method, its version, hash of what its runs have in common
 KEPT = ("search",)  # notes that boards show
 
 
@@ -105,11 +106,20 @@ def setting_of(record: Record) -> str:
     ``group`` is the hash of the tree of the key without seeds (that of a run it starts from included); ``spec`` has null for the seed;
     ``notes`` are those that boards show.
     """
-    tree = _identity(spec_of(record).identity())
-    group = hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
     notes = {name: record.notes[name] for name in KEPT if name in record.notes}
     spec = _without_seeds(record.spec, record.spec["seed"])
-    return json.dumps({"group": group, "spec": spec, "notes": notes}, sort_keys=True)
+    return json.dumps({"group": group_of(record), "spec": spec, "notes": notes}, sort_keys=True)
+
+
+def group_of(record: Record) -> str:
+    """``Group.group`` of the group that the run of ``record`` belongs to."""
+    tree = _identity(spec_of(record).identity())
+    return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def name_of(tree: Mapping) -> Name:
+    """``Group.name`` of the group of a setting that was decoded as ``tree``."""
+    return tree["spec"]["method"], tree["spec"]["method_version"], tree["group"]
 
 
 def rows_of(board: Board, found: Sequence[Record]) -> Rows:
@@ -142,15 +152,16 @@ def joined(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     sizes = [len(rows) for rows in parts]
-    starts = np.cumsum([0, *(len(rows.settings) for rows in parts)])
+    number: dict[str, int] = {}
+    numbers = [np.array([number.setdefault(text, len(number)) for text in rows.settings], dtype=np.int32) for rows in parts]
     columns = {name: np.concatenate([getattr(rows, name) for rows in parts]) for name in ("done", "trial", "seed")}
     return Rows(
         parts[0].board,
         **columns,
         key=_joined_ids([rows.key for rows in parts], 16),
         attempt=_joined_ids([rows.attempt for rows in parts], 12),
-        setting=np.concatenate([rows.setting + start for rows, start in zip(parts, starts, strict=False)]),
-        settings=[text for rows in parts for text in rows.settings],
+        setting=np.concatenate([of_part[rows.setting] for rows, of_part in zip(parts, numbers, strict=True)]),
+        settings=list(number),
         metrics=_joined([rows.metrics for rows in parts], sizes),
         cost=_joined([rows.cost for rows in parts], sizes),
         ended=np.concatenate([rows.ended for rows in parts]),
@@ -195,7 +206,7 @@ def effective(rows: Rows) -> np.ndarray:
 def group_codes(rows: Rows) -> tuple[list[dict], np.ndarray]:
     """What was said of each setting, and for each row the number of its group: (n,) int, by method, its version and the group's hash."""
     said = [json.loads(text) for text in rows.settings]
-    names = [(tree["spec"]["method"], tree["spec"]["method_version"], tree["group"]) for tree in said]
+    names = [name_of(tree) for tree in said]
     number = {name: i for i, name in enumerate(sorted(set(names)))}
     return said, np.array([number[name] for name in names], dtype=np.int64)[rows.setting]
 

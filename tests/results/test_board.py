@@ -120,8 +120,9 @@ def test_what_is_shown_can_be_chosen() -> None:
 
 def test_the_least_trusted_record_gives_a_row_its_badge() -> None:
     records = several()
-    badges = {record.key: "recomputed" for record in records[1:]}
-    found = boards(groups_of(records), paths=PATHS, badges=badges)[0].rows
+    groups, verified = groups_of(records), {record.key for record in records[1:]}
+    badges = {group.group: {key: "recomputed" for key in group.keys if key in verified} for group in groups}
+    found = boards(groups, paths=PATHS, badges=badges)[0].rows
     assert [row.badge for row in found] == ["claimed", "recomputed", "recomputed"]
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,7 @@ def plain(found: list[Group]) -> list[dict]:
     def value(given: object) -> object:
         if isinstance(given, np.ndarray):
             return [None if isinstance(item, float) and math.isnan(item) else item for item in given.tolist()]
-        return {name: value(item) for name, item in given.items()} if isinstance(given, dict) else given
+        return {name: value(item) for name, item in given.items()} if isinstance(given, Mapping) else given
 
     return [{name: value(getattr(group, name)) for name in Group.__dataclass_fields__} for group in found]
 
@@ -197,7 +197,13 @@ def test_the_answer_does_not_depend_on_what_is_indexed(tmp_path: Path, seed: int
 def test_shipped_records_are_grouped_as_they_are_loaded() -> None:
     shipped = load(None)
     assert len(shipped) == sum(is_record_file(file.name) for file in store.SHIPPED.rglob("*.json")) > 100
-    assert sum(len(group.keys) for group in groups(None)) == sum(len(g["keys"]) for g in by_hand(shipped))
+    found = groups(None)
+    assert sum(len(group.keys) for group in found) == sum(len(g["keys"]) for g in by_hand(shipped))
+    for pattern in ("noisy", "noisy/digits-sym40"):
+        assert plain(groups(None, pattern=pattern)) == plain(
+            [group for group in found if pattern in (group.task, group.task.split("/")[0])]
+        )
+    assert groups(None, pattern="../records") == groups(None, pattern="/") == []
 
 
 def test_nothing_is_read_twice_that_has_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

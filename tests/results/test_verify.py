@@ -20,6 +20,7 @@ from bench.record import Record
 from bench.run import execute
 from results import evidence as evidences
 from results.evidence import InvalidEvidence, evidence_of, read_evidence
+from results.store.rows import group_of
 from results.verify import Check, Verification, badge, badges, rerun, verifications_at, verify, write_verification
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
@@ -29,7 +30,7 @@ PATHS = (PLUGINS,)
 @pytest.fixture(autouse=True)
 def no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No records ship with the package here."""
-    for module in ("results.evidence", "results.verify"):
+    for module in ("results.evidence", "results.store.files"):
         monkeypatch.setattr(f"{module}.SHIPPED", tmp_path / "shipped")
     return tmp_path / "shipped"
 
@@ -158,9 +159,10 @@ def test_badges_of_the_runs_and_of_the_package(home: Path, no_package: Path) -> 
     assert badges(home) == {}
     shipped = ship(path, no_package)
     write_verification(verify(record, read_evidence(evidence_of(shipped))), shipped)
-    assert badges(home) == badges(None) == {record.key: "recomputed"} and badges(home, shipped=False) == {}
+    group = group_of(record)
+    assert badges(home) == badges(None) == {group: {record.key: "recomputed"}} and badges(home, shipped=False) == {}
     write_verification(dataclasses.replace(verify(record, read_evidence(evidence_of(path))), ok=False), path)
-    assert badges(home) == {record.key: "disputed"} and badges(None) == {record.key: "recomputed"}
+    assert badges(home) == {group: {record.key: "disputed"}} and badges(None) == {group: {record.key: "recomputed"}}
 
 
 def test_only_the_newest_attempt_has_the_evidence(home: Path) -> None:
@@ -272,7 +274,7 @@ def test_command_runs_again(home: Path, capsys: pytest.CaptureFixture[str]) -> N
     record = blobs(home)
     assert verifying.verify_command([record.key], True, home, paths=PATHS) == 0
     assert "2 of 2 metrics run again; no difference; bit by bit" in capsys.readouterr().out
-    assert badges(home) == {record.key: "re-run"}
+    assert badges(home) == {group_of(record): {record.key: "re-run"}}
     with pytest.raises(UserError, match="name them"):
         verifying.verify_command([], True, home)
 

@@ -2,7 +2,8 @@
 
 Archives of synthetic records, all tasks x 56 methods x 100 (1,000) seeds with the metrics of their boards and 7 costs each, are written by
 the package's own writer; each time is that of a fresh process, the best of three, its imports apart; on a busy machine the CPU seconds say
-more. Not a test, for the reasons given in ``sweeps.py``.
+more. The aims are those of ``elboard leaderboard`` once ``elboard compact`` has kept the statistics; "shipped" are boards that the records
+of the package stand on too, as the command shows them by default. Not a test, for the reasons given in ``sweeps.py``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 METHODS = 56
+ONE = "ood/mnist"
 COST = ("cpu_s", "evaluate_s", "flops_per_example", "parameters", "peak_memory_mib", "train_s", "wall_s")
 TIMED = """
 import sys, time
@@ -39,32 +41,42 @@ if sys.argv[4] == "warm":
 start, cpu = time.perf_counter(), time.process_time()
 found = groups(Path(sys.argv[2]), shipped=False, pattern=sys.argv[3])
 cpu = time.process_time() - cpu
-print(time.perf_counter() - start, len(found), sum(len(group.seeds) for group in found), cpu)
+print(time.perf_counter() - start, len(found), sum(group.n for group in found), cpu)
+start, cpu = time.perf_counter(), time.process_time()
+values = sum(len(column) for group in found for column in (*group.metrics.values(), *group.cost.values()))
+print(time.perf_counter() - start, time.process_time() - cpu)
 start = time.perf_counter()
 names = sum(len(group.keys) + len(group.attempts) for group in found)
 print(time.perf_counter() - start)
 """
 
 
-BOARDS = """
-import sys, time
+LEADERBOARD = """
+import contextlib, io, sys, time
 from pathlib import Path
-from bench.config import RunSpec
-from results.board.build import boards
-from results.board.render import table
-from results.store import groups, index
-import rich.table
-root = Path(sys.argv[1])
-found = groups(root, shipped=False, pattern=sys.argv[2])
-start = time.perf_counter()
-tables = [table(board) for board in boards(found, sys.argv[2], kept_in=root / index.FOLDER)]
-print(time.perf_counter() - start)
+import duckdb
+from bench.cli.boards import FEW, index_of, print_tables, read_groups
+from bench.registry import discover
+from results.board.build import Choice, boards
+from results.store import groups_of, load
+from results.verify import badges
+root, which, shipped = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "shipped"
+duckdb.connect().execute("SELECT 1").fetchall()
+with contextlib.redirect_stdout(io.StringIO()):
+    print_tables(boards(groups_of(load(None)))[:1])  # methods' options and what prints tables: imports
+def lap():
+    laps.append((time.perf_counter(), time.process_time()))
+laps = []
+lap()
+found = read_groups(root, shipped, which)
+lap()
+made = boards(found, which, (), Choice(), badges(root, shipped, found), index_of(root))
+lap()
+with contextlib.redirect_stdout(io.StringIO()):
+    print_tables(made, 0 if which in discover("task") else FEW)
+lap()
+print(*(f"{b[0] - a[0]:.4f}" for a, b in zip(laps, laps[1:])), f"{laps[-1][0] - laps[0][0]:.4f}", f"{laps[-1][1] - laps[0][1]:.4f}")
 """
-
-
-def timed_once(code: str, *words: str) -> str:
-    """What a fresh process prints."""
-    return subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 def row(what: str, value: float, unit: str, note: str = "") -> None:
@@ -77,10 +89,10 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def timed(*words: str) -> list[str]:
-    """What a fresh process prints, of the quickest of three."""
-    runs = [subprocess.run([sys.executable, "-c", TIMED, *words], cwd=ROOT, capture_output=True, text=True, check=True) for _ in range(3)]
-    return min((run.stdout.split() for run in runs), key=lambda printed: float(printed[0]))
+def timed(*words: str, code: str = TIMED, by: int = 0) -> list[str]:
+    """What a fresh process prints, of the quickest of three by the number ``by`` of it."""
+    runs = [subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True) for _ in range(3)]
+    return min((run.stdout.split() for run in runs), key=lambda printed: float(printed[by]))
 
 
 def synthetic(card: Any, seeds: int) -> tuple:
@@ -132,6 +144,7 @@ def archive(home: Path, seeds: int) -> float:
 
 
 def archived() -> None:
+    from bench.cli.store import keep_statistics
     from bench.registry import discover
 
     imported, connected = timed("duckdb")
@@ -144,21 +157,23 @@ def archived() -> None:
             took = seconds(lambda home=home, seeds=seeds: archive(home, seeds))
             size = sum(file.stat().st_size for file in home.rglob("*.parquet")) / 2**20
             row(f"writing the parts of {total} archived records", took, "s", f"{size:.0f} MiB")
-            for pattern, what in (("", "all"), ("ood/mnist", "one task of")):
+            for pattern, what in (("", "all"), (ONE, "one task of")):
                 cold, warm = timed("groups", name, pattern, "cold"), timed("groups", name, pattern, "warm")
-                row(
-                    f"groups of {what} {total} records, duckdb's start included",
-                    float(cold[0]),
-                    "s",
-                    f"{cold[1]} groups, {cold[2]} finished",
-                )
-                row(
-                    f"groups of {what} {total} records, duckdb's start apart", float(warm[0]), "s", f"aim {aim}; CPU {float(warm[3]):.3f} s"
-                )
-                row("  all their keys and attempts as text", float(warm[4]), "s", "on demand")
-                if seeds == 100:
-                    for state in ("first", "statistics kept"):
-                        row(f"  boards and tables of them, {state}", float(timed_once(BOARDS, name, pattern)), "s", f"aim {aim} together")
+                about = f"{what} {total} records"
+                row(f"groups of {about}, duckdb's start included", float(cold[0]), "s", f"{cold[1]} groups, {cold[2]} finished")
+                row(f"groups of {about}, duckdb's start apart", float(warm[0]), "s", f"CPU {float(warm[3]):.3f} s")
+                row("  all their values", float(warm[4]), "s", f"on demand; CPU {float(warm[5]):.3f} s")
+                row("  all their keys and attempts as text", float(warm[6]), "s", "on demand")
+            row(f"keeping the statistics of {total} records", seconds(lambda home=home: keep_statistics(home)), "s", "once")
+            for pattern, what in (("", "all boards"), (ONE, "one board")):
+                for shipped in ("shipped", "alone"):
+                    leaderboard(f"{what} of {total} records, {shipped}", aim, name, pattern, shipped)
+
+
+def leaderboard(what: str, aim: float, *words: str) -> None:
+    """What the command takes once statistics are kept, imports and methods' options apart."""
+    groups, made, printed, took, cpu = map(float, timed(*words, code=LEADERBOARD, by=4))
+    row(f"leaderboard, {what}", took, "s", f"aim {aim}; CPU {cpu:.3f} s; groups {groups:.3f}, boards {made:.3f}, printing {printed:.3f}")
 
 
 def loose() -> None:

@@ -64,9 +64,11 @@ class Model:
     @cached_property
     def runs(self) -> Counter[tuple[str, str]]:
         """Finished runs by (task, method), of the present versions."""
-        return Counter({(board.task, method): 0 for method, found in self.rows_of.items() for board, _ in found}) + Counter(
-            (board.task, method) for method, found in self.rows_of.items() for board, row in found for _ in row.seeds
-        )
+        counted: Counter[tuple[str, str]] = Counter()
+        for method, found in self.rows_of.items():
+            for board, row in found:
+                counted[board.task, method] += row.n
+        return counted
 
     @cached_property
     def method_names(self) -> list[str]:
@@ -77,7 +79,7 @@ class Model:
     @property
     def n_records(self) -> int:
         """Runs with a record that counts."""
-        return sum(len(group.keys) + group.failed for group in self.groups)
+        return sum(group.n + group.failed for group in self.groups)
 
     def fits(self, method: str, task: str) -> bool:
         """Whether the cards say that ``method`` can run on ``task``."""

@@ -97,7 +97,7 @@ def _board_families(model: Model) -> dict[str, list[dict]]:
             "url": task_url(name),
             "primary": card.primary,
             "methods": len({row.method for board in current for row in board.rows}),
-            "runs": sum(len(row.seeds) for board in current for row in board.rows),
+            "runs": sum(row.n for board in current for row in board.rows),
             "budgets": ", ".join(board.budget for board in current),
             "fitting": sum(model.fits(method, name) for method in model.methods),
         }
@@ -162,7 +162,7 @@ def _fallback(board: Board, wanted: tuple[str, ...]) -> dict[str, Any]:
         {
             "label": row.label,
             "url": method_url(row.method),
-            "n": len(row.seeds),
+            "n": row.n,
             "rank": row.ranks.get(board.primary),
             "cells": [number(row.cells.get(key)) for key in keys],
         }
@@ -208,7 +208,7 @@ def _result(board: Board, row: Row) -> dict[str, Any]:
         "of": len(board.rows),
         "metric": f"{board.primary} {arrow(board.primary)}".strip(),
         "value": number(row.cells.get(board.primary)),
-        "n": len(row.seeds),
+        "n": row.n,
         "badge": row.badge,
     }
 
