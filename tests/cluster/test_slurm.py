@@ -115,12 +115,12 @@ def test_cancelling_touches_no_other_job(home: Path) -> None:
     wait_for(lambda: not claims.alive(home / spec.key), 30, "its claim free")
 
 
-def test_a_node_that_dies_loses_no_run(home: Path, slurm_cluster: Path) -> None:
+def test_a_node_that_dies_loses_no_run(home: Path, mended: Path) -> None:
     p = slow(home, 20, "0-3")
     slurm.submit(p, profile(cpus=2, max_jobs=2, sbatch=["--exclusive"]))
     wait_for(lambda: all(training(spec, home) for spec in p.runs), 60, "four runs on two nodes")
     node = next(job.node for job in slurm.jobs(p.id))
-    _kill_node(node, slurm_cluster, home)
+    _kill_node(node, mended)
     wait_for(lambda: not unfinished(p), 150, "its runs done elsewhere")
     killed = [record for spec in p.runs for record in attempts(home / spec.key) if record.status == "failed"]
     assert {record.failure["class"] for record in killed} == {"killed"} and 1 <= len(killed) <= 2
@@ -128,7 +128,7 @@ def test_a_node_that_dies_loses_no_run(home: Path, slurm_cluster: Path) -> None:
         assert finished(spec, home).metrics == undisturbed(spec, home)
 
 
-def _kill_node(node: str, sandbox: Path, home: Path) -> None:
+def _kill_node(node: str, sandbox: Path) -> None:
     """SIGKILL a node's slurmd, its job steps and all that they started, as a power cut would."""
     job = next(job for job in subprocess.run(["squeue", "-h", "-w", node, "-o", "%A"], capture_output=True, text=True).stdout.split())
     doomed = {int((sandbox / "run" / f"slurmd-{node}.pid").read_text())}
