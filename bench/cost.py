@@ -39,6 +39,19 @@ class Meter:
         return {name: round(value, 3) for name, value in cost.items()}
 
 
+def together(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """The cost of a run that was interrupted after ``before`` and then took ``after``: sums of seconds and joules, the larger of peaks.
+
+    Energy that one of them could not measure is unknown; all other names are the later ones'.
+    """
+    if not before:
+        return after
+    summed = {name for name in {*before, *after} if name in ("wall_s", "cpu_s", "train_s") or name.startswith("energy_")}
+    total = {name: value for name, value in after.items() if name not in summed}
+    total |= {name: round(before[name] + after[name], 3) for name in sorted(summed) if name in before and name in after}
+    return total | {name: max(before[name], after[name]) for name in total if name.startswith("peak_") and name in before}
+
+
 Counters = dict[str, tuple[float, float]]  # name -> joules so far, and the value at which the counter starts again (0: never)
 
 

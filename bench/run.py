@@ -206,7 +206,7 @@ class _Attempt:
 
         from bench import trackers
         from bench.batches import Batches
-        from bench.cost import Meter, count_parameters, flops_per_example
+        from bench.cost import Meter, count_parameters, flops_per_example, together
         from bench.parts import may_split, parts_after
         from bench.training import Training
 
@@ -241,6 +241,7 @@ class _Attempt:
             cost["flops_per_example"] = flops
         seed_everything(spec.seed)
         start = time.perf_counter()
+        training.spent = lambda: together(training.before, {**meter.read(), "train_s": time.perf_counter() - start})
         if spec.base:
             method.base.to(task.device)
         method.fit(data.for_training(), training)
@@ -249,7 +250,7 @@ class _Attempt:
         cost["train_s"] = round(time.perf_counter() - start, 3)
         self.selected = self._selection(method, task, data, training)
         scores = self._evaluate(method, task, data, training, cost, log)
-        self._keep(method, scores, task, training, cost | meter.read())
+        self._keep(method, scores, task, training, together(training.before, cost | meter.read()))
 
     def _selection(self, method: Any, task: Any, data: Any, training: Any) -> dict[str, Any]:
         """The selection metric on validation data of the weights that were kept: what a search over options goes by."""

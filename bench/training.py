@@ -33,6 +33,8 @@ class Training:
         folder: the run's folder.
         base_folder: for a post-hoc method the folder of the run that it starts from.
         chosen_epoch: the epoch whose weights were kept; None for a method that does not train by gradients.
+        before: what the attempts that this one goes on from had cost at their checkpoint.
+        spent: gives that of all of them so far, for the next checkpoint.
     """
 
     def __init__(self, task: Task, data: Data, config: dict, seed: int, folder: Path, report: Callable[[dict], None]):
@@ -41,6 +43,8 @@ class Training:
         self.chosen_epoch: int | None = None
         self.global_zero = True
         self.base_folder: Path | None = None
+        self.before: dict[str, float] = {}
+        self.spent: Callable[[], dict[str, float]] = dict
 
     @property
     def last(self) -> Path:
@@ -95,12 +99,14 @@ class _Loop(pl.Callback):
             "best_epoch": self.best_epoch,
             "best_state": self.best_state,
             "within": self.within,
+            "spent": self.training.spent(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.training.history[:] = state["history"]
         self.best_value, self.best_epoch, self.best_state = state["best_value"], state["best_epoch"], state["best_state"]
         self.within = state["within"]
+        self.training.before = state.get("spent", {})
 
     def on_fit_start(self, trainer: pl.Trainer, method: Any) -> None:
         self.batches.place(trainer.strategy.root_device, trainer.global_rank, trainer.world_size)

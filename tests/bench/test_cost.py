@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cost import energy_since, package_energy
+from bench.cost import energy_since, package_energy, together
 
 
 def zone(root: Path, name: str, used: int, limit: int = 1_000_000_000) -> None:
@@ -32,3 +32,22 @@ def test_no_counter_is_no_energy(tmp_path: Path) -> None:
     (tmp_path / "intel-rapl:0" / "energy_uj").unlink()
     assert package_energy(tmp_path) == {}
     assert energy_since({"a": (1.0, 0.0)}, {}, "energy_cpu_j") == {}
+
+
+def test_an_interrupted_run_costs_what_its_parts_cost() -> None:
+    before = {"wall_s": 10.0, "cpu_s": 9.0, "train_s": 8.0, "peak_memory_mib": 700.0, "energy_cpu_j": 50.0, "energy_gpu_j": 9.0}
+    after = {
+        "wall_s": 4.0,
+        "cpu_s": 3.0,
+        "train_s": 2.0,
+        "evaluate_s": 1.0,
+        "peak_memory_mib": 600.0,
+        "parameters": 12.0,
+        "energy_cpu_j": 5.0,
+    }
+    assert together(before, after) == {
+        **{"wall_s": 14.0, "cpu_s": 12.0, "train_s": 10.0, "evaluate_s": 1.0, "parameters": 12.0},
+        **{"peak_memory_mib": 700.0, "energy_cpu_j": 55.0},
+    }
+    assert together({}, after) == after
+    assert "energy_cpu_j" not in together({"wall_s": 1.0}, after), "a part that was not measured"

@@ -173,7 +173,7 @@ def test_pair_that_does_not_fit() -> None:
 
 
 def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = spec_of(**{"train.epochs": 4, "train.batch_size": 16, "schedule": "cosine", "train.keep": "best"})
+    spec = spec_of(**{"train.epochs": 4, "train.batch_size": 16, "schedule": "cosine", "train.keep": "best", "pause": 0.02})
     whole = execute(spec, tmp_path / "whole")
     asked = iter([False] * 6 + [True])  # a batch of the second epoch
     monkeypatch.setattr(stopping, "requested", lambda: next(asked, False))
@@ -186,3 +186,5 @@ def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_numbers(tmp_path: Pat
     resumed = execute(spec, tmp_path / "broken")
     assert resumed.metrics == whole.metrics and resumed.notes == whole.notes
     assert (folder / "curves.jsonl").read_text() == (tmp_path / "whole" / spec.key / "curves.jsonl").read_text()
+    pauses = 4 * 5 * 0.02
+    assert min(run.cost[name] for run in (whole, resumed) for name in ("train_s", "wall_s")) >= pauses, "the cost of both parts"
