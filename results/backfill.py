@@ -23,10 +23,9 @@ from bench.errors import UserError
 from bench.metrics.conventions import convention, in_range
 from bench.provenance import revision, versions
 from bench.record import Record
-from results.evidence import InvalidEvidence, all_beside, beside, evidence_of, in_runs, read_evidence
+from results.evidence import InvalidEvidence, all_beside, all_beside_shipped, beside, evidence_of, in_runs, read_evidence
 from results.store import Group
 from results.store.files import shipped as shipped_record
-from results.store.files import shipped_folder
 from results.store.rows import group_of
 from results.verify import digest_of, recomputed, task_of
 
@@ -120,10 +119,7 @@ def filled(groups: Sequence[Group], root: Path | None, shipped: bool = True) -> 
 def _with_backfills(tasks: Iterable[str], root: Path | None, shipped: bool) -> Iterator[tuple[Path, list[Path]]]:
     """The files of records, of ``tasks`` where they ship with the package, with the files of backfilled metrics beside them."""
     if shipped:
-        beside: dict[Path, list[Path]] = defaultdict(list)
-        for file in sorted(file for task in sorted(tasks) for file in shipped_folder(task).rglob("*.backfill.*.json")):
-            beside[file.with_name(file.name.partition(".backfill.")[0] + ".json")].append(file)
-        yield from beside.items()
+        yield from all_beside_shipped(tasks, "backfill").items()
     if root is not None and (root / "backfill").is_dir():
         for folder in (root / "backfill").iterdir():
             yield from ((path, all_beside(path, "backfill")) for path in records.files_of(root / folder.name))

@@ -12,7 +12,8 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -21,8 +22,8 @@ import numpy as np
 
 from bench import record as records
 from bench.record import Record
+from results.store.files import shipped_files, shipped_folder
 
-SHIPPED = Path(__file__).parent / "records"
 LARGEST = 256 * 2**20  # bytes of all arrays of one file
 MOST = 1000  # arrays of one file
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -39,7 +40,7 @@ def record_files(root: Path | None, shipped: bool = True) -> Iterator[Path]:
         for home in (root, root / records.ARCHIVE):
             yield from (file for file in sorted(home.glob("*/attempts/*.json")) if records.is_record_file(file.name))
     if shipped:
-        yield from (file for file in sorted(SHIPPED.rglob("*.json")) if records.is_record_file(file.name))
+        yield from shipped_files()
 
 
 def in_runs(record_path: Path) -> bool:
@@ -96,6 +97,15 @@ def all_beside(record_path: Path, kind: str) -> list[Path]:
     if in_runs(record_path):
         return sorted(_about(record_path, kind).glob(f"{pattern}*.json"))
     return sorted(record_path.parent.glob(f"{pattern}.{kind}*.json"))
+
+
+def all_beside_shipped(patterns: Iterable[str], kind: str) -> dict[Path, list[Path]]:
+    """:func:`all_beside` of the records that ship with the package, of the tasks or families ``patterns``, that have such files."""
+    found: dict[Path, list[Path]] = defaultdict(list)
+    for pattern in sorted(patterns):
+        for file in sorted(shipped_folder(pattern).rglob(f"*.{kind}*.json")):
+            found[file.with_name(file.name.partition(f".{kind}")[0] + ".json")].append(file)
+    return found
 
 
 def read_evidence(source: Path | IO[bytes], largest: int = LARGEST) -> dict[str, np.ndarray]:

@@ -24,7 +24,8 @@ from bench.errors import UserError
 from bench.record import Record
 from bench.registry import Entry, discover
 from results.bundle import LARGEST_FILE, Refused, contents_of, one_line, pack, strict_json
-from results.evidence import SHIPPED, InvalidEvidence, evidence_of, homes_of, read_evidence, record_files
+from results.evidence import InvalidEvidence, evidence_of, homes_of, read_evidence, record_files
+from results.store import SHIPPED
 from results.store.files import tell
 from results.verify import Verification, badge, task_of, verify, write_verification
 

@@ -29,9 +29,9 @@ from bench.errors import UserError
 from bench.provenance import revision, versions
 from bench.record import Record
 from bench.registry import Entry, find
-from results.evidence import all_beside, beside, in_runs
+from results.evidence import all_beside, all_beside_shipped, beside, in_runs
 from results.store.files import shipped as shipped_record
-from results.store.files import shipped_files, shipped_folder
+from results.store.files import shipped_files
 from results.store.rows import group_of
 
 if TYPE_CHECKING:
@@ -291,13 +291,11 @@ def badges(root: Path | None, shipped: bool = True, among: Sequence[Group] | Non
     That of a run is the one of the record that counts. Others are claimed. Reads the records of these runs alone, so that it costs little
     where little is verified; groups are asked for their keys only where that is less.
     """
+    tasks = ({group.task for group in among} if among is not None else {""}) if shipped else set()
+    beside_package = all_beside_shipped(tasks, "verified")
     of_package: dict[str, list[Path]] = defaultdict(list)
-    beside_package: dict[Path, list[Path]] = defaultdict(list)
-    for folder in sorted({group.task for group in among} if among is not None else [""]) if shipped else []:
-        for file in shipped_files(folder):
-            of_package[_key_in(file.name)].append(file)
-        for file in sorted(shipped_folder(folder).rglob("*.verified*.json")):
-            beside_package[file.with_name(file.name.rpartition(".verified")[0] + ".json")].append(file)
+    for file in (file for task in sorted(tasks) for file in shipped_files(task)):
+        of_package[_key_in(file.name)].append(file)
     keys = {_key_in(file.name) for file in beside_package} | _verified(root, among)
     wanted = None if among is None else {group.group for group in among}
     found: dict[str, dict[str, str]] = defaultdict(dict)

@@ -23,7 +23,7 @@ from results.store import groups, load
 
 @pytest.fixture(autouse=True)
 def no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("results.evidence.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("results.store.files.SHIPPED", tmp_path / "shipped")
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 
 from bench import record as records
 from bench.registry import discover
-from results.evidence import SHIPPED, evidence_of, read_evidence, record_files
-from results.store import load
+from results.evidence import evidence_of, read_evidence, record_files
+from results.store import SHIPPED, load
 from results.verify import verify
 
 FILES = list(record_files(None, shipped=True))

@@ -30,8 +30,7 @@ PATHS = (PLUGINS,)
 @pytest.fixture(autouse=True)
 def no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No records ship with the package here."""
-    for module in ("results.evidence", "results.store.files"):
-        monkeypatch.setattr(f"{module}.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("results.store.files.SHIPPED", tmp_path / "shipped")
     return tmp_path / "shipped"
 
 
