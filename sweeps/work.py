@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,6 +41,23 @@ class Outcome:
     state: str
     message: str = ""
     record: Record | None = field(default=None, repr=False)
+
+
+class Outcomes(dict[str, Outcome]):
+    """How runs ended, by key. They end in any order, and are given back in the order in which their runs were named."""
+
+    def __init__(self, runs: Iterable[RunSpec]):
+        super().__init__()
+        self._order = dict.fromkeys(spec.key for spec in runs)
+
+    def naming(self, extend: Callable[[Mapping[str, Outcome]], list[RunSpec] | None]) -> list[RunSpec] | None:
+        """The runs that ``extend`` names, given the outcomes so far."""
+        found = extend(self)
+        self._order.update(dict.fromkeys(spec.key for spec in found or ()))
+        return found
+
+    def in_order(self) -> list[Outcome]:
+        return [self[key] for key in self._order if key in self]
 
 
 @dataclass(frozen=True)

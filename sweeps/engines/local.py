@@ -27,7 +27,7 @@ from sweeps.engines import Engine
 from sweeps.engines.interrupts import Interrupts
 from sweeps.engines.serial import one_after_another
 from sweeps.queue import Plan
-from sweeps.work import RETRIABLE, Outcome, Resources, failure, run_one, unwritable, verdict, write_death
+from sweeps.work import RETRIABLE, Outcome, Outcomes, Resources, failure, run_one, unwritable, verdict, write_death
 
 Watch = Callable[[RunSpec, dict], None]
 GRACE = 20.0  # seconds for a worker to save a checkpoint and leave
@@ -59,12 +59,12 @@ def run_all(
         extend: asked for more runs whenever one has ended, until it gives None (:class:`sweeps.frontier.Frontier`).
 
     Returns:
-        Outcomes in the order of ``runs``, then those of more runs; of runs that were not reached because of the deadline none.
+        Outcomes in the order of ``runs``, then of more runs as they were named; of runs that were not reached because of the deadline none.
 
     Raises:
         KeyboardInterrupt: after running workers have saved their checkpoints.
     """
-    outcomes: dict[str, Outcome] = {}
+    outcomes = Outcomes(runs)
 
     def ended(outcome: Outcome) -> None:
         outcomes[outcome.spec.key] = outcome
@@ -76,14 +76,13 @@ def run_all(
     todo = [spec for spec in runs if spec.key not in present]
     old = failed if forgiven is None else forgiven  # what failed before is tried again: the user may have mended it
     if jobs == 1 and not resources and deadline is None:
-        one_after_another(todo, root, tracker, watch, ended, force, lambda: extend(outcomes))
+        one_after_another(todo, root, tracker, watch, ended, force, lambda: outcomes.naming(extend))
     else:
         capacity = Capacity(cores() if jobs is None else jobs, dict.fromkeys(gpus(), 1.0))
         need = _need({} if resources is None else resources, capacity)
         needs = {spec.key: need(spec) for spec in todo}
-        Pool(root, tracker, capacity, needs, old, watch, ended, deadline, force, lambda: extend(outcomes), need).run(todo)
-    named = [spec.key for spec in runs if spec.key in outcomes]
-    return [outcomes[key] for key in dict.fromkeys([*named, *outcomes])]
+        Pool(root, tracker, capacity, needs, old, watch, ended, deadline, force, lambda: outcomes.naming(extend), need).run(todo)
+    return outcomes.in_order()
 
 
 def _need(resources: Mapping[str, Resources], capacity: Capacity) -> Callable[[RunSpec], Resources]:

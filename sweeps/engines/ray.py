@@ -29,7 +29,7 @@ from sweeps.engines import Engine
 from sweeps.engines.local import Watch
 from sweeps.engines.ray_tasks import Tasks
 from sweeps.queue import Plan
-from sweeps.work import Outcome, Resources, processes, verdict
+from sweeps.work import Outcome, Outcomes, Resources, processes, verdict
 
 STORE = 128 * 2**20  # bytes of shared memory; nothing large goes through Ray
 OWN = {  # variables of a Ray that is started here
@@ -95,7 +95,7 @@ class Ray(Engine):
         address = how["address"] or os.environ.get("RAY_ADDRESS", "")
         if "://" in address:
             raise UserError(f"--address {address}: Ray Client is not supported; give host:port, on a node of the cluster")
-        outcomes: dict[str, Outcome] = {}
+        outcomes = Outcomes(plan.runs)
         frontier = plan.frontier()
 
         def ended(outcome: Outcome) -> None:
@@ -110,9 +110,8 @@ class Ray(Engine):
         if todo or plan.searches:
             with _connected("" if address == "local" else address, how["jobs"]) as own:
                 jobs = None if own else how["jobs"]
-                Tasks(plan, _Need(plan, own), jobs, force, watch, ended, lambda: frontier(outcomes)).run(todo)
-        named = [spec.key for spec in plan.runs if spec.key in outcomes]
-        return [outcomes[key] for key in dict.fromkeys([*named, *outcomes])]
+                Tasks(plan, _Need(plan, own), jobs, force, watch, ended, lambda: outcomes.naming(frontier)).run(todo)
+        return outcomes.in_order()
 
 
 class _Need:

@@ -19,6 +19,7 @@ from bench.config import RunSpec
 from bench.errors import UserError
 from bench.record import attempts
 from bench.run import execute
+from sweeps.engines.local import run_all
 from sweeps.plan import expand
 from sweeps.queue import Plan, load, plan_of, save, unfinished
 from sweeps.work import run_one
@@ -78,6 +79,26 @@ def test_what_a_run_is_for_does_not_enter_its_key(tmp_path: Path) -> None:
     other = plan(tmp_path, RANDOM, home="other")
     execute(plain, other.root)
     assert [outcome.state for outcome in run(other)] == ["present", "done"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_outcomes_come_in_the_order_in_which_runs_were_named_whichever_ended_first(tmp_path: Path, jobs: int) -> None:
+    p = plan(tmp_path, RANDOM)
+    one = p.searches[0].template.to_dict()
+    slow, fast, done = (
+        RunSpec.from_dict({**one, "seed": seed, "config": {**one["config"], "train": {**one["config"]["train"], "epochs": epochs}}})
+        for seed, epochs in ((5, 200), (6, 1), (7, 1))
+    )
+    execute(done, p.root)
+    ended: list[RunSpec] = []
+
+    def watch(spec: RunSpec, event: dict) -> None:
+        if event["event"] == "end":
+            ended.append(spec)
+
+    outcomes = run_all([], p.root, jobs=jobs, watch=watch, extend=lambda so_far: None if so_far else [slow, fast, done])
+    assert [(o.spec, o.state) for o in outcomes] == [(slow, "done"), (fast, "done"), (done, "present")]
+    assert jobs == 1 or ended.index(fast) < ended.index(slow)
 
 
 # --- interrupted, repeated, shared -----------------------------------------------------------------------------
