@@ -92,8 +92,8 @@ def test_preempted_runs_go_on_from_their_checkpoints(home: Path) -> None:
 
 
 def test_a_worker_whose_time_is_over_queues_itself_again(home: Path) -> None:
-    p = slow(home, 45)
-    slurm.submit(p, profile(time="00:01:00", signal_before=40, cpus=1))
+    p = slow(home, 40)
+    slurm.submit(p, profile(time="00:02:00", signal_before=85, cpus=1))
     wait_for(lambda: not unfinished(p), 180, "stopped by SIGUSR1, queued again, done")
     (spec,) = p.runs
     assert "asked to stop; goes on from the checkpoint" in log(spec, home)
@@ -103,7 +103,7 @@ def test_a_worker_whose_time_is_over_queues_itself_again(home: Path) -> None:
 def test_cancelling_touches_no_other_job(home: Path) -> None:
     p = slow(home, 60)
     home.mkdir(exist_ok=True)
-    sleeper = ["sbatch", "--parsable", "--wrap", "sleep 60"]
+    sleeper = ["sbatch", "--parsable", "--wrap", "sleep 600"]
     other = subprocess.run(sleeper, capture_output=True, text=True, check=True, cwd=home).stdout.strip()
     slurm.submit(p, profile(cpus=1))
     (spec,) = p.runs
@@ -116,7 +116,7 @@ def test_cancelling_touches_no_other_job(home: Path) -> None:
 
 
 def test_a_node_that_dies_loses_no_run(home: Path, mended: Path) -> None:
-    p = slow(home, 20, "0-3")
+    p = slow(home, 30, "0-3")
     slurm.submit(p, profile(cpus=2, max_jobs=2, sbatch=["--exclusive"]))
     wait_for(lambda: all(training(spec, home) for spec in p.runs), 60, "four runs on two nodes")
     node = next(job.node for job in slurm.jobs(p.id))

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tuning import PLUGINS, RANDOM, RATES, files, history, plan, run, write
@@ -158,7 +159,8 @@ def test_four_trials_at_a_time_by_two_workers(tmp_path: Path) -> None:
     assert {len(attempts(p.root / trial.key)) for trial in history(p).trials} == {1}
 
 
-def _share(p: Plan, ended: multiprocessing.Queue) -> None:
+def _share(p: Plan, ended: multiprocessing.Queue, together: Any) -> None:
+    together.wait(60)
     outcomes = run(p, watch=lambda spec, event: ended.put(os.getpid()) if event["event"] == "end" else None)
     sys.exit(0 if [outcome.state for outcome in outcomes].count("failed") == 0 else 1)
 
@@ -166,8 +168,8 @@ def _share(p: Plan, ended: multiprocessing.Queue) -> None:
 def test_processes_that_know_nothing_of_each_other_share_a_search(tmp_path: Path) -> None:
     p = plan(tmp_path, f"sampler: tpe, trials: 12, parallel: 3, space: {{{RATES}, scale: {{float: [0.5, 2]}}}}", options="pause: 0.01")
     context = multiprocessing.get_context("fork")
-    ended = context.Queue()
-    processes = [context.Process(target=_share, args=(p, ended)) for _ in range(2)]
+    ended, together = context.Queue(), context.Barrier(2)
+    processes = [context.Process(target=_share, args=(p, ended, together)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -176,7 +178,7 @@ def test_processes_that_know_nothing_of_each_other_share_a_search(tmp_path: Path
     assert history(p).count("done") == 12 and not unfinished(p)
     keys = [*(trial.key for trial in history(p).trials), *(spec.key for spec in history(p).final())]
     assert {len(attempts(p.root / key)) for key in keys} == {1}
-    told = Counter(ended.get(timeout=5) for _ in range(14))
+    told = Counter(ended.get(timeout=60) for _ in range(14))
     assert min(told[process.pid] for process in processes) >= 3, "both have run some"
 
 
