@@ -22,7 +22,7 @@ import numpy as np
 
 from bench import record as records
 from bench.record import Record
-from results.store.files import shipped_files, shipped_folder
+from results.store.files import shipped_files, shipped_texts
 
 LARGEST = 256 * 2**20  # bytes of all arrays of one file
 MOST = 1000  # arrays of one file
@@ -103,8 +103,10 @@ def all_beside_shipped(patterns: Iterable[str], kind: str) -> dict[Path, list[Pa
     """:func:`all_beside` of the records that ship with the package, of the tasks or families ``patterns``, that have such files."""
     found: dict[Path, list[Path]] = defaultdict(list)
     for pattern in sorted(patterns):
-        for file in sorted(shipped_folder(pattern).rglob(f"*.{kind}*.json")):
-            found[file.with_name(file.name.partition(f".{kind}")[0] + ".json")].append(file)
+        for file in shipped_texts(pattern):
+            stem, about, _ = file.name.partition(f".{kind}")
+            if about:
+                found[file.with_name(f"{stem}.json")].append(file)
     return found
 
 

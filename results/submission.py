@@ -23,11 +23,12 @@ from bench import record as records
 from bench.errors import UserError
 from bench.record import Record
 from bench.registry import Entry, discover
+from results.badges import badge
 from results.bundle import LARGEST_FILE, Refused, contents_of, one_line, pack, strict_json
 from results.evidence import InvalidEvidence, evidence_of, homes_of, read_evidence, record_files
 from results.store import SHIPPED
 from results.store.files import tell
-from results.verify import Verification, badge, task_of, verify, write_verification
+from results.verify import Verification, task_of, verify, write_verification
 
 SUFFIX = ".elboard.zip"
 LARGEST_RECORD = 4 * 2**20

@@ -11,15 +11,13 @@ predictions are honest. Only a re-run shows that.
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import uuid
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,18 +27,11 @@ from bench.errors import UserError
 from bench.provenance import revision, versions
 from bench.record import Record
 from bench.registry import Entry, find
-from results.evidence import all_beside, all_beside_shipped, beside, in_runs
-from results.store.files import shipped as shipped_record
-from results.store.files import shipped_files
-from results.store.rows import group_of
-
-if TYPE_CHECKING:
-    from results.store import Group
+from results.evidence import all_beside, beside, in_runs
 
 KINDS = ("recomputed", "rerun")
 WIDTH = 3.0  # standard deviations of the seeds within which another machine's re-run agrees
 SEEDS = 3  # fewer give no standard deviation to go by
-DEARER = 300  # keys of groups are found in the time in which one record is read
 RELATIVE = 1e-6  # what another machine's rounding may change where seeds do not differ at all
 SAME_HARDWARE = ("machine", "system", "cpu", "gpu", "threads")
 
@@ -260,72 +251,13 @@ def _says(verification: Verification) -> tuple:
 
 def verifications_at(record_path: Path) -> dict[Path, Verification]:
     """The verifications beside the record at ``record_path``; files that are none are passed over."""
-    return _verifications(all_beside(record_path, "verified"))
+    return verifications_in(all_beside(record_path, "verified"))
 
 
-def _verifications(files: Iterable[Path]) -> dict[Path, Verification]:
+def verifications_in(files: Iterable[Path]) -> dict[Path, Verification]:
+    """The verifications that ``files`` hold; what is none is passed over."""
     found = {}
     for file in files:
         with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             found[file] = Verification.from_dict(json.loads(file.read_text(encoding="utf-8")))
     return found
-
-
-def badge(record: Record, verifications: Iterable[Verification]) -> str:
-    """``"re-run"``, ``"recomputed"``, ``"claimed"`` or ``"disputed"``: what ``verifications`` of exactly this content say.
-
-    One that disagrees outweighs all others. A recomputation counts if the primary metric is among those checked.
-    """
-    digest = digest_of(record)
-    said = [of for of in verifications if of.digest == digest and of.ok is not None]
-    if any(of.ok is False for of in said):
-        return "disputed"
-    if any(of.kind == "rerun" for of in said):
-        return "re-run"
-    return "recomputed" if any(record.primary in of.checked for of in said) else "claimed"
-
-
-def badges(root: Path | None, shipped: bool = True, among: Sequence[Group] | None = None) -> dict[str, dict[str, str]]:
-    """The badges of the finished runs (of ``among``) that have a verification, in the runs' folder or the package, by group and key.
-
-    That of a run is the one of the record that counts. Others are claimed. Reads the records of these runs alone, so that it costs little
-    where little is verified; groups are asked for their keys only where that is less.
-    """
-    tasks = ({group.task for group in among} if among is not None else {""}) if shipped else set()
-    beside_package = all_beside_shipped(tasks, "verified")
-    of_package: dict[str, list[Path]] = defaultdict(list)
-    for file in (file for task in sorted(tasks) for file in shipped_files(task)):
-        of_package[_key_in(file.name)].append(file)
-    keys = {_key_in(file.name) for file in beside_package} | _verified(root, among)
-    wanted = None if among is None else {group.group for group in among}
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    for key in keys:
-        attempts: dict[str, tuple[Record, list[Verification]]] = {}
-        for file in [*of_package.get(key, []), *(records.files_of(root / key) if root is not None else [])]:
-            with suppress(records.InvalidRecord, OSError):
-                ours = file in beside_package
-                record = shipped_record(file) if ours else records.read(file)
-                said = _verifications(beside_package[file]) if ours else verifications_at(file)
-                attempts.setdefault(record.attempt, (record, []))[1].extend(said.values())
-        best = records.effective(record for record, _ in attempts.values())
-        if best is not None and best.status == "done" and "trial" not in best.notes:
-            group = group_of(best)
-            if wanted is None or group in wanted:
-                found[group][key] = badge(*attempts[best.attempt])
-    return dict(found)
-
-
-def _verified(root: Path | None, among: Sequence[Group] | None) -> set[str]:
-    """The keys of the folder of runs that have a verification, and may be runs of ``among``."""
-    if root is None or not (root / "verified").is_dir():
-        return set()
-    keys = {folder.name for folder in (root / "verified").iterdir()}
-    if among is not None and len(keys) * DEARER > sum(group.n for group in among):
-        keys &= {key for group in among for key in group.keys}
-    return keys
-
-
-def _key_in(name: str) -> str:
-    """The key in the name of a shipped record's file, ``<method>-s<seed>-<key>.<attempt>...``; empty if there is none."""
-    match = re.search(r"-([0-9a-f]{16})\.", name)
-    return match[1] if match else ""

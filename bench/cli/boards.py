@@ -40,7 +40,7 @@ def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]
 
 def index_of(root: Path) -> Path | None:
     """The folder for what can be made again, of a folder of runs that is there."""
-    from results.store.index import FOLDER
+    from results.store.homes import FOLDER
 
     return root / FOLDER if root.is_dir() else None
 
@@ -53,9 +53,9 @@ def print_boards(
     ``top``: rows of each table on the terminal, 0 for all; if None all of one task's, FEW of each of several.
     """
     from bench.run import root_folder
+    from results.badges import badges
     from results.board.build import Choice, boards
     from results.board.render import FORMATS, render
-    from results.verify import badges
 
     if kind not in FORMATS:
         raise UserError(f"no format {kind!r}: {nearest(kind, FORMATS)}")
@@ -100,4 +100,4 @@ def print_tables(found: list[Any], top: int = 0) -> None:
     if not console.is_terminal:
         console = Console(width=WIDE, emoji=False)
     for board in found:
-        console.print(table(board, top), highlight=False, markup=False)
+        console.print(table(board, top, console.width), highlight=False, markup=False)

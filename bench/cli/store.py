@@ -26,12 +26,14 @@ def compact_command(out: Path | None) -> int:
 def keep_statistics(root: Path) -> None:
     """Compute what boards of the records under ``root`` and of the package say, and keep that alone for ``leaderboard``."""
     from results.backfill import filled
+    from results.badges import keep_badges
     from results.board.build import boards
     from results.board.summaries import clear
     from results.store import groups
-    from results.store.index import FOLDER
+    from results.store.homes import FOLDER
 
     clear(root / FOLDER)
+    keep_badges(root)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those who index the records tell of them
         boards(filled(groups(root), root), kept_in=root / FOLDER)

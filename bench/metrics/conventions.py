@@ -6,6 +6,7 @@ A key is ``name``, ``name@K`` or ``name[parameters]``, then ``/slice`` for a par
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -111,6 +112,7 @@ class Key:
     slice: str = ""
 
 
+@functools.lru_cache(maxsize=4096)
 def parse(key: str) -> Key:
     """Take a key apart. Raises UserError if it does not follow the grammar."""
     match = KEY.fullmatch(key)

@@ -168,7 +168,7 @@ def boards(
 ) -> list[Board]:
     """Boards of all tasks, or of the task or family ``pattern``. Records of other versions than the present one are left out unless wanted.
 
-    ``badges``: of records, by group and key (:func:`results.verify.badges`); claimed if absent. ``kept_in``: folder of the cache of boards'
+    ``badges``: of records, by group and key (:func:`results.badges.badges`); claimed if absent. ``kept_in``: folder of the cache of boards'
     statistics.
     """
     cards = {name: entry.card for name, entry in discover("task", paths).items()}

@@ -15,7 +15,8 @@ import numpy as np
 from bench.errors import UserError
 from bench.record import ARCHIVE, Record
 from results.store import index
-from results.store.files import Stat, homes, read_all, scan, tell
+from results.store.files import Stat, read_all, tell
+from results.store.homes import Home, homes, package
 from results.store.rows import Board, board_of, joined, rows_of
 
 HELD = 100_000  # records held in memory at a time, and size from which a part is never written again
@@ -33,7 +34,7 @@ class Compacted:
 
 
 def compact(root: Path) -> Compacted:
-    """Bring the index of ``root``, and that of its archive, up to date; the files of records stay as they are.
+    """Bring the index of ``root``, that of its archive and ``root``'s of the package's records up to date; all records stay as they are.
 
     Parts that hold a record that has changed or gone, or that are truncated, are written anew; so are parts of one board once there are
     many small ones, in an archive once there are two: boards read no value of a group that one part alone has. Several processes may do it
@@ -46,20 +47,26 @@ def compact(root: Path) -> Compacted:
         raise UserError(f"{root}: no such folder of runs")
     left_out: list[str] = []
     try:
-        done = [_compact(home, home != root, left_out, merged=home != root) for home in homes(root)]
+        done = [_compact(home, left_out, merged=home.closed) for home in homes(root)]
+        compact_package(root)
     except OSError as error:
         raise UserError(f"{error.filename or root}: cannot be written ({error.strerror})") from None
     tell(left_out)
     return Compacted(*(sum(getattr(one, name) for one in done) for name in Compacted.__dataclass_fields__))
 
 
-def _compact(home: Path, frozen: bool, left_out: list[str], merged: bool = False) -> Compacted:
-    """:func:`compact` of one folder; for an archive (``frozen``) it is noted what the index covers. ``merged``: in few parts."""
-    (home / index.FOLDER).mkdir(exist_ok=True)
+def compact_package(root: Path) -> None:
+    """Bring ``root``'s index of the records that ship with the package up to date. Raises OSError."""
+    _compact(package(root), [])  # those who read the records tell which are left out
+
+
+def _compact(home: Home, left_out: list[str], merged: bool = False) -> Compacted:
+    """:func:`compact` of one folder; of a closed one it is noted what the index covers. ``merged``: in few parts."""
+    home.index.mkdir(parents=True, exist_ok=True)
     index.sweep_drafts(home)
-    before = index.state(home)
+    before = home.state()
     invalid: list[str] = []
-    files = scan(home, invalid)
+    files = home.scan(invalid)
     with index.Reader() as reader:
         kept, old, covered = _sort_out(reader, home, files)
         rest = {name: stat for name, stat in files.items() if name not in covered and _is_text(name)}
@@ -70,7 +77,7 @@ def _compact(home: Path, frozen: bool, left_out: list[str], merged: bool = False
             old += replaced
     for path in old:
         path.unlink(missing_ok=True)
-    if frozen:
+    if home.closed:
         index.cover(home, before, parts, invalid)
     left_out += invalid
     return Compacted(len(covered) + fresh, fresh, len(parts), len(set(old) - set(new)))
@@ -85,9 +92,9 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _sort_out(reader: index.Reader, home: Path, files: Mapping[str, Stat]) -> tuple[list[index.Part], list[Path], set[str]]:
+def _sort_out(reader: index.Reader, home: Home, files: Mapping[str, Stat]) -> tuple[list[index.Part], list[Path], set[str]]:
     """The parts that stay, the files of those that go, and the names of the records that the former hold."""
-    paths = sorted((home / index.FOLDER).glob("*.parquet"))
+    paths = sorted(home.index.glob("*.parquet"))
     found = [part for part in reader.open(paths) if part is not None]
     small = Counter(part.board for part in found if part.rows < HELD)
     found_fresh, seen = [], set()
@@ -105,7 +112,7 @@ def _sort_out(reader: index.Reader, home: Path, files: Mapping[str, Stat]) -> tu
     return found_fresh, [path for path in paths if path not in stay], seen
 
 
-def _write(reader: index.Reader, home: Path, files: Mapping[str, Stat], left_out: list[str]) -> tuple[list[Path], int]:
+def _write(reader: index.Reader, home: Home, files: Mapping[str, Stat], left_out: list[str]) -> tuple[list[Path], int]:
     """Write parts that hold the records of ``files``; their paths, and the number of records."""
     held: dict[Board, list[tuple[str, str, Record]]] = defaultdict(list)
     written: list[Path] = []
@@ -117,8 +124,8 @@ def _write(reader: index.Reader, home: Path, files: Mapping[str, Stat], left_out
         written.append(reader.write(home, rows_of(board, [record for _, _, record in found]), names, [text for _, text, _ in found]))
         return len(found)
 
-    for file, content, record in read_all((home / name for name in files), left_out):
-        held[board_of(record)].append((file.relative_to(home).as_posix(), content.decode("utf-8"), record))
+    for file, content, record in read_all((home.folder / name for name in files), left_out):
+        held[board_of(record)].append((file.relative_to(home.folder).as_posix(), content.decode("utf-8"), record))
         waiting += 1
         if waiting >= HELD:
             done = write(max(held, key=lambda board: len(held[board])))
@@ -128,7 +135,7 @@ def _write(reader: index.Reader, home: Path, files: Mapping[str, Stat], left_out
     return written, count
 
 
-def _merge(reader: index.Reader, home: Path, paths: list[Path]) -> tuple[list[Path], list[Path]]:
+def _merge(reader: index.Reader, home: Home, paths: list[Path]) -> tuple[list[Path], list[Path]]:
     """Write small parts of one board as one; all paths of parts then, and those of parts that are no longer of use."""
     by_board: dict[Board, list[index.Part]] = defaultdict(list)
     for part in reader.open(paths):
@@ -146,7 +153,7 @@ def _merge(reader: index.Reader, home: Path, paths: list[Path]) -> tuple[list[Pa
     return [path for path in paths if path not in set(old)] + new, old
 
 
-def _as_one(reader: index.Reader, home: Path, parts: Sequence[index.Part]) -> Path:
+def _as_one(reader: index.Reader, home: Home, parts: Sequence[index.Part]) -> Path:
     """Write a part with the records of ``parts``, each once. Raises BrokenPart."""
     settings = reader.settings(parts)
     rows = joined([reader.rows([index.Source(part)], settings)[0] for part in parts])
@@ -179,7 +186,7 @@ def pack(root: Path, keys: Iterable[str]) -> Compacted:
             os.rename(root / key, archive / key)
         index.flush(archive)
         left_out: list[str] = []
-        done = _compact(archive, True, left_out)
+        done = _compact(next(home for home in homes(root) if home.closed), left_out)
     except OSError as error:
         raise UserError(f"{error.filename or archive}: cannot be written ({error.strerror})") from None
     tell(left_out)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bench.record import Record
 from results.store import index
-from results.store.files import homes, read_all, read_shipped, scan, tell
+from results.store.files import read_all, read_shipped, tell
 from results.store.grouping import Group, groups_in
+from results.store.homes import Package, homes, package
 from results.store.lazy import Lazy, Shelf, names_in
 from results.store.rows import Board, Rows, board_of, joined, matches, name_of, rows_of
 
@@ -34,8 +35,7 @@ def groups(root: Path | None, shipped: bool = True, pattern: str = "", without: 
         left_out: list[str] = []
         try:
             with index.Reader() as reader:
-                loose, parts = _collect(reader, root, pattern, left_out, broken)
-                found = [*(read_shipped(pattern, left_out) if shipped else []), *(record for _, _, record in read_all(loose, left_out))]
+                found, parts = _collect(reader, root, shipped, pattern, left_out, broken)
                 rows = {board: [rows_of(board, records)] for board, records in _by_board(found, pattern).items()}
                 settings = reader.settings([of.part for of_board in parts.values() for of in of_board])
                 lazy, rest = _sort_out(parts, rows, settings, partial(_again, root, shipped, frozenset(broken)))
@@ -65,23 +65,28 @@ def _by_board(found: Iterable[Record], pattern: str = "") -> dict[Board, list[Re
 
 
 def _collect(
-    reader: index.Reader, root: Path | None, pattern: str, left_out: list[str], broken: set[Path]
-) -> tuple[list[Path], dict[Board, list[index.Source]]]:
-    """The files of loose records below ``root``, and of each board the rows of parts that stand for the others. Raises BrokenPart."""
-    loose: list[Path] = []
+    reader: index.Reader, root: Path | None, shipped: bool, pattern: str, left_out: list[str], broken: set[Path]
+) -> tuple[list[Record], dict[Board, list[index.Source]]]:
+    """The records that no part holds as they are, and of each board the rows of parts that stand for the others. Raises BrokenPart."""
+    found: list[Record] = []
     parts: dict[Board, list[index.Source]] = defaultdict(list)
-    for home in homes(root):
-        covered = reader.whole(home, pattern, left_out, broken) if home != Path(root) else None
-        if covered is None:
-            files = scan(home, left_out)
-            found, names = reader.compare(reader.parts(home, left_out, broken), files)
-            loose += [home / name for name in files if name not in names]
+    if shipped and root is None:
+        found += read_shipped(pattern, left_out)
+    for home in [*homes(root), *([package(root)] if shipped and root is not None else [])]:
+        covered = reader.whole(home, pattern, left_out, broken) if home.closed else None
+        if covered is not None:
+            sources = [index.Source(part) for part in covered]
+        elif isinstance(home, Package):
+            sources = []
+            found += read_shipped(pattern, left_out)
         else:
-            found = [index.Source(part) for part in covered]
-        for of in found:
+            files = home.scan(left_out)
+            sources, names = reader.compare(reader.parts(home, left_out, broken), files)
+            found += [record for _, _, record in read_all((home.folder / name for name in files if name not in names), left_out)]
+        for of in sources:
             if matches(of.part.board[0], pattern):
                 parts[of.part.board].append(of)
-    return loose, parts
+    return found, parts
 
 
 def _sort_out(

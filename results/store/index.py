@@ -22,9 +22,9 @@ import numpy as np
 from bench.record import write_text_atomically
 from results.store.files import Stat
 from results.store.grouping import Told, told_of
+from results.store.homes import Home
 from results.store.rows import Board, Rows, effective, group_codes, order
 
-FOLDER = ".index"
 LAYOUT = 2
 META = "elboard"
 COVER = "covers.json"
@@ -137,21 +137,21 @@ class Reader:
             return [self.open([path])[0] for path in paths]
         return [_part(path, said.get(name, "")) for path, name in zip(paths, names, strict=True)]
 
-    def parts(self, home: Path, left_out: list[str], broken: Collection[Path] = ()) -> list[Part]:
+    def parts(self, home: Home, left_out: list[str], broken: Collection[Path] = ()) -> list[Part]:
         """The parts of the index of ``home``; a line for each file that is none is added to ``left_out``."""
-        paths = sorted((home / FOLDER).glob("*.parquet"))
+        paths = sorted(home.index.glob("*.parquet"))
         found = dict(zip(paths, self.open(paths), strict=True))
         good = {path: part for path, part in found.items() if part is not None and path not in broken}
         left_out += [f"{path}: {WORDS}" for path in paths if path not in good and path.exists()]
         return list(good.values())
 
-    def whole(self, home: Path, pattern: str, left_out: list[str], broken: Collection[Path] = ()) -> list[Part] | None:
-        """The parts of an archive, those of ``pattern``, if together they hold all its records; None if its files must be looked at."""
+    def whole(self, home: Home, pattern: str, left_out: list[str], broken: Collection[Path] = ()) -> list[Part] | None:
+        """The parts of a closed folder, those of ``pattern``, if together they hold all its records; None if files must be looked at."""
         try:
-            said = json.loads((home / FOLDER / COVER).read_text(encoding="utf-8"))
+            said = json.loads((home.index / COVER).read_text(encoding="utf-8"))
             names, lines = said["parts"], said["left_out"]
-            present = {path.name: path for path in (home / FOLDER).glob("*.parquet")}
-            if said["folder"] != state(home) or not set(names) <= set(present):
+            present = {path.name: path for path in home.index.glob("*.parquet")}
+            if said["folder"] != home.state() or not set(names) <= set(present):
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -227,8 +227,8 @@ class Reader:
         stats = zip(found["size"].tolist(), found["mtime"].tolist(), strict=True)
         return list(zip(found["file"].tolist(), stats, strict=True)), found["record"].tolist()
 
-    def write(self, home: Path, rows: Rows, files: Sequence[tuple[str, Stat]], contents: Sequence[str]) -> Path:
-        """Write a part with ``rows``, their files (relative to ``home``) and the files' contents; returns its path.
+    def write(self, home: Home, rows: Rows, files: Sequence[tuple[str, Stat]], contents: Sequence[str]) -> Path:
+        """Write a part with ``rows``, their files (relative to its folder) and the files' contents; returns its path.
 
         It appears whole or not at all. Rows are put in the order in which groups need them.
         """
@@ -246,9 +246,8 @@ class Reader:
         meta = {"layout": LAYOUT, "board": rows.board, "rows": len(rows), "counted": counted}
         meta |= {"numbers": rows.attempt.dtype != object, "metrics": list(rows.metrics), "cost": list(rows.cost)}
         meta["groups"] = told_of(rows, best)
-        folder = home / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
-        final = folder / f"{stem(rows.board[0])}@{rows.board[1]}.{_short(rows.board)}.{uuid.uuid4().hex[:12]}.parquet"
+        home.index.mkdir(parents=True, exist_ok=True)
+        final = home.index / f"{stem(rows.board[0])}@{rows.board[1]}.{_short(rows.board)}.{uuid.uuid4().hex[:12]}.parquet"
         self._copy(columns, meta, final)
         return final
 
@@ -322,21 +321,15 @@ def flush(path: Path) -> None:
         os.close(number)
 
 
-def state(home: Path) -> list[int]:
-    """What tells that a run was moved into a folder or out of it."""
-    stat = os.stat(home)
-    return [stat.st_mtime_ns, stat.st_nlink, stat.st_size]
-
-
-def cover(home: Path, before: list[int], parts: Sequence[Path], left_out: Sequence[str]) -> None:
-    """Note that ``parts`` hold all valid records of an archive as it was in state ``before``, and what was said of the others."""
+def cover(home: Home, before: list[int | str], parts: Sequence[Path], left_out: Sequence[str]) -> None:
+    """Note that ``parts`` hold all valid records of a closed folder as it was in state ``before``, and what was said of the others."""
     said = {"folder": before, "parts": sorted(part.name for part in parts), "left_out": list(left_out)}
-    write_text_atomically(home / FOLDER / COVER, json.dumps(said))
+    write_text_atomically(home.index / COVER, json.dumps(said))
 
 
-def sweep_drafts(home: Path, age: float = 3600.0) -> None:
+def sweep_drafts(home: Home, age: float = 3600.0) -> None:
     """Remove what writers that died left behind, once it is ``age`` seconds old."""
-    for draft in (home / FOLDER).glob("*.tmp"):
+    for draft in home.index.glob("*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - draft.stat().st_mtime > age:
                 draft.unlink()

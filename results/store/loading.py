@@ -8,7 +8,8 @@ from pathlib import Path
 from bench import record as records
 from bench.record import Record
 from results.store import index
-from results.store.files import homes, read_all, scan, shipped_files, tell
+from results.store.files import read_all, shipped_files, tell
+from results.store.homes import Home, homes
 
 
 def load(root: Path | None, shipped: bool = True) -> list[Record]:
@@ -20,17 +21,17 @@ def load(root: Path | None, shipped: bool = True) -> list[Record]:
     found = [record for _, _, record in read_all(shipped_files() if shipped else [], left_out)]
     for home in homes(root):
         said: list[str] = []
-        archived = None if home == Path(root) else _archived(home, said)
+        archived = _archived(home, said) if home.closed else None
         if archived is None:
             said = []
-            archived = [record for _, _, record in read_all((home / name for name in scan(home, said)), said)]
+            archived = [record for _, _, record in read_all((home.folder / name for name in home.scan(said)), said)]
         found += archived
         left_out += said
     tell(left_out)
     return found
 
 
-def _archived(home: Path, left_out: list[str]) -> list[Record] | None:
+def _archived(home: Home, left_out: list[str]) -> list[Record] | None:
     """The records of an archive out of its parts, in the order of their files, or None if these do not hold them all."""
     with index.Reader() as reader:
         parts = reader.whole(home, "", left_out)
@@ -43,7 +44,7 @@ def _archived(home: Path, left_out: list[str]) -> list[Record] | None:
                 texts |= zip((name for name, _ in files), contents, strict=True)
         except index.BrokenPart:
             return None
-    return list(_parsed(home, texts, left_out))
+    return list(_parsed(home.folder, texts, left_out))
 
 
 def _parsed(home: Path, texts: dict[str, str], left_out: list[str]) -> Iterator[Record]:

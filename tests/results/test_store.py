@@ -23,7 +23,7 @@ from bench.config import RunSpec, resolve
 from bench.errors import UserError
 from bench.record import Record, effective, is_record_file, write
 from results import store
-from results.store import Group, compact, groups, index, load, pack
+from results.store import Group, compact, groups, homes, index, load, pack
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 ROOT = Path(__file__).parents[2]
@@ -235,7 +235,7 @@ def test_a_damaged_part_costs_a_warning_and_no_record(tmp_path: Path, damage: Ca
     keep(tmp_path, *found)
     home = tmp_path / "archive" if archived else tmp_path
     pack(tmp_path, {record.key for record in found}) if archived else compact(tmp_path)
-    parts = sorted((home / index.FOLDER).glob("*.parquet"))
+    parts = sorted((home / homes.FOLDER).glob("*.parquet"))
     damage(max(parts, key=lambda path: path.stat().st_size))
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -251,7 +251,7 @@ def test_the_index_can_be_deleted(tmp_path: Path) -> None:
     pack(tmp_path, [some()[0].key])
     compact(tmp_path)
     for home in (tmp_path, tmp_path / "archive"):
-        shutil.rmtree(home / index.FOLDER)
+        shutil.rmtree(home / homes.FOLDER)
     check(tmp_path, by_hand(some()))
     compact(tmp_path)
     check(tmp_path, by_hand(some()))
@@ -263,7 +263,7 @@ def test_a_part_that_is_replaced_while_it_is_read(tmp_path: Path, monkeypatch: p
     read = index.Reader.rows
 
     def late(self: index.Reader, *words: object) -> object:
-        for path in (tmp_path / index.FOLDER).glob("*.parquet"):
+        for path in (tmp_path / homes.FOLDER).glob("*.parquet"):
             path.unlink()
         return read(self, *words)
 
@@ -387,7 +387,7 @@ def test_without_parts_duckdb_is_not_imported(tmp_path: Path) -> None:
 def test_drafts_of_writers_that_died_go(tmp_path: Path) -> None:
     keep(tmp_path, *some())
     compact(tmp_path)
-    old, new = (tmp_path / index.FOLDER / name for name in ("a.tmp", "b.tmp"))
+    old, new = (tmp_path / homes.FOLDER / name for name in ("a.tmp", "b.tmp"))
     for draft in (old, new):
         draft.write_text("")
     os.utime(old, (0, 0))

@@ -18,9 +18,10 @@ from bench.config import RunSpec, resolve
 from bench.errors import UserError
 from bench.run import execute
 from results import bundle
+from results.badges import badge
 from results.evidence import evidence_of, read_evidence
 from results.submission import review, submit
-from results.verify import badge, verifications_at
+from results.verify import verifications_at
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 PATHS = (PLUGINS,)

@@ -19,9 +19,10 @@ from bench.errors import UserError
 from bench.record import Record
 from bench.run import execute
 from results import evidence as evidences
+from results.badges import badge, badges
 from results.evidence import InvalidEvidence, evidence_of, read_evidence
 from results.store.rows import group_of
-from results.verify import Check, Verification, badge, badges, rerun, verifications_at, verify, write_verification
+from results.verify import Check, Verification, rerun, verifications_at, verify, write_verification
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 PATHS = (PLUGINS,)

@@ -59,7 +59,7 @@ from bench.cli.boards import FEW, index_of, print_tables, read_groups
 from bench.registry import discover
 from results.board.build import Choice, boards
 from results.store import groups_of, load
-from results.verify import badges
+from results.badges import badges
 root, which, shipped = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "shipped"
 duckdb.connect().execute("SELECT 1").fetchall()
 with contextlib.redirect_stdout(io.StringIO()):
@@ -133,19 +133,20 @@ def synthetic(card: Any, seeds: int) -> tuple:
 def archive(home: Path, seeds: int) -> float:
     """Write an archive of synthetic records below ``home``; returns its size in MiB."""
     from bench.registry import discover
-    from results.store import index
+    from results.store import homes, index
 
-    place = home / "archive"
-    (place / index.FOLDER).mkdir(parents=True)
+    (home / "archive" / homes.FOLDER).mkdir(parents=True)
+    _, place = homes.homes(home)
     with index.Reader() as reader:
         parts = [reader.write(place, *synthetic(entry.card, seeds)) for entry in discover("task").values()]
-    index.cover(place, index.state(place), parts, [])
+    index.cover(place, place.state(), parts, [])
     return sum(part.stat().st_size for part in parts) / 2**20
 
 
 def archived() -> None:
     from bench.cli.store import keep_statistics
     from bench.registry import discover
+    from results.store.compaction import compact_package
 
     imported, connected = timed("duckdb")
     row("importing duckdb, NumPy being there", float(imported), "s")
@@ -164,6 +165,7 @@ def archived() -> None:
                 row(f"groups of {about}, duckdb's start apart", float(warm[0]), "s", f"CPU {float(warm[3]):.3f} s")
                 row("  all their values", float(warm[4]), "s", f"on demand; CPU {float(warm[5]):.3f} s")
                 row("  all their keys and attempts as text", float(warm[6]), "s", "on demand")
+            row("indexing the records of the package", seconds(lambda home=home: compact_package(home)), "s", "once")
             row(f"keeping the statistics of {total} records", seconds(lambda home=home: keep_statistics(home)), "s", "once")
             for pattern, what in (("", "all boards"), (ONE, "one board")):
                 for shipped in ("shipped", "alone"):
@@ -198,8 +200,9 @@ def indexed(home: Path) -> None:
     import os
 
     from bench.registry import discover
-    from results.store import index
+    from results.store import homes, index
 
+    (place,) = homes.homes(home)
     with index.Reader() as reader:
         for entry in discover("task").values():
             rows, files, contents = synthetic(entry.card, 100)
@@ -207,7 +210,7 @@ def indexed(home: Path) -> None:
                 (home / file).parent.mkdir(parents=True)
                 (home / file).touch()
                 os.utime(home / file, ns=(time_ns, time_ns))
-            reader.write(home, rows, [(file, (0, stat[1])) for file, stat in files], contents)
+            reader.write(place, rows, [(file, (0, stat[1])) for file, stat in files], contents)
     printed = timed("groups", str(home), "", "warm")
     row(
         "groups of all 100,000 records, loose and indexed",

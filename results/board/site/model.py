@@ -13,11 +13,11 @@ from typing import Any
 from bench.card import fits
 from bench.registry import Entry, discover
 from results.backfill import filled
+from results.badges import badges
 from results.board.build import Board, Choice, Row, boards
 from results.board.site.embed import slug
 from results.board.site.gallery import Gallery
-from results.store import Group, groups, index
-from results.verify import badges
+from results.store import Group, groups, homes
 
 BUDGETS = ("lite", "full", "smoke")  # in the order in which a task's boards are shown
 
@@ -102,7 +102,7 @@ def collect(root: Path | None, shipped: bool, paths: tuple[Path, ...] = ()) -> M
     methods, tasks = discover("method", paths), discover("task", paths)
     found, known = filled(groups(root, shipped), root, shipped), papers()
     choice, trust = Choice(metrics=("all",), old=True, rank_all=True), badges(root, shipped)
-    kept_in = root / index.FOLDER if root is not None and root.is_dir() else None
+    kept_in = root / homes.FOLDER if root is not None and root.is_dir() else None
     with ThreadPoolExecutor() as pool:  # NumPy, where most of the time goes, runs beside other threads
         names = sorted({entry.card.family for entry in tasks.values()})
         built = [board for part in pool.map(lambda family: boards(found, family, paths, choice, trust, kept_in), names) for board in part]
