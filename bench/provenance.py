@@ -31,14 +31,13 @@ def revision() -> dict[str, str | bool]:
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return {}
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10).stdout.strip()
-
+    status = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+        said = subprocess.run(status, capture_output=True, text=True, timeout=10).stdout.splitlines()
     except (OSError, subprocess.TimeoutExpired):
         return {}
+    commit = next((line.split()[-1] for line in said if line.startswith("# branch.oid ")), "")
+    return {} if not commit else {"commit": commit, "dirty": any(not line.startswith("#") for line in said)}
 
 
 def hardware() -> dict[str, str | int]:

@@ -100,10 +100,12 @@ def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
 
     Raises UserError where two files claim one name.
     """
-    files = _package_files(f"{kind}s") + _entry_point_files(f"elboard.{kind}s")
-    for path in paths:
-        files += _path_files(Path(path))
-    entries: dict[str, Entry] = {}
+    if paths:  # what is installed is read once, whatever lies beside it
+        entries = dict(discover(kind))
+        files = [found for path in paths for found in _path_files(Path(path))]
+    else:
+        entries = {}
+        files = _package_files(f"{kind}s") + _entry_point_files(f"elboard.{kind}s")
     for file, module in files:
         if kind == "method" and "TaskCard(" in text_of(file) or kind == "task" and "MethodCard(" in text_of(file):
             continue

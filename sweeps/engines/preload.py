@@ -3,6 +3,8 @@
 It must not start threads nor touch a GPU: neither survives a fork.
 """
 
+import contextlib
+
 import PIL.Image
 import pytorch_lightning  # noqa: F401
 import torch.utils.flop_counter  # noqa: F401
@@ -16,6 +18,11 @@ import bench.trackers  # noqa: F401
 import bench.training  # noqa: F401
 import sweeps.work  # noqa: F401
 from bench import provenance
+from bench.errors import UserError
+from bench.registry import discover
 
 provenance.versions()
+for kind in ("task", "method"):
+    with contextlib.suppress(UserError):  # who looks for one is told
+        discover(kind)
 PIL.Image.preinit()
