@@ -51,11 +51,15 @@ class MultVAE(ClickAutoencoder):
         c = self.config
         return c.beta * (min(1.0, self.progress / c.anneal) if c.anneal > 0 else 1.0)
 
+    def log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
+        """``log p(x|z)`` of clicks ``(B, I)`` by the decoder's output ``(B, I)``, up to a constant -> ``(B,)``."""
+        return multinomial_log_likelihood(x, output)
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         x = batch["x"]
         mean, logvar = self.code(x).chunk(2, dim=1)
         z = mean + torch.randn_like(mean) * torch.exp(0.5 * logvar)
-        log_likelihood = multinomial_log_likelihood(x, self.decoder(z)).mean()
+        log_likelihood = self.log_likelihood(x, self.decoder(z)).mean()
         kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).sum(1).mean()
         return {"loss": -log_likelihood + self.beta() * kl, "elbo": log_likelihood - kl, "kl": kl}
 

@@ -10,15 +10,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.distributions import Multinomial, Normal, kl_divergence
+from torch.distributions import Bernoulli, Multinomial, Normal, kl_divergence
 
 from bench.registry import find
 from bench.task import Data, DataSpec
 from methods.recommendation.base import layers, multinomial_log_likelihood
 from methods.recommendation.ease import EASE
+from methods.recommendation.gauss_vae import GaussVAE
+from methods.recommendation.logistic_vae import LogisticVAE
 from methods.recommendation.mult_dae import MultDAE
 from methods.recommendation.mult_vae import MultVAE
 from methods.recommendation.popularity import Popularity
+from methods.recommendation.wmf import WMF
 
 ITEMS, USERS = 12, 40
 
@@ -32,9 +35,9 @@ def clicks(n: int = USERS, seed: int = 1) -> torch.Tensor:
 
 
 def build(cls: type, **options: object):
-    """A small network; ``hidden`` is a field of Mult-VAE alone."""
+    """A small network; ``hidden`` is a field of Mult-VAE and its kin alone."""
     torch.manual_seed(0)
-    sizes = {"hidden": 10, "latent_dim": 4} if cls is MultVAE else {"latent_dim": 4} if cls is MultDAE else {}
+    sizes = {"hidden": 10, "latent_dim": 4} if issubclass(cls, MultVAE) else {"latent_dim": 4} if cls is MultDAE else {}
     return cls(cls.Config(**(sizes | options)), DataSpec((ITEMS,), USERS))
 
 
@@ -71,6 +74,41 @@ def test_ease_with_a_huge_penalty_orders_items_by_cooccurrence() -> None:
     x = clicks()
     weights = fitted(EASE, x, lambda_=1e7).weights * 1e7
     torch.testing.assert_close(weights, (x.T @ x).fill_diagonal_(0), atol=1e-3, rtol=1e-4)
+
+
+def objective(x: np.ndarray, users: np.ndarray, items: np.ndarray, alpha: float, lambda_: float) -> float:
+    """Hu, Koren and Volinsky 2008, eq. 3."""
+    return float(((1 + alpha * x) * (x - users @ items.T) ** 2).sum() + lambda_ * ((users**2).sum() + (items**2).sum()))
+
+
+@pytest.mark.parametrize(("alpha", "lambda_"), [(0.0, 1.0), (10.0, 0.1), (40.0, 5.0)])
+def test_wmf_folds_a_user_in_by_a_weighted_ridge_regression(alpha: float, lambda_: float) -> None:
+    """Eq. 4 in full: (Y^T C Y + lambda I)^-1 Y^T C p, with a diagonal matrix of confidences for each user."""
+    x = clicks()
+    method = fitted(WMF, x, factors=3, alpha=alpha, lambda_=lambda_)
+    v = method.weights.double().numpy()
+    for row, found in zip(clicks(9, seed=3).numpy(), method.scores(clicks(9, seed=3)), strict=True):
+        c = np.diag(1 + alpha * row)
+        user = np.linalg.solve(v.T @ c @ v + lambda_ * np.eye(3), v.T @ c @ row)
+        np.testing.assert_allclose(found.numpy(), v @ user, atol=1e-4)
+
+
+def test_no_step_of_wmf_raises_its_objective_and_more_than_one_batch_of_rows_is_solved() -> None:
+    x, values = clicks(1203), []
+    for iterations in range(1, 6):
+        method = fitted(WMF, x, factors=4, alpha=5.0, lambda_=2.0, iterations=iterations)
+        users = method.solve(x, method.weights.double())
+        assert users.shape == (1203, 4)
+        values.append(objective(x.numpy(), users.numpy(), method.weights.double().numpy(), 5.0, 2.0))
+    assert all(after <= before + 1e-6 for before, after in zip(values, values[1:], strict=False)) and values[-1] < values[0]
+
+
+def test_wmf_without_weights_is_the_singular_value_decomposition() -> None:
+    """alpha = 0 and no penalty: the best approximation of rank K in squared error (Eckart and Young)."""
+    x = clicks()
+    method = fitted(WMF, x, factors=3, alpha=0.0, lambda_=1e-9, iterations=300)
+    left = ((x - method.scores(x)) ** 2).sum().item()
+    assert left == pytest.approx((torch.linalg.svdvals(x.double())[3:] ** 2).sum().item(), rel=1e-4)
 
 
 def test_popularity_counts() -> None:
@@ -127,7 +165,7 @@ def test_architectures_of_the_paper() -> None:
     assert vae.drop.p == dae.drop.p == 0.5
 
 
-@pytest.mark.parametrize("cls", [MultVAE, MultDAE])
+@pytest.mark.parametrize("cls", [MultVAE, MultDAE, GaussVAE, LogisticVAE])
 def test_dropout_follows_the_normalisation_and_is_scaled(cls: type) -> None:
     """The encoder sees x / |x| with entries either dropped or divided by the share that is kept."""
     method, x, seen = build(cls, dropout=0.3), clicks(2000), []
@@ -182,6 +220,27 @@ def test_without_noise_and_with_beta_zero_it_is_an_autoencoder() -> None:
     expected = F.cross_entropy(logits, x, reduction="none").mean()  # x are the targets' weights, so summed over clicks
     assert method.loss({"x": x})["loss"].item() == pytest.approx(expected.item(), abs=1e-5)
     torch.testing.assert_close(method.eval().scores(x), logits)
+
+
+@pytest.mark.parametrize("cls", [GaussVAE, LogisticVAE])
+def test_other_likelihoods_change_nothing_else(cls: type) -> None:
+    """The same network under the same noise, the same KL; the losses differ by the likelihoods alone, which are those of torch."""
+    theirs, ours, x = build(cls, dropout=0.0), build(MultVAE, dropout=0.0), clicks()
+    theirs.load_state_dict(ours.state_dict())
+    theirs.progress = ours.progress = 0.4
+    out, plain = same_noise(theirs.loss, {"x": x}), same_noise(ours.loss, {"x": x})
+    assert out["kl"].item() == plain["kl"].item()
+    mean, logvar = ours.code(x).chunk(2, dim=1)
+    torch.manual_seed(5)
+    output = ours.decoder(mean + torch.randn_like(mean) * torch.exp(0.5 * logvar))
+    if cls is LogisticVAE:
+        expected = Bernoulli(logits=output).log_prob(x).sum(1)
+    else:  # a normal of variance 1 / c, without its constant
+        deviation = torch.where(x == 1, theirs.config.weight, 1.0) ** -0.5
+        expected = (Normal(output, deviation).log_prob(x) + deviation.log() + 0.5 * math.log(2 * math.pi)).sum(1)
+    change = (multinomial_log_likelihood(x, output) - expected).mean()
+    assert (out["loss"] - plain["loss"]).item() == pytest.approx(change.item(), abs=1e-4)
+    torch.testing.assert_close(theirs.eval().scores(x), ours.eval().scores(x))
 
 
 def test_evaluation_uses_the_mean() -> None:

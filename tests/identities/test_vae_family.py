@@ -19,6 +19,7 @@ from methods.vae.iwae import IWAE
 from methods.vae.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
 from methods.vae.ppca import PPCA
 from methods.vae.vae import VAE
+from methods.vae.vae_k import VAEk
 
 SPEC = DataSpec((1, 4, 4), 100, "bernoulli")
 
@@ -48,6 +49,31 @@ def test_iwae_with_one_sample_is_the_elbo_estimator() -> None:
     log_p = method.likelihood.log_prob(batch()["x"].flatten(1), method.output(z)) + Normal(0, 1).log_prob(z).sum(1)
     log_q = Normal(mean, torch.exp(0.5 * logvar)).log_prob(z).sum(1)
     assert out["elbo"].item() == pytest.approx((log_p - log_q).mean().item(), abs=1e-4)
+
+
+def test_vae_on_k_samples_is_the_mean_of_the_log_weights_and_with_one_sample_iwae() -> None:
+    """Under the same noise, by Jensen's inequality, its bound is below that of IWAE."""
+    for k in (1, 6):
+        mean, weighted = (same_noise(build(cls, k=k).loss, batch()) for cls in (VAEk, IWAE))
+        assert mean["elbo"].item() == -mean["loss"].item() == pytest.approx(weighted["elbo"].item(), abs=1e-6)
+        if k == 1:
+            assert mean["loss"].item() == pytest.approx(weighted["loss"].item(), abs=1e-6)
+        else:
+            assert mean["loss"].item() > weighted["loss"].item() + 1e-3
+
+
+def test_more_samples_lower_the_variance_of_the_gradient_and_not_its_mean() -> None:
+    """Whose mean is that of the VAE: against the closed form of the KL, over many draws of the noise."""
+
+    def gradients(method: GaussianVAE, draws: int) -> torch.Tensor:
+        torch.manual_seed(3)
+        found = [torch.autograd.grad(method.loss(batch())["loss"], method.posterior.weight)[0].flatten() for _ in range(draws)]
+        return torch.stack(found)
+
+    plain, one, many = gradients(build(VAE), 1500), gradients(build(VAEk, k=1), 1500), gradients(build(VAEk, k=16), 300)
+    error = (plain.var(0) / 1500 + many.var(0) / 300).sqrt()
+    assert ((plain.mean(0) - many.mean(0)).abs() < 5 * error).all()
+    assert (one.var(0).sum() / many.var(0).sum()).item() == pytest.approx(16, rel=0.3)
 
 
 def test_vae_with_beta_one_descends_the_elbo_and_with_beta_zero_is_an_autoencoder() -> None:

@@ -1,0 +1,38 @@
+"""Mult-VAE's network with a Gaussian likelihood (Liang, Krishnan, Hoffman and Jebara 2018, section 2.2).
+
+    log p(x|z) = - 1/2 sum_i c_i (x_i - f(z)_i)^2 + const,     c_i = 1 where x_i = 0, more where x_i = 1
+
+Clicks weigh more than absences, as in weighted matrix factorisation, or a prediction of zeros would do; the paper does not say how much. 5
+was the best of 2, 5, 10, 20 and 80 on the validation users of MovieLens 100K (seed 1000). All else is as in :mod:`methods.recommendation.mult_vae`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from bench.card import MethodCard
+from methods.recommendation.mult_vae import MultVAE
+
+CARD = MethodCard(
+    name="gauss-vae",
+    title="Variational autoencoder with Gaussian likelihood, for clicks",
+    family="recommendation",
+    offers=("Recommender",),
+    paper="045",
+    cite="Liang, Krishnan, Hoffman and Jebara 2018",
+    splits=True,
+)
+
+
+class GaussVAE(MultVAE):
+    """Weighted squared errors."""
+
+    @dataclass(kw_only=True)
+    class Config(MultVAE.Config):
+        weight: float = 5.0  # c_i of clicks
+
+    def log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
+        confidence = 1 + (self.config.weight - 1) * x
+        return -0.5 * (confidence * (x - output) ** 2).sum(1)

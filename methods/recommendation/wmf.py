@@ -1,0 +1,70 @@
+"""WMF, weighted matrix factorisation of implicit feedback (Hu, Koren and Volinsky 2008).
+
+    min_{U, V} sum_ui c_ui (x_ui - u_u . v_i)^2 + lambda (|U|^2 + |V|^2),     c_ui = 1 + alpha x_ui        (eq. 3)
+
+by alternating least squares: with the items' factors V given, each user's are
+
+    u_u = (V^T V + alpha sum_{i clicked} v_i v_i^T + lambda I)^-1 (1 + alpha) sum_{i clicked} v_i              (eq. 4)
+
+and the same with users and items exchanged (eq. 5). A user that was not trained on is folded in by eq. 4; scores are u_u . v_i.
+
+The options were the best on the validation users of MovieLens 100K (seed 1000) of 36: 16 to 128 factors, alpha 2, 10 and 40, lambda 1, 10
+and 50. They matter much: NDCG@100 was between 0.32 and 0.47.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.card import MethodCard
+from bench.task import Data
+from methods.recommendation.base import ClosedFormRecommender
+
+CARD = MethodCard(
+    name="wmf",
+    title="Weighted matrix factorisation",
+    family="recommendation",
+    offers=("Recommender",),
+    cite="Hu, Koren and Volinsky 2008",
+)
+AT_ONCE = 500  # systems solved together: bounds the memory
+
+
+class WMF(ClosedFormRecommender):
+    """Factors of the items; those of users are solved for when they are needed."""
+
+    @dataclass(kw_only=True)
+    class Config:
+        factors: int = 64
+        alpha: float = 10.0
+        lambda_: float = 50.0
+        iterations: int = 15
+
+    def shape(self, n_items: int) -> tuple[int, ...]:
+        return (n_items, self.config.factors)
+
+    def fit(self, data: Data, training: Any) -> None:
+        x = data.train["x"].double()
+        items = 0.01 * torch.randn(self.weights.shape, dtype=torch.float64)
+        for _ in range(self.config.iterations):
+            users = self.solve(x, items)
+            items = self.solve(x.T, users)
+        self.weights = items.float()
+
+    def solve(self, x: Tensor, factors: Tensor) -> Tensor:
+        """Eq. 4: the factors ``(n, K)`` of rows of clicks ``(n, m)``, those of the columns ``(m, K)`` being given."""
+        c, k = self.config, factors.shape[1]
+        shared = factors.T @ factors + c.lambda_ * torch.eye(k, dtype=factors.dtype, device=factors.device)
+        products = (factors[:, :, None] * factors[:, None]).flatten(1)  # v_i v_i^T in a row
+        found = []
+        for rows in x.to(factors.dtype).split(AT_ONCE):
+            grams = shared + c.alpha * (rows @ products).unflatten(1, (k, k))
+            found.append(torch.linalg.solve(grams, (1 + c.alpha) * (rows @ factors)))
+        return torch.cat(found)
+
+    def scores(self, history: Tensor) -> Tensor:
+        return self.solve(history, self.weights) @ self.weights.T
