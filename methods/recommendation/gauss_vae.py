@@ -3,7 +3,8 @@
     log p(x|z) = - 1/2 sum_i c_i (x_i - f(z)_i)^2 + const,     c_i = 1 where x_i = 0, more where x_i = 1
 
 Clicks weigh more than absences, as in weighted matrix factorisation, or a prediction of zeros would do; the paper does not say how much. 5
-was the best of 2, 5, 10, 20 and 80 on the validation users of MovieLens 100K (seed 1000). All else is as in :mod:`methods.recommendation.mult_vae`.
+was the best of 2, 5, 10, 20 and 80 on the validation users of MovieLens 100K (seed 1000). All else is as in
+:mod:`methods.recommendation.mult_vae`.
 """
 
 from __future__ import annotations
