@@ -26,6 +26,7 @@ from bench.registry import Entry, discover
 from results.badges import badge
 from results.bundle import LARGEST_FILE, Refused, contents_of, one_line, pack, strict_json
 from results.evidence import InvalidEvidence, evidence_of, homes_of, read_evidence, record_files
+from results.illustrations import illustrate, lacking
 from results.store import SHIPPED
 from results.store.files import tell
 from results.verify import Verification, task_of, verify, write_verification
@@ -130,7 +131,8 @@ def _finished(folder: Path) -> Iterator[tuple[Path, Record]]:
 def review(file: Path, accept: bool = False, into: Path = SHIPPED, paths: Sequence[Path] = ()) -> Report:
     """Check a submission; with ``accept`` write the records that pass below ``into``, with evidence and verification.
 
-    A record is written to ``<into>/<task>/<method>-s<seed>-<key>.<attempt>.json`` as it was submitted, byte for byte.
+    A record is written to ``<into>/<task>/<method>-s<seed>-<key>.<attempt>.json`` as it was submitted, byte for byte; curves and
+    pictures of one run of each group of which there are none yet (:mod:`results.illustrations`).
 
     Args:
         paths: where tasks and methods lie besides the package.
@@ -154,8 +156,13 @@ def review(file: Path, accept: bool = False, into: Path = SHIPPED, paths: Sequen
         report.accepted.append(found)
         report.flagged += [f"{name}: {flag}" for flag in reviewer.flags(found)]
     if accept:
+        chosen = lacking([found.record for found in report.accepted], into)
         for found in report.accepted:
             report.written += _write(found, into)
+        for record in chosen:
+            written, flags = illustrate(record, contents, place(record, into))
+            report.written += written
+            report.flagged += flags
     return report
 
 

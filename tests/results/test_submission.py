@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from bench import record as records
 from bench.cli import verifying
@@ -105,6 +107,70 @@ def test_curves_and_pictures_travel_too(tmp_path: Path) -> None:
     report = review(file, into=tmp_path / "records", paths=PATHS)
     assert len(report.accepted) == 1 and any("it stays claimed" in line for line in report.flagged)
     assert "no task 'test/blobs'" in review(file, into=tmp_path / "records").refused[0], "code is found by the reviewer's paths alone"
+
+
+def blobs(home: Path, *seeds: int) -> Path:
+    for seed in seeds:
+        execute(resolve("test/blobs", "test-linear", seed=seed, budget="smoke", paths=(str(PLUGINS),)), home)
+    return submit(home, home.parent / f"{home.name}.elboard.zip")
+
+
+def endings(written: list[Path]) -> list[str]:
+    return sorted(".".join(path.name.split(".")[2:]) for path in written)
+
+
+def test_one_run_of_a_group_is_illustrated(tmp_path: Path) -> None:
+    into = tmp_path / "records"
+    report = review(blobs(tmp_path / "a", 3, 2), accept=True, into=into, paths=PATHS)
+    assert endings(report.written) == ["curves.jsonl", "json", "json", "npz", "npz", "probabilities.png", "verified.json", "verified.json"]
+    shown = [path for path in report.written if path.suffix in (".jsonl", ".png")]
+    assert all("-s2-" in path.name and path.exists() for path in shown), "that of the smallest seed"
+    folder = tmp_path / "a" / shown[0].name.split("-")[-1].split(".")[0]
+    assert next(path for path in shown if path.suffix == ".jsonl").read_bytes() == (folder / "curves.jsonl").read_bytes()
+    ours, theirs = (Image.open(path) for path in (next(folder.glob("pictures/*.png")), next(p for p in shown if p.suffix == ".png")))
+    assert np.array_equal(np.asarray(ours), np.asarray(theirs))
+    later = review(blobs(tmp_path / "b", 1), accept=True, into=into, paths=PATHS)
+    assert endings(later.written) == ["json", "npz", "verified.json"], "there are some of this group"
+
+
+def image_of(mode: str, size: tuple[int, int], **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, size).save(out, **options)
+    return out.getvalue()
+
+
+ILLUSTRATIONS = {
+    "NaN": ("curves/", b'{"epoch": 0, "train/loss": NaN}\n', "it holds NaN, which is no JSON"),
+    "text": ("curves/", b'{"epoch": 0, "train/loss": "<script>"}\n', "line 1 is no mapping from names to numbers"),
+    "markup in a name": ("curves/", b'{"epoch": 0}\n{"<script>": 1}\n', "line 2 is no mapping"),
+    "a list": ("curves/", b"[1]\n", "line 1 is no mapping"),
+    "a huge number": ("curves/", b'{"epoch": 1' + b"0" * 400 + b"}\n", "line 1 is no mapping"),
+    "a large file": ("curves/", b"".join(b'{"epoch": %d}\n' % (i * 7919**3 % 10**15) for i in range(2**18)), "bytes, more than"),
+    "no picture": ("pictures/", b"<svg onload=alert(1)>", "no readable PNG"),
+    "another format": ("pictures/", image_of("RGB", (4, 4), format="GIF"), "no readable PNG"),
+    "truncated": ("pictures/", image_of("RGB", (400, 400), format="PNG")[:200], "no readable PNG"),
+    "vast": ("pictures/", image_of("1", (30_000, 2), format="PNG"), "30000 x 2 pixels, more than 4096 a side"),
+}
+
+
+@pytest.mark.parametrize("name", ILLUSTRATIONS)
+def test_what_is_no_curve_or_picture_is_left_out_and_the_record_comes_in(name: str, tmp_path: Path) -> None:
+    kind, content, message = ILLUSTRATIONS[name]
+    files = bundle.contents_of(blobs(tmp_path / "runs", 0))
+    files[of(files, kind)] = content
+    report = review(packed(files, tmp_path), accept=True, into=tmp_path / "records", paths=PATHS)
+    assert len(report.accepted) == 1 and [line for line in report.flagged if "is left out: " in line and message in line]
+    assert len(report.written) == 4 and all(path.exists() for path in report.written), "the record, its evidence and the other kind"
+
+
+def test_only_pixels_of_a_picture_come_in(tmp_path: Path) -> None:
+    files = bundle.contents_of(blobs(tmp_path / "runs", 0))
+    words = PngInfo()
+    words.add_text("Comment", "<script>alert(1)</script>")
+    files[of(files, "pictures/")] = image_of("P", (4, 4), format="PNG", pnginfo=words) + b"<script>alert(2)</script>"
+    report = review(packed(files, tmp_path), accept=True, into=tmp_path / "records", paths=PATHS)
+    (picture,) = [path for path in report.written if path.suffix == ".png"]
+    assert b"script" not in picture.read_bytes() and Image.open(picture).size == (4, 4)
 
 
 def test_submitting_nothing_or_over_a_file(runs: Path, tmp_path: Path) -> None:
