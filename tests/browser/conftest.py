@@ -105,7 +105,7 @@ def visit(chromium: Any, site: Path) -> Iterator[Callable[..., Any]]:
         page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: None if request.url.startswith("file://") else wrong.append(request.url))
-        page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+        page.on("requestfailed", failed)
         page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.goto((site / url).as_uri())
         page.wait_for_load_state()
