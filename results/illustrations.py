@@ -29,13 +29,15 @@ def lacking(found: Iterable[Record], into: Path) -> list[Record]:
     first: dict[str, Record] = {}
     for record in sorted(found, key=lambda record: record.spec["seed"]):
         first.setdefault(group_of(record), record)
-    return [record for group, record in first.items() if group not in _illustrated(record, into)]
+    looked_in = {(record.spec["task"], record.spec["method"]) for record in first.values()}
+    here = {group for task, method in looked_in for group in _here(into / task, method)}
+    return [record for group, record in first.items() if group not in here]
 
 
-def _illustrated(record: Record, into: Path) -> set[str]:
-    """The groups of the method and the task of ``record`` of which there are some."""
-    folder, found = into / record.spec["task"], set()
-    for file in folder.glob(f"{record.spec['method']}-s*"):
+def _here(folder: Path, method: str) -> set[str]:
+    """The groups of ``method`` of which there are some in the folder of a task."""
+    found = set()
+    for file in folder.glob(f"{method}-s*"):
         if file.suffix in (".jsonl", ".png"):
             key, attempt = file.name.split(".")[:2]
             with suppress(records.InvalidRecord, OSError):
