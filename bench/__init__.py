@@ -1,3 +1,1 @@
 """The contract of ELBOard: cards, configurations, runs and records. Importing it imports neither torch nor a method."""
-
-__version__ = "0.1.0"

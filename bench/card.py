@@ -13,12 +13,13 @@ class MethodCard:
         name: unique name, the one used on the command line (``"mult-vae"``).
         title: what it is, in a few words.
         family: folder under ``methods/`` and group on the boards.
-        offers: names of the protocols of :mod:`bench.protocols` that its class implements.
+        home: the task on whose board it is compared first of all, and on which tests run it whole.
+        offers: names of the protocols of :mod:`elboard.bench.protocols` that its class implements.
         paper: number of the paper in ``elboard list papers`` (``"021"``); empty for a classical baseline.
         cite: authors and year.
         base: for a post-hoc method the method whose finished run it starts from; empty otherwise.
         splits: its loss is the mean of terms of single examples, plus what no batch changes, so that after an attempt that ran out of
-            memory the next may compute it in parts (:mod:`bench.parts`).
+            memory the next may compute it in parts (:mod:`elboard.bench.parts`).
         version: raised whenever the same configuration gives other results; part of a run's key.
     """
 
@@ -26,6 +27,7 @@ class MethodCard:
     title: str
     family: str
     offers: tuple[str, ...]
+    home: str = ""
     paper: str = ""
     cite: str = ""
     base: str = ""

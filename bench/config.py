@@ -1,6 +1,6 @@
 """Configuration and identity of a run: defaults <- recipe <- task budget <- sweep file <- command line, and the key.
 
-Nothing here imports torch: defaults are read from the source of methods and tasks (:mod:`bench.source`).
+Nothing here imports torch: defaults are read from the source of methods and tasks (:mod:`elboard.bench.source`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError, nearest
-from bench.registry import Entry, find
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.registry import Entry, find
 
 BUDGETS = ("smoke", "lite", "full")
 
@@ -210,6 +210,15 @@ def _split(overrides: Mapping[str, Any], has_base: bool) -> dict[str, dict]:
 def _recipe(entry: Entry, task: str) -> dict:
     recipes = entry.recipes()
     return {**recipes.get(task.split("/")[0], {}), **recipes.get(task, {})}
+
+
+def declared(entry: Entry, budget: str = "") -> dict[str, dict]:
+    """What ``entry`` declares before a run changes anything: a method's options; a task's, and how long methods train, at ``budget``."""
+    origin, settings = str(entry.file), entry.budgets().get(budget, {})
+    if entry.kind == "method":
+        return _merge(entry.config_class(), [])
+    schemas = {"task": entry.config_class(), "train": TrainConfig}
+    return {name: _merge(schema, [(origin, settings.get(name, {}))], f"{name}.") for name, schema in schemas.items()}
 
 
 def _layered(t: Entry, m: Entry, budget: str, given: Mapping[str, Mapping], origin: str) -> dict[str, dict]:

@@ -134,6 +134,6 @@ def flops_per_example(method: Any, batch: dict) -> float | None:
 
 
 def _default_fit() -> Any:
-    from bench.method import Method
+    from elboard.bench.method import Method
 
     return Method.fit

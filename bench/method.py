@@ -10,13 +10,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.errors import NonFiniteLoss
-from bench.parts import in_parts
-from bench.task import Batch, Data, DataSpec
+from elboard.bench.card import MethodCard
+from elboard.bench.errors import NonFiniteLoss
+from elboard.bench.parts import in_parts
+from elboard.bench.task import Batch, Data, DataSpec
 
 if TYPE_CHECKING:
-    from bench.training import Training
+    from elboard.bench.training import Training
 
 
 class Method(pl.LightningModule):

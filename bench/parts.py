@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bench.record import Record
+from elboard.bench.record import Record
 
 Loss = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 

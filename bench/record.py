@@ -228,8 +228,8 @@ def _validate_types(tree: dict) -> None:
 
 
 def _validate_metrics(tree: dict) -> None:
-    from bench.errors import UserError
-    from bench.metrics.conventions import in_range
+    from elboard.bench.errors import UserError
+    from elboard.bench.metrics.conventions import in_range
 
     metrics = tree.get("metrics", {})
     if tree["status"] == "done" and not metrics:
@@ -263,7 +263,7 @@ def _validate_times(tree: dict) -> None:
 
 
 def _validate_spec(tree: dict) -> None:
-    from bench.config import RunSpec
+    from elboard.bench.config import RunSpec
 
     try:
         spec = RunSpec.from_dict(tree["spec"])

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from bench.card import MethodCard, TaskCard, fits
-from bench.errors import UserError, nearest
-from bench.source import config_class, last_class, literal, text_of, tree
+from elboard.bench.card import MethodCard, TaskCard, fits
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.source import config_class, last_class, literal, text_of, tree
 
 CARDS = {"method": MethodCard, "task": TaskCard}
 
@@ -105,7 +105,7 @@ def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
         files = [found for path in paths for found in _path_files(Path(path))]
     else:
         entries = {}
-        files = _package_files(f"{kind}s") + _entry_point_files(f"elboard.{kind}s")
+        files = _package_files(f"elboard.{kind}s") + _entry_point_files(f"elboard.{kind}s")
     for file, module in files:
         if kind == "method" and "TaskCard(" in text_of(file) or kind == "task" and "MethodCard(" in text_of(file):
             continue

@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import record as records
-from bench.config import RunSpec
-from bench.errors import NonFiniteLoss, UserError
-from bench.record import Record
-from bench.registry import find
-from bench.stopping import Preempted, Pruned
+from elboard.bench import record as records
+from elboard.bench.config import RunSpec
+from elboard.bench.errors import NonFiniteLoss, UserError
+from elboard.bench.record import Record
+from elboard.bench.registry import find
+from elboard.bench.stopping import Preempted, Pruned
 
 Report = Callable[[dict], None]
 
@@ -48,7 +48,8 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
     Raises:
         UserError: a mistake in the specification, or a folder that cannot be written.
         KeyboardInterrupt: passed on after the record of the killed attempt is written.
-        Preempted, Pruned: the run was asked to stop and saved a checkpoint, or given up by a search (:mod:`bench.stopping`); no record.
+        Preempted, Pruned: the run was asked to stop and saved a checkpoint, or given up by a search (:mod:`elboard.bench.stopping`); no
+        record.
     """
     return _Attempt(spec, root, tracker, report or (lambda event: None)).run()
 
@@ -204,11 +205,11 @@ class _Attempt:
     def _work(self, log: _Log) -> None:
         import torch
 
-        from bench import trackers
-        from bench.batches import Batches
-        from bench.cost import Meter, count_parameters, flops_per_example, together
-        from bench.parts import may_split, parts_after
-        from bench.training import Training
+        from elboard.bench import trackers
+        from elboard.bench.batches import Batches
+        from elboard.bench.cost import Meter, count_parameters, flops_per_example, together
+        from elboard.bench.parts import may_split, parts_after
+        from elboard.bench.training import Training
 
         spec = self.spec
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -254,7 +255,7 @@ class _Attempt:
 
     def _selection(self, method: Any, task: Any, data: Any, training: Any) -> dict[str, Any]:
         """The selection metric on validation data of the weights that were kept: what a search over options goes by."""
-        from bench.training import evaluating
+        from elboard.bench.training import evaluating
 
         name = task.card.selection
         for row in training.history:
@@ -267,7 +268,7 @@ class _Attempt:
         return {} if value is None else {"metric": name, "value": float(value)}
 
     def _evaluate(self, method: Any, task: Any, data: Any, training: Any, cost: dict, log: _Log) -> Any:
-        from bench.training import evaluating
+        from elboard.bench.training import evaluating
 
         self._enter("evaluate", log)
         start = time.perf_counter()
@@ -284,7 +285,7 @@ class _Attempt:
         import torch
         from PIL import Image
 
-        from bench.training import save_atomically
+        from elboard.bench.training import save_atomically
 
         metrics = {name: float(value) for name, value in scores.metrics.items()}
         bad = [name for name, value in metrics.items() if not np.isfinite(value)]
@@ -318,7 +319,7 @@ class _Attempt:
         return "infra" if isinstance(error, OSError | UserError) else "bug"
 
     def _write(self, log: _Log, heard: list[str], failure: tuple[str, str] | None = None) -> Record:
-        from bench.provenance import provenance
+        from elboard.bench.provenance import provenance
 
         attempt = records.new_attempt()
         said = {} if failure is None else {"class": failure[0], "message": failure[1], "log": "\n".join(log.lines[-20:])}
@@ -346,7 +347,7 @@ class _Attempt:
 
 def _primary(wanted: str, metrics: dict[str, float]) -> str:
     """The key of the card's primary metric, which may leave out the parameters (``nll`` for ``nll[k=500]``)."""
-    from bench.metrics.conventions import bare
+    from elboard.bench.metrics.conventions import bare
 
     found = [key for key in metrics if wanted in (key, bare(key))]
     if len(found) != 1:
@@ -368,7 +369,7 @@ def _checksums(spec: RunSpec) -> dict[str, str]:
 def _save_arrays(path: Path, arrays: dict) -> None:
     import numpy as np
 
-    from bench.training import save_atomically
+    from elboard.bench.training import save_atomically
 
     def save(temporary: Path) -> None:
         with open(temporary, "wb") as file:  # given a name, NumPy would add a suffix to it

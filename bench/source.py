@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError
+from elboard.bench.errors import UserError
 
 TYPES = {
     "int": int,
@@ -65,7 +65,8 @@ def _imported_from(file: Path, name: str) -> tuple[Path, str] | None:
     """File and name behind ``from module import name`` in ``file``."""
     if name not in text_of(file):
         return None
-    for node in tree(file).body:
+    body = tree(file).body  # and what lies in `if TYPE_CHECKING:`, for names that come lazily
+    for node in [*body, *(inner for outer in body if isinstance(outer, ast.If) for inner in outer.body)]:
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             for alias in node.names:
                 if (alias.asname or alias.name) == name:

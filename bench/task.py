@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Generator, Tensor
 
-from bench.card import TaskCard
-from bench.metrics.conventions import parse
+from elboard.bench.card import TaskCard
+from elboard.bench.metrics.conventions import parse
 
 Batch = dict[str, Tensor]
 EXACT = 1e-9  # another order of summation, on another machine

@@ -6,9 +6,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from bench.config import RunSpec, flatten
-from bench.errors import UserError, nearest
-from bench.record import Record
+from elboard.bench.config import RunSpec, flatten
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.record import Record
 
 TRACKERS = ("none", "csv", "wandb")
 

@@ -13,10 +13,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
-from bench import stopping
-from bench.batches import Batches
-from bench.metrics.conventions import better
-from bench.task import Data, Task
+from elboard.bench import stopping
+from elboard.bench.batches import Batches
+from elboard.bench.metrics.conventions import better
+from elboard.bench.task import Data, Task
 
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices and advertisements are no news in every run
 

@@ -18,16 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import record as records
-from bench.errors import UserError
-from bench.metrics.conventions import convention, in_range
-from bench.provenance import revision, versions
-from bench.record import Record
-from results.evidence import InvalidEvidence, all_beside, all_beside_shipped, beside, evidence_of, in_runs, read_evidence
-from results.store import Group
-from results.store.files import shipped as shipped_record
-from results.store.rows import group_of
-from results.verify import digest_of, recomputed, task_of
+from elboard.bench import record as records
+from elboard.bench.errors import UserError
+from elboard.bench.metrics.conventions import convention, in_range
+from elboard.bench.provenance import revision, versions
+from elboard.bench.record import Record
+from elboard.results.evidence import InvalidEvidence, all_beside, all_beside_shipped, beside, evidence_of, in_runs, read_evidence
+from elboard.results.store import Group
+from elboard.results.store.files import shipped as shipped_record
+from elboard.results.store.rows import group_of
+from elboard.results.verify import digest_of, recomputed, task_of
 
 
 def slug(metric: str) -> str:
@@ -42,7 +42,7 @@ def backfill(record_path: Path, metric: str, paths: Sequence[Path] = ()) -> Path
     The value has the rounding of the evidence, which the file states as ``tolerance`` (``Task.tolerance``).
 
     Args:
-        metric: a key with its parameters, of :mod:`bench.metrics.conventions`.
+        metric: a key with its parameters, of :mod:`elboard.bench.metrics.conventions`.
         paths: where tasks lie besides the package.
 
     Returns:
@@ -105,7 +105,7 @@ def _later(record: Record, files: Iterable[Path]) -> dict[str, float]:
 
 
 def filled(groups: Sequence[Group], root: Path | None, shipped: bool = True) -> list[Group]:
-    """``groups`` (of :func:`results.store.groups`) with the metrics that were computed later, which boards then show like any other."""
+    """``groups`` (of :func:`elboard.results.store.groups`) with the metrics computed later, which boards then show like any other."""
     later: dict[str, dict[tuple[str, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for path, files in _with_backfills({group.task for group in groups}, root, shipped):
         with suppress(OSError, records.InvalidRecord):

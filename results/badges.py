@@ -1,4 +1,4 @@
-"""How far each record can be trusted: what verifications of it say, in a word. See :mod:`results.verify`."""
+"""How far each record can be trusted: what verifications of it say, in a word. See :mod:`elboard.results.verify`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import record as records
-from bench.record import ARCHIVE, Record
-from results.evidence import all_beside_shipped
-from results.store.files import shipped as shipped_record
-from results.store.files import shipped_files
-from results.store.homes import package
-from results.store.rows import group_of
-from results.verify import Verification, digest_of, verifications_at, verifications_in
+from elboard.bench import record as records
+from elboard.bench.record import ARCHIVE, Record
+from elboard.results.evidence import all_beside_shipped
+from elboard.results.store.files import shipped as shipped_record
+from elboard.results.store.files import shipped_files
+from elboard.results.store.homes import package
+from elboard.results.store.rows import group_of
+from elboard.results.verify import Verification, digest_of, verifications_at, verifications_in
 
 if TYPE_CHECKING:
-    from results.store import Group
+    from elboard.results.store import Group
 
 Attempts = dict[str, tuple[Record, list[Verification]]]  # by attempt, each with what was said of it
 

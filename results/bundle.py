@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from results.evidence import METHODS, read_entry
+from elboard.results.evidence import METHODS, read_entry
 
 SCHEMA = 1
 MANIFEST = "manifest.json"

@@ -1,6 +1,6 @@
 """The claims ledger: which of the papers' claims hold here, by records alone.
 
-With d = left - right, turned so that positive supports the relation, and its 95 % interval (:func:`results.stats.compare`):
+With d = left - right, turned so that positive supports the relation, and its 95 % interval (:func:`elboard.results.stats.compare`):
 
 * lower, higher: ``holds`` if the interval lies above the margin, ``refuted`` if it lies below it, else ``undecided``;
 * equal: ``holds`` if the 90 % interval of d lies within +- margin (two one-sided tests at 5 %), ``refuted`` if the 95 % interval lies
@@ -21,13 +21,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.measured import Estimate, Interval, Measurements, equivalence, estimate, estimate_difference, metric_key
-from results.papers import Check, Claim, Paper, papers
+from elboard.results.measured import Estimate, Interval, Measurements, equivalence, estimate, estimate_difference, metric_key
+from elboard.results.papers import Check, Claim, Paper, papers
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from results.store import Group
+    from elboard.results.store import Group
 
 STATUSES = ("holds", "refuted", "undecided", "not run", "not implemented")
 FORMATS = ("table", "md", "json")
@@ -46,7 +46,8 @@ class Part:
     Attributes:
         metric: the full key of the metric, or its name where not run.
         effect, low, high: of left - right in the metric's unit, 95 % interval; None where not run, bounds None for one seed.
-        n, p, test: as of :class:`results.stats.Comparison`; p is that of no difference, and for the relation equal the larger one of two
+        n, p, test: as of :class:`elboard.results.stats.Comparison`; p is that of no difference, and for the relation equal the larger one
+        of two
             one-sided tests, small where the sides are equivalent.
         note: why it is undecided or not run.
         keys: of the records that it rests on.
@@ -147,7 +148,7 @@ def _part(check: Check, task: str, measurements: Measurements) -> Part:
 
 
 def _against_method(check: Check, left: dict[int, float], right: dict[int, float]) -> dict[str, Any]:
-    from results.stats import compare
+    from elboard.results.stats import compare
 
     found = compare(left, right)
     numbers = {"effect": found.effect, "n": found.n, "p": found.p, "test": found.test}

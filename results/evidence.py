@@ -20,9 +20,9 @@ from typing import IO
 
 import numpy as np
 
-from bench import record as records
-from bench.record import Record
-from results.store.files import shipped_files, shipped_texts
+from elboard.bench import record as records
+from elboard.bench.record import Record
+from elboard.results.store.files import shipped_files, shipped_texts
 
 LARGEST = 256 * 2**20  # bytes of all arrays of one file
 MOST = 1000  # arrays of one file

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from bench import record as records
-from bench.errors import UserError
-from bench.record import Record
-from results.bundle import Refused, one_line, strict_json
-from results.store.rows import group_of
+from elboard.bench import record as records
+from elboard.bench.errors import UserError
+from elboard.bench.record import Record
+from elboard.results.bundle import Refused, one_line, strict_json
+from elboard.results.store.rows import group_of
 
 LARGEST = 4 * 2**20  # bytes of one file
 SIDE = 4096  # pixels of a picture's side

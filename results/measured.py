@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.config import RunSpec, resolve
-from bench.errors import UserError
-from bench.metrics.conventions import bare
+from elboard.bench.config import RunSpec, resolve
+from elboard.bench.errors import UserError
+from elboard.bench.metrics.conventions import bare
 
 if TYPE_CHECKING:
-    from results.store import Group
+    from elboard.results.store import Group
 
 Interval = tuple[float, float]
 
@@ -53,7 +53,7 @@ class Measurements:
     def find(self, task: str, method: str, budget: str, options: Mapping[str, Any]) -> Measurement | None:
         """What was measured of ``method`` with ``options`` over its defaults; None if nothing.
 
-        Raises UserError as :func:`bench.config.resolve`.
+        Raises UserError as :func:`elboard.bench.config.resolve`.
         """
         spec = resolve(task, method, budget=budget, overrides=options, origin=f"{method} on {task}", paths=self._paths)
         if spec.key not in self._found:

@@ -43,9 +43,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from bench.config import BUDGETS, numbers
-from bench.errors import UserError, nearest
-from bench.metrics.conventions import convention
+from elboard.bench.config import BUDGETS, numbers
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.metrics.conventions import convention
 
 FOLDER = Path(__file__).parents[1] / "sweeps" / "papers"
 INDEX = Path(__file__).parent / "reported" / "papers.json"

@@ -1,8 +1,8 @@
 """Results from elsewhere: packing a folder of runs into one file, and reviewing such a file without trusting it.
 
 A submission holds for each finished run ``records/<key>.<attempt>.json``, and under the same stem ``evidence/*.npz``, ``curves/*.jsonl``
-and ``pictures/<stem>/*.png`` (:mod:`results.bundle`). A review imports no code from places that a record names, unpickles nothing, and
-writes nothing before all its checks are done.
+and ``pictures/<stem>/*.png`` (:mod:`elboard.results.bundle`). A review imports no code from places that a record names, unpickles nothing,
+and writes nothing before all its checks are done.
 
 The archive is refused as a whole for what no honest submission has (names that lead elsewhere, wrong sizes or hashes ...), a record for
 what is wrong with it alone. That record and evidence agree proves no honesty: an accepted record's badge is *recomputed*, not *re-run*.
@@ -19,17 +19,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench import record as records
-from bench.errors import UserError
-from bench.record import Record
-from bench.registry import Entry, discover
-from results.badges import badge
-from results.bundle import LARGEST_FILE, Refused, contents_of, one_line, pack, strict_json
-from results.evidence import InvalidEvidence, evidence_of, homes_of, read_evidence, record_files
-from results.illustrations import illustrate, lacking
-from results.store import SHIPPED
-from results.store.files import tell
-from results.verify import Verification, task_of, verify, write_verification
+from elboard.bench import record as records
+from elboard.bench.errors import UserError
+from elboard.bench.record import Record
+from elboard.bench.registry import Entry, discover
+from elboard.results.badges import badge
+from elboard.results.bundle import LARGEST_FILE, Refused, contents_of, one_line, pack, strict_json
+from elboard.results.evidence import InvalidEvidence, evidence_of, homes_of, read_evidence, record_files
+from elboard.results.illustrations import illustrate, lacking
+from elboard.results.store import SHIPPED
+from elboard.results.store.files import tell
+from elboard.results.verify import Verification, task_of, verify, write_verification
 
 SUFFIX = ".elboard.zip"
 LARGEST_RECORD = 4 * 2**20
@@ -132,7 +132,7 @@ def review(file: Path, accept: bool = False, into: Path = SHIPPED, paths: Sequen
     """Check a submission; with ``accept`` write the records that pass below ``into``, with evidence and verification.
 
     A record is written to ``<into>/<task>/<method>-s<seed>-<key>.<attempt>.json`` as it was submitted, byte for byte; curves and
-    pictures of one run of each group of which there are none yet (:mod:`results.illustrations`).
+    pictures of one run of each group of which there are none yet (:mod:`elboard.results.illustrations`).
 
     Args:
         paths: where tasks and methods lie besides the package.

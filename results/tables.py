@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics.conventions import bare
-from results.measured import Measurements, equivalence, estimate, metric_key
-from results.papers import Mapped, Paper, Reported
+from elboard.bench.metrics.conventions import bare
+from elboard.results.measured import Measurements, equivalence, estimate, metric_key
+from elboard.results.papers import Mapped, Paper, Reported
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from results.store import Group
+    from elboard.results.store import Group
 
 FORMATS = ("table", "md", "latex", "json", "html")
 VERDICTS = ("reproduced", "differs", "underpowered", "different data", "not run")

@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import record as records
-from bench.config import RunSpec
-from bench.errors import UserError
-from bench.provenance import revision, versions
-from bench.record import Record
-from bench.registry import Entry, find
-from results.evidence import all_beside, beside, in_runs
+from elboard.bench import record as records
+from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError
+from elboard.bench.provenance import revision, versions
+from elboard.bench.record import Record
+from elboard.bench.registry import Entry, find
+from elboard.results.evidence import all_beside, beside, in_runs
 
 KINDS = ("recomputed", "rerun")
 WIDTH = 3.0  # standard deviations of the seeds within which another machine's re-run agrees
@@ -156,7 +156,7 @@ def rerun(record: Record, folder: Path, peers: Iterable[Record] = (), paths: Seq
     Raises:
         UserError: a failed record, a task or method that is unknown or of another version here, a folder that holds the run.
     """
-    from bench.run import execute
+    from elboard.bench.run import execute
 
     task_of(record, paths)
     spec = _with_paths(RunSpec.from_dict(record.spec), tuple(str(path) for path in paths))

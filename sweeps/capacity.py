@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sweeps.work import Resources
+from elboard.sweeps.work import Resources
 
 
 def cores() -> int:

@@ -1,9 +1,9 @@
 """What has become of searches, and what they have to run next. Never imports torch.
 
 Trials are runs like others, the choice is made on validation data, and the chosen options are then run on fresh seeds. No process leads a
-search and none keeps its state: the trials' parameters are files (:mod:`sweeps.trials`), their results the records of their runs. Whoever
-has room for a run looks at them, makes the next trials under the search's claim, and runs what is open; a process that dies loses nothing
-but its attempt.
+search and none keeps its state: the trials' parameters are files (:mod:`elboard.sweeps.trials`), their results the records of their runs.
+Whoever has room for a run looks at them, makes the next trials under the search's claim, and runs what is open; a process that dies loses
+nothing but its attempt.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.config import RunSpec
-from bench.errors import UserError
-from bench.metrics.conventions import better
-from bench.record import Record, attempts
-from sweeps import claims, samplers, trials
-from sweeps.search import Search
-from sweeps.work import Outcome, Resources, verdict
+from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError
+from elboard.bench.metrics.conventions import better
+from elboard.bench.record import Record, attempts
+from elboard.sweeps import claims, samplers, trials
+from elboard.sweeps.search import Search
+from elboard.sweeps.work import Outcome, Resources, verdict
 
 
 @dataclass(kw_only=True)
@@ -39,7 +39,7 @@ class Trial(samplers.Seen):
 class History:
     """The trials of a search by the shared folder, as of the last :meth:`look`; those that are over are not read again.
 
-    ``forgiven``: failed attempts by key that do not count, see :func:`sweeps.work.verdict`.
+    ``forgiven``: failed attempts by key that do not count, see :func:`elboard.sweeps.work.verdict`.
     """
 
     search: Search
@@ -201,7 +201,7 @@ class Frontier:
 
     Args:
         resources: what runs need, by key; those of the searches' runs are added as they become known.
-        forgiven: as in :func:`sweeps.work.verdict`.
+        forgiven: as in :func:`elboard.sweeps.work.verdict`.
     """
 
     def __init__(

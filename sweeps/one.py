@@ -1,4 +1,4 @@
-"""``python -m sweeps.one SPEC.json ROOT TRACKER``: one run in an interpreter of its own, for runs of several processes."""
+"""``python -m elboard.sweeps.one SPEC.json ROOT TRACKER``: one run in an interpreter of its own, for runs of several processes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
-from bench import stopping
-from bench.config import RunSpec
-from bench.run import execute
-from sweeps.work import EXIT_PREEMPTED
+from elboard.bench import stopping
+from elboard.bench.config import RunSpec
+from elboard.bench.run import execute
+from elboard.sweeps.work import EXIT_PREEMPTED
 
 
 def main(file: str, root: str, tracker: str) -> int:

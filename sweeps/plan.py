@@ -35,12 +35,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.card import fits
-from bench.config import RunSpec, numbers, resolve
-from bench.errors import UserError, nearest
-from bench.registry import discover
-from sweeps.search import Search, parse
-from sweeps.work import Resources
+from elboard.bench.card import fits
+from elboard.bench.config import RunSpec, numbers, resolve
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.registry import discover
+from elboard.sweeps.search import Search, parse
+from elboard.sweeps.work import Resources
 
 FOLDER = Path(__file__).parent
 TOP = ("name", "description", "budget", "seeds", "set", "resources", "runs")
@@ -142,7 +142,7 @@ def parse_time(given: Any) -> float:
 def expand(file: Path, overrides: Mapping[str, Any] | None = None, paths: tuple[str, ...] = ()) -> Sweep:
     """The runs of a sweep file, in its order; the run that a post-hoc method starts from comes before it, once.
 
-    ``overrides`` (from the command line) win over the file's ``set``. Raises UserError as :func:`bench.config.resolve`.
+    ``overrides`` (from the command line) win over the file's ``set``. Raises UserError as :func:`elboard.bench.config.resolve`.
     """
     tree = read(file)
     name = tree.get("name", file.stem)

@@ -1,8 +1,8 @@
 """A sweep on a shared folder, for engines whose workers come and go: its plan as a file, and the process that works through it.
 
-``<root>/sweeps/<id>/plan.json`` holds the runs and searches, what runs need, and which old failures do not count. ``python -m sweeps.queue
-PLAN`` is the worker: it takes runs by claims and executes them on the cores and GPUs of its allocation until nothing is left or its time is
-nearly over.
+``<root>/sweeps/<id>/plan.json`` holds the runs and searches, what runs need, and which old failures do not count. ``python -m
+elboard.sweeps.queue PLAN`` is the worker: it takes runs by claims and executes them on the cores and GPUs of its allocation until nothing
+is left or its time is nearly over.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import record as records
-from bench.config import RunSpec
-from bench.errors import UserError
-from bench.record import attempts
-from sweeps.frontier import Frontier, History
-from sweeps.plan import Sweep
-from sweeps.search import Search
-from sweeps.work import Resources, processes, verdict
+from elboard.bench import record as records
+from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError
+from elboard.bench.record import attempts
+from elboard.sweeps.frontier import Frontier, History
+from elboard.sweeps.plan import Sweep
+from elboard.sweeps.search import Search
+from elboard.sweeps.work import Resources, processes, verdict
 
 LEFT = 1  # exit code of a worker that leaves runs behind: some failed, or others hold them
 PREEMPTED = 75
@@ -130,7 +130,7 @@ def work(
 
     Returns 0 if all are done, 1 if some failed, 75 if it was asked to stop before all was done.
     """
-    from sweeps.engines.local import run_all
+    from elboard.sweeps.engines.local import run_all
 
     first = start % max(1, len(runs))
     order = [*runs[first:], *runs[:first]]
@@ -186,7 +186,7 @@ def main(file: str, *words: str) -> int:
 
 def _end_of_allocation() -> float | None:
     """``time.time()`` at which Slurm will end this job; None elsewhere or where it has no limit."""
-    from sweeps.engines.slurm import seconds_left
+    from elboard.sweeps.engines.slurm import seconds_left
 
     left = seconds_left(os.environ.get("SLURM_JOB_ID", ""))
     return None if left is None else time.time() + left

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import UserError, nearest
+from elboard.bench.errors import UserError, nearest
 
 KINDS = ("log", "float", "int")
 SAMPLERS = ("tpe", "random")

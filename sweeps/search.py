@@ -1,6 +1,6 @@
 """Searches over a method's options, as sweep files state them: what is fixed, what is searched, and how. Never imports torch.
 
-What becomes of a search is in :mod:`sweeps.frontier`.
+What becomes of a search is in :mod:`elboard.sweeps.frontier`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.config import RunSpec, resolve
-from bench.errors import UserError, nearest
-from bench.metrics.conventions import convention
-from sweeps import samplers, trials
-from sweeps.work import Resources
+from elboard.bench.config import RunSpec, resolve
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.metrics.conventions import convention
+from elboard.sweeps import samplers, trials
+from elboard.sweeps.work import Resources
 
 WORDS = ("sampler", "trials", "space", "seed", "trial_seed", "parallel", "prune", "grace")
 PRUNERS = ("asha", "none")
@@ -28,8 +28,8 @@ class Search:
     """One search: a method on a task, with all options but those of ``space`` fixed.
 
     Attributes:
-        options: overrides that all its runs share, as in :func:`bench.config.resolve`.
-        space: domains by option, see :func:`sweeps.samplers.check`.
+        options: overrides that all its runs share, as in :func:`elboard.bench.config.resolve`.
+        space: domains by option, see :func:`elboard.sweeps.samplers.check`.
         seeds: of the runs with the chosen options; none of the trials' own.
         sampler: tpe or random; ``seed`` is the sampler's.
         trials: how many; a search that is asked for more goes on from those that it has.

@@ -23,12 +23,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import record as records
-from bench.config import RunSpec
-from bench.errors import UserError
-from bench.metrics.conventions import better
-from bench.registry import find
-from bench.stopping import Pruned
+from elboard.bench import record as records
+from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError
+from elboard.bench.metrics.conventions import better
+from elboard.bench.registry import find
+from elboard.bench.stopping import Pruned
 
 ETA = 3
 

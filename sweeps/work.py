@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench import record as records
-from bench import stopping
-from bench.config import RunSpec
-from bench.errors import UserError
-from bench.record import Record, attempts
-from bench.run import execute, rank_of
-from sweeps import claims, trials
+from elboard.bench import record as records
+from elboard.bench import stopping
+from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError
+from elboard.bench.record import Record, attempts
+from elboard.bench.run import execute, rank_of
+from elboard.sweeps import claims, trials
 
 RETRIABLE = ("oom", "timeout", "killed", "infra")
 RETRIES = 2
@@ -203,7 +203,7 @@ def _together(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], 
     before = {record.attempt for record in attempts(root / spec.key)}
     file = root / spec.key / "spec.json"
     records.write_text_atomically(file, json.dumps(spec.to_dict()))
-    command = [sys.executable, "-m", "sweeps.one", str(file), str(root), tracker]
+    command = [sys.executable, "-m", "elboard.sweeps.one", str(file), str(root), tracker]
     if os.environ.get("SLURM_JOB_ID") and trainer["num_nodes"] > 1:
         command = ["srun", f"--nodes={trainer['num_nodes']}", f"--ntasks-per-node={trainer['devices']}", "--kill-on-bad-exit=1", *command]
     process = subprocess.Popen(command, start_new_session=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})

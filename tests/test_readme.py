@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
+from elboard.bench.cli import main
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"<!-- example: (\S+) -->\n```python\n(.*?)```", TEXT, flags=re.DOTALL))
@@ -33,7 +33,7 @@ def test_example_runs(name: str, home: Path, tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize("words", [w for w in COMMANDS if w[:2] == ["elboard", "run"] and "--path" not in w], ids=" ".join)
 def test_run_commands_resolve(words: list[str]) -> None:
-    from bench.config import parse_overrides, resolve
+    from elboard.bench.config import parse_overrides, resolve
 
     options = [word for word in words[4:] if "=" in word and not word.startswith("--")]
     assert resolve(words[2], words[3], overrides=parse_overrides(options)).key

@@ -8,8 +8,8 @@ import sys
 
 def main(words: list[str] | None = None) -> int:
     """Run the command line ``words`` (default: the process's). Returns the exit code: 0 all done, 1 a run failed, 2 a user's mistake."""
-    from bench.cli.app import app
-    from bench.errors import UserError
+    from elboard.bench.cli.app import app
+    from elboard.bench.errors import UserError
 
     try:
         code = app(args=words, standalone_mode=False, prog_name="elboard")

@@ -29,7 +29,7 @@ def list_(
     path: Paths = [],  # noqa: B006 (typer reads the default)
 ) -> None:
     """List methods, tasks, sweeps or papers."""
-    from bench.cli.listing import print_list
+    from elboard.bench.cli.listing import print_list
 
     print_list(what, tuple(path))
 
@@ -37,7 +37,7 @@ def list_(
 @app.command()
 def show(name: str, path: Paths = []) -> None:  # noqa: B006
     """Show a method or a task: its card, its options with their defaults, what it fits."""
-    from bench.cli.listing import print_entry
+    from elboard.bench.cli.listing import print_entry
 
     print_entry(name, tuple(path))
 
@@ -60,7 +60,7 @@ def run(
     path: Paths = [],  # noqa: B006
 ) -> int:
     """Run a method on a task."""
-    from bench.cli.running import run_command
+    from elboard.bench.cli.running import run_command
 
     return run_command(task, method, options, seed, seeds, budget, json, tracker, jobs, out, force, tuple(path))
 
@@ -81,7 +81,7 @@ def sweep(
     path: Paths = [],  # noqa: B006
 ) -> int:
     """Run all runs of a sweep, then print its leaderboards. What is done is not run again."""
-    from bench.cli.running import sweep_command
+    from elboard.bench.cli.running import sweep_command
 
     how = {"engine": engine, "jobs": jobs, "profile": profile, "max_jobs": max_jobs, "address": address}
     return sweep_command(name, options, dry_run, how, tracker, out, force, tuple(path))
@@ -95,7 +95,7 @@ def status(
     out: Out = None,
 ) -> None:
     """How far a sweep is, wherever it runs."""
-    from bench.cli.watching import print_status
+    from elboard.bench.cli.watching import print_status
 
     print_status(sweep, watch, json, out)
 
@@ -107,7 +107,7 @@ def logs(
     out: Out = None,
 ) -> None:
     """The log of a run."""
-    from bench.cli.watching import print_logs
+    from elboard.bench.cli.watching import print_logs
 
     print_logs(key, follow, out)
 
@@ -115,7 +115,7 @@ def logs(
 @app.command()
 def cancel(sweep: Annotated[str, typer.Argument(help="A sweep's name or id.")], out: Out = None) -> None:
     """Cancel the Slurm jobs of a sweep, and no others."""
-    from bench.cli.watching import cancel as cancel_sweep
+    from elboard.bench.cli.watching import cancel as cancel_sweep
 
     cancel_sweep(sweep, out)
 
@@ -123,7 +123,7 @@ def cancel(sweep: Annotated[str, typer.Argument(help="A sweep's name or id.")], 
 @app.command()
 def sync(out: Out = None) -> int:
     """Upload offline W&B runs with wandb's own tool."""
-    from bench.cli.watching import sync as sync_runs
+    from elboard.bench.cli.watching import sync as sync_runs
 
     return sync_runs(out)
 
@@ -145,7 +145,7 @@ def leaderboard(
     path: Paths = [],  # noqa: B006
 ) -> None:
     """Print leaderboards from records."""
-    from bench.cli.boards import print_boards
+    from elboard.bench.cli.boards import print_boards
 
     choice = {
         "metrics": tuple(metric),
@@ -169,7 +169,7 @@ def compare(
     path: Paths = [],  # noqa: B006
 ) -> None:
     """Methods over several tasks: mean rank, win rate, interquartile mean, Elo."""
-    from bench.cli.comparing import print_comparison
+    from elboard.bench.cli.comparing import print_comparison
 
     print_comparison(family, budget, json, shipped, out, tuple(path))
 
@@ -187,7 +187,7 @@ def power(
     path: Paths = [],  # noqa: B006
 ) -> None:
     """How many more seeds would separate two methods, and what they cost."""
-    from bench.cli.comparing import power_command
+    from elboard.bench.cli.comparing import power_command
 
     power_command(a, b, task, metric, budget, queue, shipped, out, tuple(path))
 
@@ -210,7 +210,7 @@ def table(
     path: Paths = [],  # noqa: B006
 ) -> int:
     """A paper's published numbers beside what is measured here."""
-    from bench.cli.papers import table_command
+    from elboard.bench.cli.papers import table_command
 
     how = {"engine": engine, "jobs": jobs, "profile": profile, "max_jobs": max_jobs, "address": address}
     return table_command(paper, run, dry_run, budget, how, tracker, format, shipped, out, tuple(path))
@@ -225,7 +225,7 @@ def claims(
     path: Paths = [],  # noqa: B006
 ) -> None:
     """Which of the papers' claims hold."""
-    from bench.cli.papers import claims_command
+    from elboard.bench.cli.papers import claims_command
 
     claims_command(which, format, shipped, out, tuple(path))
 
@@ -238,7 +238,7 @@ def site(
     path: Paths = [],  # noqa: B006
 ) -> None:
     """Write the leaderboard as a static site that works from disk."""
-    from bench.cli.site import site_command
+    from elboard.bench.cli.site import site_command
 
     site_command(folder, out, shipped, tuple(path))
 
@@ -251,7 +251,7 @@ def serve(
     path: Paths = [],  # noqa: B006
 ) -> None:
     """Serve the leaderboard on this machine; it is built again when records change."""
-    from bench.cli.site import serve_command
+    from elboard.bench.cli.site import serve_command
 
     serve_command(port, out, shipped, tuple(path))
 
@@ -265,7 +265,7 @@ def verify(
     path: Paths = [],  # noqa: B006
 ) -> int:
     """Compute the metrics of records again, and say which agree."""
-    from bench.cli.verifying import verify_command
+    from elboard.bench.cli.verifying import verify_command
 
     return verify_command(keys, rerun, out, shipped, tuple(path))
 
@@ -273,7 +273,7 @@ def verify(
 @app.command()
 def submit(target: Annotated[Path, typer.Argument(help="The file to write (.elboard.zip).")], out: Out = None) -> int:
     """Pack the finished runs into one file for others."""
-    from bench.cli.verifying import submit_command
+    from elboard.bench.cli.verifying import submit_command
 
     return submit_command(out, target)
 
@@ -285,7 +285,7 @@ def review(
     path: Paths = [],  # noqa: B006
 ) -> int:
     """Check a submission without trusting it."""
-    from bench.cli.verifying import review_command
+    from elboard.bench.cli.verifying import review_command
 
     return review_command(file, accept, tuple(path))
 
@@ -299,7 +299,7 @@ def backfill(
     path: Paths = [],  # noqa: B006
 ) -> int:
     """Compute a metric that was added later from the evidence of old records."""
-    from bench.cli.verifying import backfill_command
+    from elboard.bench.cli.verifying import backfill_command
 
     return backfill_command(metric, task, out, shipped, tuple(path))
 
@@ -307,7 +307,7 @@ def backfill(
 @app.command()
 def why(key: Annotated[str, typer.Argument(help="A run's key, or its beginning.")], out: Out = None) -> None:
     """What a run's key was made of, and what differs from the nearest other run."""
-    from bench.cli.listing import print_why
+    from elboard.bench.cli.listing import print_why
 
     print_why(key, out)
 
@@ -315,7 +315,7 @@ def why(key: Annotated[str, typer.Argument(help="A run's key, or its beginning."
 @app.command()
 def compact(out: Out = None) -> int:
     """Index the records of a folder of runs, so that boards need not read each file."""
-    from bench.cli.store import compact_command
+    from elboard.bench.cli.store import compact_command
 
     return compact_command(out)
 
@@ -323,7 +323,7 @@ def compact(out: Out = None) -> int:
 @app.command()
 def archive(keys: Annotated[list[str], typer.Argument(help="Keys of runs that are finished for good.")], out: Out = None) -> int:
     """Move runs into the archive of their folder, whose files are not looked at one by one."""
-    from bench.cli.store import archive_command
+    from elboard.bench.cli.store import archive_command
 
     return archive_command(keys, out)
 
@@ -331,7 +331,7 @@ def archive(keys: Annotated[list[str], typer.Argument(help="Keys of runs that ar
 @app.command()
 def doctor(out: Out = None) -> None:
     """Versions, devices, data, and what is missing."""
-    from bench.cli.doctor import print_doctor
+    from elboard.bench.cli.doctor import print_doctor
 
     print_doctor(out)
 
@@ -339,7 +339,7 @@ def doctor(out: Out = None) -> None:
 @data_app.command("list")
 def data_list() -> None:
     """All data sets, their licences, and which are here."""
-    from bench.cli.data import print_data
+    from elboard.bench.cli.data import print_data
 
     print_data()
 
@@ -347,7 +347,7 @@ def data_list() -> None:
 @data_app.command("fetch")
 def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets, or `all`.")]) -> int:
     """Fetch data sets into the cache."""
-    from bench.cli.data import fetch_data
+    from elboard.bench.cli.data import fetch_data
 
     return fetch_data(names)
 
@@ -355,7 +355,7 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets, or `a
 @data_app.command("check")
 def data_check(names: Annotated[list[str], typer.Argument(help="Data sets; all that are here if left out.")] = []) -> int:  # noqa: B006
     """Compare the data sets that are here with their checksums."""
-    from bench.cli.data import check_data
+    from elboard.bench.cli.data import check_data
 
     return check_data(names)
 
@@ -363,7 +363,7 @@ def data_check(names: Annotated[list[str], typer.Argument(help="Data sets; all t
 @app.callback(invoke_without_command=True)
 def version(show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
     if show:
-        from bench import __version__
+        from elboard import __version__
 
         print(__version__)
         raise typer.Exit

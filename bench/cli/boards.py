@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError, nearest
-from bench.registry import discover
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.registry import discover
 
 FEW = 10
 WIDE = 500  # columns of what is not a terminal: a table in a file or a pipe is never folded
@@ -30,9 +30,9 @@ def telling() -> Iterator[None]:
 
 def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]:
     """Groups of records, metrics that were computed later included; what was set aside is said on standard error."""
-    from bench.run import root_folder
-    from results.backfill import filled
-    from results.store import groups
+    from elboard.bench.run import root_folder
+    from elboard.results.backfill import filled
+    from elboard.results.store import groups
 
     with telling():
         return filled(groups(root_folder(out), shipped, pattern), root_folder(out), shipped)
@@ -40,7 +40,7 @@ def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]
 
 def index_of(root: Path) -> Path | None:
     """The folder for what can be made again, of a folder of runs that is there."""
-    from results.store.homes import FOLDER
+    from elboard.results.store.homes import FOLDER
 
     return root / FOLDER if root.is_dir() else None
 
@@ -52,10 +52,10 @@ def print_boards(
 
     ``top``: rows of each table on the terminal, 0 for all; if None all of one task's, FEW of each of several.
     """
-    from bench.run import root_folder
-    from results.badges import badges
-    from results.board.build import Choice, boards
-    from results.board.render import FORMATS, render
+    from elboard.bench.run import root_folder
+    from elboard.results.badges import badges
+    from elboard.results.board.build import Choice, boards
+    from elboard.results.board.render import FORMATS, render
 
     if kind not in FORMATS:
         raise UserError(f"no format {kind!r}: {nearest(kind, FORMATS)}")
@@ -77,7 +77,7 @@ def print_boards(
 
 
 def _check(choice: Any) -> None:
-    from bench.metrics.conventions import convention
+    from elboard.bench.metrics.conventions import convention
 
     for key in (*choice.metrics, *([choice.sort] if choice.sort else [])):
         if key != "all":
@@ -94,7 +94,7 @@ def print_tables(found: list[Any], top: int = 0) -> None:
     """Boards as tables on the terminal, the ``top`` first rows of each; all if 0."""
     from rich.console import Console
 
-    from results.board.render import table
+    from elboard.results.board.render import table
 
     console = Console(emoji=False)
     if not console.is_terminal:

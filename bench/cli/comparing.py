@@ -7,15 +7,15 @@ import math
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError, nearest
-from bench.registry import discover
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.registry import discover
 
 
 def print_comparison(family: str, budget: str, as_json: bool, shipped: bool, out: Path | None, paths: tuple[Path, ...]) -> None:
     """Methods over the tasks of a family (or all): mean rank, win rate, IQM, Elo. Raises UserError for an unknown family."""
-    from bench.cli.boards import read_groups, telling
-    from results.board.across import complete, gather, summary
-    from results.board.build import boards
+    from elboard.bench.cli.boards import read_groups, telling
+    from elboard.results.board.across import complete, gather, summary
+    from elboard.results.board.build import boards
 
     families = {entry.card.family for entry in discover("task", paths).values()}
     if family and family not in families:
@@ -54,7 +54,7 @@ DIGITS = {"mean_rank": 2, "win_rate": 3, "iqm": 3, "elo": 0}
 
 
 def _print(table: dict[str, Any]) -> None:
-    from bench.cli.listing import print_table
+    from elboard.bench.cli.listing import print_table
 
     estimates = table["estimates"]
     order = sorted(range(len(table["methods"])), key=lambda i: (estimates["mean_rank"].value[i], table["methods"][i]))
@@ -77,9 +77,9 @@ def power_command(
 
     Raises UserError for unknown names, or where a side has no records.
     """
-    from bench.cli.boards import read_groups, telling
-    from results.board.build import Choice, boards
-    from results.stats import compare, needed
+    from elboard.bench.cli.boards import read_groups, telling
+    from elboard.results.board.build import Choice, boards
+    from elboard.results.stats import compare, needed
 
     choice = Choice(metrics=(metric,) if metric else (), sort=metric, budget=budget)
     groups = read_groups(out, shipped, task)
@@ -123,7 +123,7 @@ def _queue(board: Any, rows: list[Any], total: int, file: Path) -> None:
     """Write a sweep of the missing seeds; new seeds follow the largest one of both."""
     import yaml
 
-    from bench.record import write_text_atomically
+    from elboard.bench.record import write_text_atomically
 
     entries = []
     for row in rows:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from bench.errors import UserError, nearest
+from elboard.bench.errors import UserError, nearest
 
 
 def _names(names: list[str]) -> list[str]:
-    from tasks.data.fetch import describe
+    from elboard.tasks.data.fetch import describe
 
     known = [entry["name"] for entry in describe()]
     if names == ["all"] or not names:
@@ -21,8 +21,8 @@ def _names(names: list[str]) -> list[str]:
 
 def print_data() -> None:
     """All data sets with licence and whether they are here."""
-    from bench.cli.listing import print_table
-    from tasks.data.fetch import available, describe
+    from elboard.bench.cli.listing import print_table
+    from elboard.tasks.data.fetch import available, describe
 
     rows = [[e["name"], e["title"], e["licence"], "yes" if available(e["name"]) else "no"] for e in describe()]
     print_table(["data", "what", "licence", "here"], rows)
@@ -30,7 +30,7 @@ def print_data() -> None:
 
 def fetch_data(names: list[str]) -> int:
     """Fetch each; one line an outcome. Returns 1 if any could not be had."""
-    from tasks.data.fetch import DataError, fetch
+    from elboard.tasks.data.fetch import DataError, fetch
 
     failed = 0
     for name in _names(names):
@@ -44,7 +44,7 @@ def fetch_data(names: list[str]) -> int:
 
 def check_data(names: list[str]) -> int:
     """Compare with the checksums. Returns 1 if any differs."""
-    from tasks.data.fetch import available, check
+    from elboard.tasks.data.fetch import available, check
 
     failed = 0
     for name in _names(names):

@@ -6,15 +6,13 @@ import importlib.util
 import os
 from pathlib import Path
 
-FOLDERS = ("bench", "tasks", "methods", "sweeps", "results")
-
 
 def print_doctor(out: Path | None) -> None:
     """Versions, devices, packages that shadow ours, data, the folder of runs, trackers."""
     import torch
 
-    from bench.provenance import hardware, revision, versions
-    from bench.run import root_folder
+    from elboard.bench.provenance import hardware, revision, versions
+    from elboard.bench.run import root_folder
 
     for name, number in versions().items():
         print(f"{name}: {number}")
@@ -24,7 +22,6 @@ def print_doctor(out: Path | None) -> None:
         print(f"{name}: {value}")
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"accelerators: {', '.join(devices) if devices else 'mps' if torch.backends.mps.is_available() else 'none, runs use the CPU'}")
-    _print_shadows()
     root = root_folder(out).resolve()
     parent = root if root.exists() else next(folder for folder in root.parents if folder.exists())
     print(f"runs: {root} ({'writable' if os.access(parent, os.W_OK) else 'NOT writable: give another with --out or ELBOARD_HOME'})")
@@ -32,17 +29,8 @@ def print_doctor(out: Path | None) -> None:
     _print_extras()
 
 
-def _print_shadows() -> None:
-    home = Path(__file__).resolve().parents[2]
-    for name in FOLDERS:
-        spec = importlib.util.find_spec(name)
-        found = Path(next(iter(spec.submodule_search_locations))).parent if spec and spec.submodule_search_locations else None
-        if found is None or found.resolve() != home:
-            print(f"WARNING: the package {name!r} is taken from {found}, not from {home}: something of the same name shadows it")
-
-
 def _print_data() -> None:
-    from tasks.data.fetch import available, describe
+    from elboard.tasks.data.fetch import available, describe
 
     print(f"ELBOARD_DATA: {os.environ.get('ELBOARD_DATA', 'not set')}")
     names = [entry["name"] for entry in describe()]

@@ -10,9 +10,9 @@ import sys
 import textwrap
 from pathlib import Path
 
-from bench.card import fits
-from bench.errors import UserError, nearest
-from bench.registry import Entry, discover
+from elboard.bench.card import fits
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.registry import Entry, discover
 
 KINDS = ("methods", "tasks", "sweeps", "papers")
 
@@ -60,14 +60,14 @@ def _tasks(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
 
 
 def _sweeps(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
-    from sweeps.plan import named, read
+    from elboard.sweeps.plan import named, read
 
     trees = {name: read(file) for name, file in named().items()}
     return ["sweep", "what"], [[name, tree.get("description", "")] for name, tree in trees.items()]
 
 
 def _papers(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
-    import results
+    from elboard import results
 
     papers = json.loads((Path(results.__file__).parent / "reported" / "papers.json").read_text(encoding="utf-8"))
     methods: dict[str, list[str]] = {}
@@ -119,9 +119,9 @@ def _docstring(file: Path) -> str:
 
 def print_why(key: str, out: Path | None) -> None:
     """``elboard why``. Raises UserError for an unknown or ambiguous key."""
-    from bench.config import difference
-    from bench.run import root_folder
-    from results.store import latest, load, spec_of
+    from elboard.bench.config import difference
+    from elboard.bench.run import root_folder
+    from elboard.results.store import latest, load, spec_of
 
     found = latest(load(root_folder(out)))
     matches = [known for known in found if known.startswith(key)]

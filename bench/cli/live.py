@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench.config import RunSpec
-from bench.metrics.conventions import better
+from elboard.bench.config import RunSpec
+from elboard.bench.metrics.conventions import better
 
 EVERY = 5.0  # seconds between plain lines of one run
 

@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UserError, nearest
+from elboard.bench.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from results.papers import Paper
+    from elboard.results.papers import Paper
 
 
 def table_command(
@@ -30,10 +30,10 @@ def table_command(
 
     Raises UserError for an unknown paper, format or budget, and for a paper without a table or runs.
     """
-    from bench.cli.boards import read_groups
-    from bench.config import BUDGETS
-    from results.papers import paper
-    from results.tables import FORMATS, table
+    from elboard.bench.cli.boards import read_groups
+    from elboard.bench.config import BUDGETS
+    from elboard.results.papers import paper
+    from elboard.results.tables import FORMATS, table
 
     if format not in FORMATS:
         raise UserError(f"no format {format!r}: {nearest(format, FORMATS)}")
@@ -50,14 +50,14 @@ def table_command(
     if format == "table":
         _print_table(result)
     else:
-        from results.tables import render
+        from elboard.results.tables import render
 
         print(render(result, format), end="")
     return code
 
 
 def _print_table(result: Any) -> None:
-    from results.tables import heading, terminal
+    from elboard.results.tables import heading, terminal
 
     if not result.cells and not result.rest:
         print(f"{heading(result)}: no published numbers are known; its claims: `elboard claims {result.paper.slug}`")
@@ -78,7 +78,7 @@ def _run(
     found: Paper, budget: str, done: set[str], dry: bool, how: dict[str, Any], tracker: str, out: Path | None, paths: tuple[Path, ...]
 ) -> int:
     """What is not among ``done`` of the paper's runs, through the sweep command."""
-    from bench.cli.running import sweep_command
+    from elboard.bench.cli.running import sweep_command
 
     tree = sweep_of(found, budget, done, paths)
     if not tree["runs"]:
@@ -103,8 +103,8 @@ def sweep_of(found: Paper, budget: str, done: set[str] = frozenset(), paths: tup
 
     Raises UserError where the paper has no runs at that budget.
     """
-    from bench.config import resolve
-    from sweeps.plan import parse_seeds
+    from elboard.bench.config import resolve
+    from elboard.sweeps.plan import parse_seeds
 
     if budget not in found.runs:
         have = f"it has some at {' and '.join(found.runs)}" if found.runs else f"see `elboard claims {found.slug}` for what is missing"
@@ -125,10 +125,10 @@ def claims_command(which: str, format: str, shipped: bool, out: Path | None, pat
 
     Raises UserError for unknown papers, statuses and formats.
     """
-    from bench.cli.boards import read_groups
-    from bench.registry import discover
-    from results.claims import FORMATS, STATUSES, ledger, render, terminal
-    from results.papers import paper
+    from elboard.bench.cli.boards import read_groups
+    from elboard.bench.registry import discover
+    from elboard.results.claims import FORMATS, STATUSES, ledger, render, terminal
+    from elboard.results.papers import paper
 
     if format not in FORMATS:
         raise UserError(f"no format {format!r}: {nearest(format, FORMATS)}")

@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench.config import RunSpec
-from bench.record import Record
+from elboard.bench.config import RunSpec
+from elboard.bench.record import Record
 
 
 def print_plan(sweep: Any, root: Path, how: dict[str, Any]) -> None:
     """Print the plan of ``sweep``; runs nothing."""
-    from results.store import load
+    from elboard.results.store import load
 
     prices = Prices(load(root, shipped=True))
     todo: list[tuple[float | None, float]] = []  # seconds, GPUs
@@ -25,8 +25,8 @@ def print_plan(sweep: Any, root: Path, how: dict[str, Any]) -> None:
 
 
 def _print_runs(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | None, float]]:
-    from bench.cli.listing import print_table
-    from sweeps.work import Resources, verdict
+    from elboard.bench.cli.listing import print_table
+    from elboard.sweeps.work import Resources, verdict
 
     states = {"present": "done", "failed": "failed"}
     rows, todo = [], []
@@ -44,8 +44,8 @@ def _print_runs(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | No
 
 
 def _print_searches(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | None, float]]:
-    from bench.cli.listing import print_table
-    from sweeps.frontier import History
+    from elboard.bench.cli.listing import print_table
+    from elboard.sweeps.frontier import History
 
     rows, todo = [], []
     for history in [History(search, root).look() for search in sweep.searches]:
@@ -77,7 +77,7 @@ def _print_estimate(todo: list[tuple[float | None, float]], how: dict[str, Any])
 def _packing(runs: int, how: dict[str, Any]) -> tuple[int | None, str]:
     """How many run side by side, where that is known, and in words."""
     if how["engine"] == "slurm":
-        from sweeps.engines.slurm import profile
+        from elboard.sweeps.engines.slurm import profile
 
         asked = profile(how["profile"])
         jobs = min(how["max_jobs"] or asked.max_jobs, math.ceil(runs / max(1, asked.cpus)))
@@ -86,7 +86,7 @@ def _packing(runs: int, how: dict[str, Any]) -> tuple[int | None, str]:
         ), f"packing: {jobs} jobs of {asked.cpus} cores and {asked.gpus} GPUs, {asked.cpus} one-core runs at a time each"
     if how["engine"] != "local":
         return how["jobs"], f"packing: as {how['engine']} places them"
-    from sweeps.capacity import cores, gpus
+    from elboard.sweeps.capacity import cores, gpus
 
     workers = how["jobs"] or cores()
     cards = f" and {len(gpus())} GPUs, one a run where the sweep does not say otherwise" if gpus() else ""

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.config import RunSpec, parse_overrides, resolve
-from bench.errors import UserError, nearest
+from elboard.bench.config import RunSpec, parse_overrides, resolve
+from elboard.bench.errors import UserError, nearest
 
 TRACKERS = ("none", "csv", "wandb")
 SHOWN = 20  # failures and pictures listed at the end of a sweep
@@ -29,7 +29,7 @@ def run_command(
     paths: tuple[Path, ...],
 ) -> int:
     """One method on one task, for one seed or several. Returns the exit code."""
-    from sweeps.plan import parse_seeds
+    from elboard.sweeps.plan import parse_seeds
 
     if seed is not None and seeds is not None:
         raise UserError("give --seed or --seeds, not both")
@@ -46,16 +46,16 @@ def sweep_command(
     name: str, options: list[str], dry: bool, how: dict[str, Any], tracker: str, out: Path | None, force: bool, paths: tuple[Path, ...]
 ) -> int:
     """All runs of a sweep on the engine that ``how`` names; locally and on Ray its boards too. Returns the exit code."""
-    from bench.run import root_folder
-    from sweeps.engines import find as find_engine
-    from sweeps.plan import expand, find
-    from sweeps.queue import plan_of, save
+    from elboard.bench.run import root_folder
+    from elboard.sweeps.engines import find as find_engine
+    from elboard.sweeps.plan import expand, find
+    from elboard.sweeps.queue import plan_of, save
 
     sweep = expand(find(name), parse_overrides(options), tuple(str(path) for path in paths))
     engine = find_engine(how["engine"])
     root = root_folder(out)
     if dry:
-        from bench.cli.planning import print_plan
+        from elboard.bench.cli.planning import print_plan
 
         print_plan(sweep, root, how)
         return 0
@@ -67,7 +67,7 @@ def sweep_command(
         raise UserError(f"{root}: cannot be written ({error.strerror}); choose another folder with --out") from None
     if not engine.attached:
         return engine.start(plan, how)
-    from bench.cli.live import display
+    from elboard.bench.cli.live import display
 
     with display(sweep.size) as watch:
         outcomes = engine.run(plan, how, force, watch)
@@ -85,9 +85,9 @@ def _report_searches(plan: Any) -> int:
 
 def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]) -> int:
     """The runs that count, without the trials of searches."""
-    from bench.cli.boards import print_tables
-    from results.board.build import boards
-    from results.store import groups_of
+    from elboard.bench.cli.boards import print_tables
+    from elboard.results.board.build import boards
+    from elboard.results.store import groups_of
 
     print_tables(boards(groups_of(outcome.record for outcome in outcomes if outcome.record), paths=paths))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
@@ -121,9 +121,9 @@ def _check(tracker: str, jobs: int | None) -> None:
 
 
 def _run(specs: list[RunSpec], jobs: int, tracker: str, out: Path | None, force: bool) -> list[Any]:
-    from bench.cli.live import display
-    from bench.run import root_folder
-    from sweeps.engines.local import run_all
+    from elboard.bench.cli.live import display
+    from elboard.bench.run import root_folder
+    from elboard.sweeps.engines.local import run_all
 
     _check(tracker, jobs)
     with display(len(specs)) as watch:
@@ -133,7 +133,7 @@ def _run(specs: list[RunSpec], jobs: int, tracker: str, out: Path | None, force:
 def _print_outcomes(outcomes: list[Any], as_json: bool) -> None:
     import json
 
-    from bench.metrics.conventions import convention
+    from elboard.bench.metrics.conventions import convention
 
     for outcome in outcomes:
         if as_json and outcome.record:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 def site_command(folder: Path, out: Path | None, shipped: bool = True, paths: tuple[Path, ...] = ()) -> None:
     """Write the leaderboard as a static site to ``folder``, from the records of the runs' folder ``out``."""
-    from bench.run import root_folder
-    from results.board.site import build
+    from elboard.bench.run import root_folder
+    from elboard.results.board.site import build
 
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -22,7 +22,7 @@ def site_command(folder: Path, out: Path | None, shipped: bool = True, paths: tu
 
 def serve_command(port: int, out: Path | None, shipped: bool = True, paths: tuple[Path, ...] = ()) -> None:
     """Serve the site on 127.0.0.1 and build it again when records change, until Ctrl-C."""
-    from bench.run import root_folder
-    from results.board.site import serve
+    from elboard.bench.run import root_folder
+    from elboard.results.board.site import serve
 
     serve(root_folder(out), port, shipped, paths)

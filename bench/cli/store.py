@@ -11,9 +11,9 @@ def compact_command(out: Path | None) -> int:
 
     Raises UserError if it is not there or cannot be written.
     """
-    from bench.cli.boards import telling
-    from bench.run import root_folder
-    from results.store import compact
+    from elboard.bench.cli.boards import telling
+    from elboard.bench.run import root_folder
+    from elboard.results.store import compact
 
     root = root_folder(out)
     with telling():
@@ -25,12 +25,12 @@ def compact_command(out: Path | None) -> int:
 
 def keep_statistics(root: Path) -> None:
     """Compute what boards of the records under ``root`` and of the package say, and keep that alone for ``leaderboard``."""
-    from results.backfill import filled
-    from results.badges import keep_badges
-    from results.board.build import boards
-    from results.board.summaries import clear
-    from results.store import groups
-    from results.store.homes import FOLDER
+    from elboard.results.backfill import filled
+    from elboard.results.badges import keep_badges
+    from elboard.results.board.build import boards
+    from elboard.results.board.summaries import clear
+    from elboard.results.store import groups
+    from elboard.results.store.homes import FOLDER
 
     clear(root / FOLDER)
     keep_badges(root)
@@ -41,9 +41,9 @@ def keep_statistics(root: Path) -> None:
 
 def archive_command(keys: list[str], out: Path | None) -> int:
     """Move the runs ``keys``, finished for good, into the archive of ``out``. Raises UserError if one cannot be moved."""
-    from bench.cli.boards import telling
-    from bench.run import root_folder
-    from results.store import pack
+    from elboard.bench.cli.boards import telling
+    from elboard.bench.run import root_folder
+    from elboard.results.store import pack
 
     root = root_folder(out)
     with telling():

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError, nearest
+from elboard.bench.errors import UserError, nearest
 
 
 def verify_command(keys: list[str], rerun: bool, out: Path | None, shipped: bool = True, paths: tuple[Path, ...] = ()) -> int:
@@ -16,7 +16,7 @@ def verify_command(keys: list[str], rerun: bool, out: Path | None, shipped: bool
 
     Returns 1 if any disagrees, else 0. Raises UserError for a beginning that no run has, and for ``rerun`` without keys.
     """
-    from results.verify import write_verification
+    from elboard.results.verify import write_verification
 
     if rerun and not keys:
         raise UserError("--rerun executes whole runs: name them, as in `elboard verify KEY --rerun`")
@@ -46,9 +46,9 @@ def _chosen(keys: list[str], out: Path | None, shipped: bool) -> list[tuple[Path
 
     Raises UserError for a beginning that no run has.
     """
-    from bench import record as records
-    from bench.run import root_folder
-    from results.evidence import evidence_of, record_files
+    from elboard.bench import record as records
+    from elboard.bench.run import root_folder
+    from elboard.results.evidence import evidence_of, record_files
 
     by_key: dict[str, dict[str, tuple[Path, Any]]] = {}
     for path in record_files(root_folder(out), shipped):
@@ -69,8 +69,8 @@ def _chosen(keys: list[str], out: Path | None, shipped: bool) -> list[tuple[Path
 
 def _recompute(path: Path, record: Any, paths: tuple[Path, ...]) -> Any:
     """A verification from evidence, or the reason why there is none."""
-    from results.evidence import InvalidEvidence, evidence_of, read_evidence
-    from results.verify import verify
+    from elboard.results.evidence import InvalidEvidence, evidence_of, read_evidence
+    from elboard.results.verify import verify
 
     file = evidence_of(path)
     if file is None:
@@ -82,7 +82,7 @@ def _recompute(path: Path, record: Any, paths: tuple[Path, ...]) -> Any:
 
 
 def _rerun(record: Any, peers: list[Any], paths: tuple[Path, ...]) -> Any:
-    from results.verify import rerun
+    from elboard.results.verify import rerun
 
     with tempfile.TemporaryDirectory(prefix="elboard-rerun-") as folder:
         try:
@@ -111,8 +111,8 @@ def _said(verification: Any) -> str:
 
 def submit_command(folder: Path | None, target: Path) -> int:
     """Pack the finished runs of ``folder`` (default: the folder of runs) into a submission."""
-    from bench.run import root_folder
-    from results.submission import submit
+    from elboard.bench.run import root_folder
+    from elboard.results.submission import submit
 
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -127,7 +127,7 @@ def submit_command(folder: Path | None, target: Path) -> int:
 
 def review_command(file: Path, accept: bool, paths: tuple[Path, ...] = ()) -> int:
     """Print the report on a submission; with ``accept`` take in what passes. Returns 1 if anything is refused."""
-    from results.submission import review
+    from elboard.results.submission import review
 
     report = review(file, accept, paths=paths)
     print("\n".join(report.lines()))
@@ -136,9 +136,9 @@ def review_command(file: Path, accept: bool, paths: tuple[Path, ...] = ()) -> in
 
 def backfill_command(metric: str, task: str, out: Path | None, shipped: bool = True, paths: tuple[Path, ...] = ()) -> int:
     """Compute ``metric`` for the records of ``task`` (a task, a family, or all) that lack it. Returns 1 if one could not be given it."""
-    from bench.metrics.conventions import convention
-    from bench.registry import discover
-    from results.backfill import backfill
+    from elboard.bench.metrics.conventions import convention
+    from elboard.bench.registry import discover
+    from elboard.results.backfill import backfill
 
     convention(metric)
     tasks = discover("task", paths)

@@ -10,10 +10,10 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench.config import RunSpec
-from bench.errors import UserError, nearest
-from bench.metrics.conventions import better
-from bench.record import Record
+from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.metrics.conventions import better
+from elboard.bench.record import Record
 
 SHOWN = 8  # running and failed runs listed
 EVERY = 2.0  # seconds between looks of --watch
@@ -21,8 +21,8 @@ EVERY = 2.0  # seconds between looks of --watch
 
 def find_plan(name: str, out: Path | None) -> Any:
     """The newest plan under the runs' folder whose id or sweep's name is ``name``. Raises UserError with the nearest ones."""
-    from bench.run import root_folder
-    from sweeps.queue import load, plans
+    from elboard.bench.run import root_folder
+    from elboard.sweeps.queue import load, plans
 
     root = root_folder(out)
     known = plans(root)
@@ -43,8 +43,8 @@ def progress(folder: Path) -> dict[str, Any]:
 
 def survey(plan: Any) -> dict[str, Any]:
     """What has become of a sweep's runs: counts, runs at work and failed, the best of each task, seconds left."""
-    from sweeps import claims
-    from sweeps.work import verdict
+    from elboard.sweeps import claims
+    from elboard.sweeps.work import verdict
 
     counts: Counter[str] = Counter()
     running, failed, records = [], [], []
@@ -137,8 +137,8 @@ def _text(found: dict[str, Any]) -> str:
 
 def print_logs(key: str, follow: bool, out: Path | None) -> None:
     """``elboard logs``: the log of a run, by the beginning of its key; with ``follow`` what is added too, while the run is claimed."""
-    from bench.run import root_folder
-    from sweeps import claims
+    from elboard.bench.run import root_folder
+    from elboard.sweeps import claims
 
     root = root_folder(out)
     folders = sorted(file.parent for file in root.glob(f"{key}*/log.txt"))
@@ -156,7 +156,7 @@ def print_logs(key: str, follow: bool, out: Path | None) -> None:
 
 def cancel(name: str, out: Path | None) -> None:
     """``elboard cancel``: the Slurm jobs of a sweep."""
-    from sweeps.engines.slurm import cancel as cancel_jobs
+    from elboard.sweeps.engines.slurm import cancel as cancel_jobs
 
     plan = find_plan(name, out)
     ids = cancel_jobs(plan.id)
@@ -165,7 +165,7 @@ def cancel(name: str, out: Path | None) -> None:
 
 def sync(out: Path | None) -> int:
     """``elboard sync``: hand all offline W&B runs to wandb's own tool. Returns its exit code."""
-    from bench.run import root_folder
+    from elboard.bench.run import root_folder
 
     folders = sorted(str(folder) for folder in root_folder(out).glob("*/wandb/offline-run-*"))
     if not folders:

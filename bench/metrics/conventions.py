@@ -10,7 +10,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from bench.errors import UserError, nearest
+from elboard.bench.errors import UserError, nearest
 
 INF = float("inf")
 KEY = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(@(?P<at>\d+))?(\[(?P<parameters>[^\[\]]+)\])?(/(?P<slice>[\w.+-]+))?")

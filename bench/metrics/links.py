@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.metrics.ood import auroc_of_curve, average_precision_of_curve, binary_curve
+from elboard.bench.metrics.ood import auroc_of_curve, average_precision_of_curve, binary_curve
 
 
 def link_metrics(edges: np.ndarray, non_edges: np.ndarray) -> dict[str, float]:

@@ -3,9 +3,9 @@
     min_q  lambda E_q[(1/N) sum_i -log p(y_i | x_i, theta)] + KL(q || N(0, sigma0^2 I)),     q = N(m, diag 1 / (lambda (h + delta)))
     p(y | x) = (1/S) sum_s softmax(f(x; theta_s)),     theta_s ~ q
 
-The optimiser is the method: :mod:`methods.bayesian.ivon_optimizer` has its steps. lambda = N unless ``ess`` is set; ``weight_decay`` is
-delta = 1 / (lambda sigma0^2), the prior. ``predict`` draws n_samples weights, also for n_samples = 1; ``mean=true`` is the paper's
-IVON@mean, the network at m, one sample.
+The optimiser is the method: :mod:`elboard.methods.bayesian.ivon_optimizer` has its steps. lambda = N unless ``ess`` is set;
+``weight_decay`` is delta = 1 / (lambda sigma0^2), the prior. ``predict`` draws n_samples weights, also for n_samples = 1; ``mean=true`` is
+the paper's IVON@mean, the network at m, one sample.
 
 Differences from the paper: the shared backbone ("cnn" has no normalisation; the paper uses filter response norm. With "resnet20" batch
 normalisation's running statistics are those met at perturbed weights, not recomputed at the weights drawn for prediction); 32 draws as the
@@ -24,17 +24,18 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from bench.card import MethodCard
-from bench.errors import UserError
-from bench.method import Method
-from bench.task import Batch, DataSpec
-from methods.bayesian.ivon_optimizer import IVON
-from methods.nets.classifier import ClassifierMethod
+from elboard.bench.card import MethodCard
+from elboard.bench.errors import UserError
+from elboard.bench.method import Method
+from elboard.bench.task import Batch, DataSpec
+from elboard.methods.bayesian.ivon_optimizer import IVON
+from elboard.methods.nets.classifier import ClassifierMethod
 
 CARD = MethodCard(
     name="ivon",
     title="Variational learning with IVON",
     family="bayesian",
+    home="calibration/mnist",
     offers=("Classifier", "OODScorer"),
     paper="020",
     cite="Shen et al. 2024",

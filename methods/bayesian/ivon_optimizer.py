@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from bench.errors import UserError
+from elboard.bench.errors import UserError
 
 
 class IVON(Optimizer):

@@ -7,13 +7,14 @@ Its out-of-distribution score is one minus the largest probability; the post-hoc
 
 from __future__ import annotations
 
-from bench.card import MethodCard
-from methods.nets.classifier import ClassifierMethod
+from elboard.bench.card import MethodCard
+from elboard.methods.nets.classifier import ClassifierMethod
 
 CARD = MethodCard(
     name="softmax",
     title="Maximum likelihood with a softmax layer",
     family="bayesian",
+    home="calibration/mnist",
     offers=("Classifier", "OODScorer"),
     cite="textbook; score: Hendrycks and Gimpel 2017",
     splits=True,

@@ -4,7 +4,7 @@ The features phi = f_theta(x) are deterministic, the last layer has a Gaussian p
 
     L = (1/B) sum_i bound_i + (1/N) [log p(Sigma) - KL(q || p)]
 
-where ``bound`` is a closed-form lower bound of E_q log p(y | phi) (:mod:`methods.bayesian.vbll_heads`) for logits W phi + e
+where ``bound`` is a closed-form lower bound of E_q log p(y | phi) (:mod:`elboard.methods.bayesian.vbll_heads`) for logits W phi + e
 (``variant=discriminative``, D-VBLL) or for Gaussian features of each class (``variant=generative``, G-VBLL). One pass of the network gives
 a prediction: the softmax of n_samples sampled logits, or a closed form (one sample). OOD score: one minus the largest averaged probability;
 for G-VBLL also ``ood=density``, minus log p(phi).
@@ -20,17 +20,18 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.errors import UserError
-from bench.method import Method
-from bench.task import Batch, DataSpec
-from methods.bayesian.vbll_heads import DiscriminativeHead, GenerativeHead
-from methods.nets.classifier import ClassifierMethod
+from elboard.bench.card import MethodCard
+from elboard.bench.errors import UserError
+from elboard.bench.method import Method
+from elboard.bench.task import Batch, DataSpec
+from elboard.methods.bayesian.vbll_heads import DiscriminativeHead, GenerativeHead
+from elboard.methods.nets.classifier import ClassifierMethod
 
 CARD = MethodCard(
     name="vbll",
     title="Variational Bayesian last layer",
     family="bayesian",
+    home="calibration/mnist",
     offers=("Classifier", "OODScorer"),
     paper="012",
     cite="Harrison, Willes and Snoek 2024",

@@ -20,16 +20,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.card import MethodCard
-from bench.errors import UserError
-from bench.method import Method
-from bench.task import DataSpec
-from methods.nets.classifier import ClassifierMethod
+from elboard.bench.card import MethodCard
+from elboard.bench.errors import UserError
+from elboard.bench.method import Method
+from elboard.bench.task import DataSpec
+from elboard.methods.nets.classifier import ClassifierMethod
 
 CARD = MethodCard(
     name="mc-dropout",
     title="Monte-Carlo dropout",
     family="dropout",
+    home="calibration/mnist",
     offers=("Classifier", "OODScorer"),
     cite="Gal and Ghahramani 2016",
     splits=True,

@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.method import Method
-from bench.protocols import LinkPredictor
-from bench.task import Data
+from elboard.bench.card import MethodCard
+from elboard.bench.method import Method
+from elboard.bench.protocols import LinkPredictor
+from elboard.bench.task import Data
 
 CARD = MethodCard(
     name="adamic-adar",
     title="Adamic-Adar index of common neighbours",
     family="graph",
+    home="links/cora",
     offers=("LinkPredictor",),
     cite="Adamic and Adar 2003; Liben-Nowell and Kleinberg 2007",
 )

@@ -24,11 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bench.errors import UserError
-from bench.method import Method
-from bench.protocols import LinkPredictor
-from bench.task import Data, DataSpec
-from methods.graph.sparse import from_dense, normalised_adjacency
+from elboard.bench.errors import UserError
+from elboard.bench.method import Method
+from elboard.bench.protocols import LinkPredictor
+from elboard.bench.task import Data, DataSpec
+from elboard.methods.graph.sparse import from_dense, normalised_adjacency
 
 ROWS = 128  # of a block: one of 128 x N floats stays in a CPU's cache
 

@@ -11,15 +11,16 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.method import Method
-from bench.task import Batch, DataSpec
-from methods.graph.base import GraphAutoencoder, glorot
+from elboard.bench.card import MethodCard
+from elboard.bench.method import Method
+from elboard.bench.task import Batch, DataSpec
+from elboard.methods.graph.base import GraphAutoencoder, glorot
 
 CARD = MethodCard(
     name="gae",
     title="Graph autoencoder",
     family="graph",
+    home="links/cora",
     offers=("LinkPredictor",),
     paper="051",
     cite="Kipf and Welling 2016",

@@ -21,15 +21,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.method import Method
-from bench.protocols import LinkPredictor
-from bench.task import Data, DataSpec
+from elboard.bench.card import MethodCard
+from elboard.bench.method import Method
+from elboard.bench.protocols import LinkPredictor
+from elboard.bench.task import Data, DataSpec
 
 CARD = MethodCard(
     name="spectral-embedding",
     title="Spectral embedding",
     family="graph",
+    home="links/cora",
     offers=("LinkPredictor",),
     cite="Tang and Liu 2011",
 )

@@ -8,10 +8,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.method import Method
-from bench.protocols import Classifier, OODScorer
-from bench.task import Batch, DataSpec
-from methods.nets.backbones import backbone
+from elboard.bench.method import Method
+from elboard.bench.protocols import Classifier, OODScorer
+from elboard.bench.task import Batch, DataSpec
+from elboard.methods.nets.backbones import backbone
 
 
 class ClassifierMethod(Method, Classifier, OODScorer):

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UserError
-from bench.method import Method
-from bench.task import Batch, DataSpec
-from methods.nets.classifier import ClassifierMethod
+from elboard.bench.errors import UserError
+from elboard.bench.method import Method
+from elboard.bench.task import Batch, DataSpec
+from elboard.methods.nets.classifier import ClassifierMethod
 
 # The true rates of wrong labels, which the papers on co-teaching take as known; 0 where labels are taken as clean.
 RECIPES = {

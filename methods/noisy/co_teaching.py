@@ -24,14 +24,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.task import Batch
-from methods.noisy.base import RECIPES, CoTaught, small_loss  # noqa: F401 (the registry reads RECIPES)
+from elboard.bench.card import MethodCard
+from elboard.bench.task import Batch
+from elboard.methods.noisy.base import RECIPES, CoTaught, small_loss  # noqa: F401 (the registry reads RECIPES)
 
 CARD = MethodCard(
     name="co-teaching",
     title="Co-teaching of two networks by small-loss examples",
     family="noisy",
+    home="noisy/digits-sym40",
     offers=("Classifier",),
     cite="Han et al. 2018",
 )

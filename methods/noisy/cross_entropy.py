@@ -8,13 +8,14 @@ al. 2017), so that its clean accuracy rises and then falls.
 
 from __future__ import annotations
 
-from bench.card import MethodCard
-from methods.nets.classifier import ClassifierMethod
+from elboard.bench.card import MethodCard
+from elboard.methods.nets.classifier import ClassifierMethod
 
 CARD = MethodCard(
     name="cross-entropy",
     title="Maximum likelihood on the given labels",
     family="noisy",
+    home="noisy/digits-sym40",
     offers=("Classifier",),
     cite="textbook; memorisation: Zhang et al. 2017",
     splits=True,

@@ -25,16 +25,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.card import MethodCard
-from bench.method import Method
-from bench.task import Batch, Data, DataSpec
-from methods.noisy.base import RECIPES, CoTaught, quietly, small_loss  # noqa: F401 (the registry reads RECIPES)
-from methods.noisy.nested_dropout import NestedDropout
+from elboard.bench.card import MethodCard
+from elboard.bench.method import Method
+from elboard.bench.task import Batch, Data, DataSpec
+from elboard.methods.noisy.base import RECIPES, CoTaught, quietly, small_loss  # noqa: F401 (the registry reads RECIPES)
+from elboard.methods.noisy.nested_dropout import NestedDropout
 
 CARD = MethodCard(
     name="nested-co-teaching",
     title="Nested dropout, then co-teaching",
     family="noisy",
+    home="noisy/digits-sym40",
     offers=("Classifier",),
     paper="096",
     cite="Chen et al. 2021",

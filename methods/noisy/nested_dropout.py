@@ -25,17 +25,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.card import MethodCard
-from bench.errors import UserError
-from bench.method import Method
-from bench.task import Batch, Data, DataSpec
-from methods.nets.classifier import ClassifierMethod
-from methods.noisy.base import quietly
+from elboard.bench.card import MethodCard
+from elboard.bench.errors import UserError
+from elboard.bench.method import Method
+from elboard.bench.task import Batch, Data, DataSpec
+from elboard.methods.nets.classifier import ClassifierMethod
+from elboard.methods.noisy.base import quietly
 
 CARD = MethodCard(
     name="nested-dropout",
     title="Nested dropout of the last features",
     family="noisy",
+    home="noisy/digits-sym40",
     offers=("Classifier",),
     paper="013",
     cite="Chen et al. 2022",

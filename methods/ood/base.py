@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.errors import UserError
-from bench.method import Method
-from bench.protocols import Classifier, OODScorer
-from bench.task import Data, DataSpec
-from bench.training import save_atomically
-from methods.nets.classifier import ClassifierMethod
+from elboard.bench.errors import UserError
+from elboard.bench.method import Method
+from elboard.bench.protocols import Classifier, OODScorer
+from elboard.bench.task import Data, DataSpec
+from elboard.bench.training import save_atomically
+from elboard.methods.nets.classifier import ClassifierMethod
 
 CHUNK = 250  # training images in a batch
 

@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.errors import UserError
-from bench.method import Method
-from bench.task import DataSpec
-from methods.ood.base import PostHoc
+from elboard.bench.card import MethodCard
+from elboard.bench.errors import UserError
+from elboard.bench.method import Method
+from elboard.bench.task import DataSpec
+from elboard.methods.ood.base import PostHoc
 
 CARD = MethodCard(
     name="energy",
     title="Energy score",
     family="ood",
+    home="ood/digits",
     offers=("OODScorer",),
     cite="Liu et al. 2020",
     base="softmax",

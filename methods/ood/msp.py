@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bench.card import MethodCard
-from methods.ood.base import PostHoc
+from elboard.bench.card import MethodCard
+from elboard.methods.ood.base import PostHoc
 
 CARD = MethodCard(
     name="msp",
     title="Maximum softmax probability",
     family="ood",
+    home="ood/digits",
     offers=("OODScorer",),
     cite="Hendrycks and Gimpel 2017",
     base="softmax",

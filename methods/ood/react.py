@@ -14,17 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.errors import UserError
-from bench.method import Method
-from bench.task import DataSpec
-from methods.ood.base import quantile
-from methods.ood.energy import Energy
+from elboard.bench.card import MethodCard
+from elboard.bench.errors import UserError
+from elboard.bench.method import Method
+from elboard.bench.task import DataSpec
+from elboard.methods.ood.base import quantile
+from elboard.methods.ood.energy import Energy
 
 CARD = MethodCard(
     name="react",
     title="Activations clipped from above, then energy",
     family="ood",
+    home="ood/digits",
     offers=("OODScorer",),
     cite="Sun, Guo and Li 2021",
     base="softmax",

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.method import Method
-from bench.protocols import Recommender
-from bench.task import DataSpec
+from elboard.bench.method import Method
+from elboard.bench.protocols import Recommender
+from elboard.bench.task import DataSpec
 
 
 def multinomial_log_likelihood(x: Tensor, logits: Tensor) -> Tensor:

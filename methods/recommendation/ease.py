@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.task import Data
-from methods.recommendation.base import ClosedFormRecommender
+from elboard.bench.card import MethodCard
+from elboard.bench.task import Data
+from elboard.methods.recommendation.base import ClosedFormRecommender
 
 CARD = MethodCard(
     name="ease",
     title="EASE, linear autoencoder in closed form",
     family="recommendation",
+    home="recommendation/ml-100k",
     offers=("Recommender",),
     cite="Steck 2019",
 )

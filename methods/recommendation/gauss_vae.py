@@ -4,7 +4,7 @@
 
 Clicks weigh more than absences, as in weighted matrix factorisation, or a prediction of zeros would do; the paper does not say how much. 5
 was the best of 2, 5, 10, 20 and 80 on the validation users of MovieLens 100K (seed 1000). All else is as in
-:mod:`methods.recommendation.mult_vae`.
+:mod:`elboard.methods.recommendation.mult_vae`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bench.card import MethodCard
-from methods.recommendation.mult_vae import MultVAE
+from elboard.bench.card import MethodCard
+from elboard.methods.recommendation.mult_vae import MultVAE
 
 CARD = MethodCard(
     name="gauss-vae",
     title="Variational autoencoder with Gaussian likelihood, for clicks",
     family="recommendation",
+    home="recommendation/ml-100k",
     offers=("Recommender",),
     paper="045",
     cite="Liang, Krishnan, Hoffman and Jebara 2018",

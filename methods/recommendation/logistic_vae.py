@@ -2,7 +2,7 @@
 
     log p(x|z) = sum_i x_i log s(f(z)_i) + (1 - x_i) log(1 - s(f(z)_i)),     s the logistic function
 
-Each item is clicked or not, whatever becomes of the others. All else is as in :mod:`methods.recommendation.mult_vae`.
+Each item is clicked or not, whatever becomes of the others. All else is as in :mod:`elboard.methods.recommendation.mult_vae`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.card import MethodCard
-from methods.recommendation.mult_vae import MultVAE
+from elboard.bench.card import MethodCard
+from elboard.methods.recommendation.mult_vae import MultVAE
 
 CARD = MethodCard(
     name="logistic-vae",
     title="Variational autoencoder with logistic likelihood, for clicks",
     family="recommendation",
+    home="recommendation/ml-100k",
     offers=("Recommender",),
     paper="045",
     cite="Liang, Krishnan, Hoffman and Jebara 2018",

@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.method import Method
-from bench.task import Batch, DataSpec
-from methods.recommendation.base import ClickAutoencoder, multinomial_log_likelihood
+from elboard.bench.card import MethodCard
+from elboard.bench.method import Method
+from elboard.bench.task import Batch, DataSpec
+from elboard.methods.recommendation.base import ClickAutoencoder, multinomial_log_likelihood
 
 CARD = MethodCard(
     name="mult-dae",
     title="Denoising autoencoder with multinomial likelihood",
     family="recommendation",
+    home="recommendation/ml-100k",
     offers=("Recommender",),
     paper="045",
     cite="Liang, Krishnan, Hoffman and Jebara 2018",

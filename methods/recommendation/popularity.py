@@ -7,14 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.task import Data
-from methods.recommendation.base import ClosedFormRecommender
+from elboard.bench.card import MethodCard
+from elboard.bench.task import Data
+from elboard.methods.recommendation.base import ClosedFormRecommender
 
 CARD = MethodCard(
     name="popularity",
     title="Most popular items",
     family="recommendation",
+    home="recommendation/ml-100k",
     offers=("Recommender",),
     cite="baseline of Liang et al. 2018",
 )

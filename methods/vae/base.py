@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.method import Method
-from bench.protocols import BinaryLikelihood, Generator, GreyLikelihood, LatentModel, OODScorer, RealLikelihood
-from bench.task import Data, DataSpec
-from methods.nets.backbones import MLP
-from methods.vae.likelihoods import likelihood
+from elboard.bench.method import Method
+from elboard.bench.protocols import BinaryLikelihood, Generator, GreyLikelihood, LatentModel, OODScorer, RealLikelihood
+from elboard.bench.task import Data, DataSpec
+from elboard.methods.nets.backbones import MLP
+from elboard.methods.vae.likelihoods import likelihood
 
 ROWS = 20_000  # decoded at once: bounds the memory of many-sample bounds
 

@@ -18,14 +18,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.task import Batch
-from methods.vae.base import GaussianVAE
+from elboard.bench.card import MethodCard
+from elboard.bench.task import Batch
+from elboard.methods.vae.base import GaussianVAE
 
 CARD = MethodCard(
     name="infovae",
     title="InfoVAE with maximum mean discrepancy (MMD-VAE)",
     family="vae",
+    home="generation/digits",
     offers=("Generator", "LatentModel", "BinaryLikelihood", "GreyLikelihood", "RealLikelihood", "OODScorer"),
     paper="007",
     cite="Zhao, Song and Ermon 2019",

@@ -16,14 +16,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.task import Batch
-from methods.vae.base import GaussianVAE
+from elboard.bench.card import MethodCard
+from elboard.bench.task import Batch
+from elboard.methods.vae.base import GaussianVAE
 
 CARD = MethodCard(
     name="iwae",
     title="Importance-weighted autoencoder",
     family="vae",
+    home="generation/digits",
     offers=("Generator", "LatentModel", "BinaryLikelihood", "GreyLikelihood", "RealLikelihood", "OODScorer"),
     paper="021",
     cite="Burda, Grosse and Salakhutdinov 2016",

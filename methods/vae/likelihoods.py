@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.errors import UserError, nearest
-from bench.task import DataSpec
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.task import DataSpec
 
 
 class Bernoulli(nn.Module):

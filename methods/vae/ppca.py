@@ -17,15 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.method import Method
-from bench.protocols import Generator, GreyLikelihood, LatentModel, OODScorer, RealLikelihood
-from bench.task import Data, DataSpec
+from elboard.bench.card import MethodCard
+from elboard.bench.method import Method
+from elboard.bench.protocols import Generator, GreyLikelihood, LatentModel, OODScorer, RealLikelihood
+from elboard.bench.task import Data, DataSpec
 
 CARD = MethodCard(
     name="ppca",
     title="Probabilistic PCA, closed form",
     family="vae",
+    home="density/digits",
     offers=("Generator", "LatentModel", "GreyLikelihood", "RealLikelihood", "OODScorer"),
     cite="Tipping and Bishop 1999",
 )

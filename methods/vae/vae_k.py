@@ -2,8 +2,8 @@
 
     L(x) = E_{z_1..z_k ~ q(z|x)} (1/k) sum_i log p(x, z_i) / q(z_i | x)  =  ELBO for every k
 
-More samples lower the variance of the gradient and nothing else; the importance-weighted bound of :mod:`methods.vae.iwae` has the logarithm
-outside of the mean. Both use the same estimator of the log-weights, so that k = 1 of either is the other's.
+More samples lower the variance of the gradient and nothing else; the importance-weighted bound of :mod:`elboard.methods.vae.iwae` has the
+logarithm outside of the mean. Both use the same estimator of the log-weights, so that k = 1 of either is the other's.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bench.card import MethodCard
-from bench.task import Batch
-from methods.vae.base import GaussianVAE
+from elboard.bench.card import MethodCard
+from elboard.bench.task import Batch
+from elboard.methods.vae.base import GaussianVAE
 
 CARD = MethodCard(
     name="vae-k",
     title="Variational autoencoder trained on k samples of its bound",
     family="vae",
+    home="generation/digits",
     offers=("Generator", "LatentModel", "BinaryLikelihood", "GreyLikelihood", "RealLikelihood", "OODScorer"),
     paper="021",
     cite="Burda, Grosse and Salakhutdinov 2016",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.metrics.conventions import convention
-from results.board.build import Board
-from results.stats import Estimate, bootstrap, elo, iqm, mean_rank, normalise, win_rate
+from elboard.bench.metrics.conventions import convention
+from elboard.results.board.build import Board
+from elboard.results.stats import Estimate, bootstrap, elo, iqm, mean_rank, normalise, win_rate
 
 REPLICATES = 2_000
 WORK = 60_000_000  # comparisons of two runs; with many methods there are fewer replicates

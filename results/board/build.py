@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.card import TaskCard
-from bench.config import RunSpec, difference, resolve
-from bench.errors import UserError
-from bench.metrics.conventions import bare, convention
-from bench.registry import discover
-from results.board.summaries import by_seed, summarise_board
-from results.stats import Cell, ranks
-from results.store import Group
+from elboard.bench.card import TaskCard
+from elboard.bench.config import RunSpec, difference, resolve
+from elboard.bench.errors import UserError
+from elboard.bench.metrics.conventions import bare, convention
+from elboard.bench.registry import discover
+from elboard.results.board.summaries import by_seed, summarise_board
+from elboard.results.stats import Cell, ranks
+from elboard.results.store import Group
 
 BADGES = ("disputed", "claimed", "recomputed", "re-run")  # from the least to the most trusted
 
@@ -34,7 +34,7 @@ class Row:
         changed: options that differ from the task's defaults.
         cells: by metric, over the seeds that have it.
         cost: means over the runs of what their records hold (wall_s, parameters, energy_j ...).
-        ranks: by metric, 1 + the number of methods significantly better (:func:`results.stats.ranks`); None is undecided.
+        ranks: by metric, 1 + the number of methods significantly better (:func:`elboard.results.stats.ranks`); None is undecided.
         tuned: of a configuration that a search chose, what the record says of it (trials, metric); empty otherwise.
         badge: the least trusted of its records' badges, one of BADGES.
     """
@@ -168,8 +168,8 @@ def boards(
 ) -> list[Board]:
     """Boards of all tasks, or of the task or family ``pattern``. Records of other versions than the present one are left out unless wanted.
 
-    ``badges``: of records, by group and key (:func:`results.badges.badges`); claimed if absent. ``kept_in``: folder of the cache of boards'
-    statistics.
+    ``badges``: of records, by group and key (:func:`elboard.results.badges.badges`); claimed if absent. ``kept_in``: folder of the cache of
+    boards' statistics.
     """
     cards = {name: entry.card for name, entry in discover("task", paths).items()}
     sorted_out: dict[tuple[str, int, str], list[Group]] = defaultdict(list)

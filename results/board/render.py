@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics.conventions import bare, parse
-from results.board.build import Board, Row, arrow
-from results.stats import Cell
+from elboard.bench.metrics.conventions import bare, parse
+from elboard.results.board.build import Board, Row, arrow
+from elboard.results.stats import Cell
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-import results.stats
-from results.stats import Cell, pairwise, summarise_many
-from results.store import Group
+from elboard.results import stats
+from elboard.results.stats import Cell, pairwise, summarise_many
+from elboard.results.store import Group
 
 FOLDER = "summaries"
 DEAR = 2000  # values on a board from which on its summaries are kept
@@ -68,7 +68,7 @@ def clear(kept_in: Path) -> None:
 
 @cache
 def _source() -> bytes:
-    folder = Path(results.stats.__file__).parent
+    folder = Path(stats.__file__).parent
     return b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))
 
 

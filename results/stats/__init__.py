@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results.stats.across import (
+from elboard.results.stats.across import (
     CriticalDifference,
     Estimate,
     bootstrap,
@@ -17,9 +17,9 @@ from results.stats.across import (
     task_ranks,
     win_rate,
 )
-from results.stats.groups import Comparison, Pairwise, compare, holm, pairwise, ranks
-from results.stats.intervals import Cell, summarise, summarise_many
-from results.stats.power import Needed, needed
+from elboard.results.stats.groups import Comparison, Pairwise, compare, holm, pairwise, ranks
+from elboard.results.stats.intervals import Cell, summarise, summarise_many
+from elboard.results.stats.power import Needed, needed
 
 __all__ = [
     "Cell",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.stats.intervals import LEVEL, TINY
+from elboard.results.stats.intervals import LEVEL, TINY
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 CHUNK = 250_000  # values resampled at once: they stay in the processor's cache

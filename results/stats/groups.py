@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.stats.intervals import FEWEST, LOWEST, TINY, arms, deviations, kept_deviations, mean_of, t, z
+from elboard.results.stats.intervals import FEWEST, LOWEST, TINY, arms, deviations, kept_deviations, mean_of, t, z
 
 UNDECIDED = "undecided (n=1)"
 ROWS = 16  # differences of resamples at once: they stay in the processor's cache

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.stats.groups import compare
-from results.stats.intervals import TINY
+from elboard.results.stats.groups import compare
+from elboard.results.stats.intervals import TINY
 
 MOST = 100_000  # seeds; beyond it the answer is that the two are equal for all purposes
 

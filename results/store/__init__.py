@@ -1,7 +1,7 @@
 """Reading records: those of a folder of runs and those that ship with the package. Never imports torch.
 
-Truth is one JSON file for each attempt, ``<root>/<key>/attempts/<attempt>.json``, immutable and sealed (:mod:`bench.record`). All else here
-can be deleted at any time and made again:
+Truth is one JSON file for each attempt, ``<root>/<key>/attempts/<attempt>.json``, immutable and sealed (:mod:`elboard.bench.record`). All
+else here can be deleted at any time and made again:
 
 - ``<root>/.index/*.parquet`` hold the columns that boards are made of, so that files that have not changed since need not be read again.
   :func:`compact` writes them; readers compare name, size and modification time of every loose file with what the parts say, and read the
@@ -13,16 +13,16 @@ can be deleted at any time and made again:
   inside the folder of an archived run: nothing writes there.
 
 A part says of itself what boards need to know of its groups but for their values, which are read when they are asked for
-(:mod:`results.store.lazy`). It is written to a temporary name, flushed to disk and renamed; parts never change. DuckDB works in memory, in
-one process, and is imported only where there are parts.
+(:mod:`elboard.results.store.lazy`). It is written to a temporary name, flushed to disk and renamed; parts never change. DuckDB works in
+memory, in one process, and is imported only where there are parts.
 """
 
 from __future__ import annotations
 
-from results.store.compaction import Compacted, compact, pack
-from results.store.files import SHIPPED, latest, spec_of
-from results.store.grouping import Group
-from results.store.groups import groups, groups_of
-from results.store.loading import load
+from elboard.results.store.compaction import Compacted, compact, pack
+from elboard.results.store.files import SHIPPED, latest, spec_of
+from elboard.results.store.grouping import Group
+from elboard.results.store.groups import groups, groups_of
+from elboard.results.store.loading import load
 
 __all__ = ["SHIPPED", "Compacted", "Group", "compact", "groups", "groups_of", "latest", "load", "pack", "spec_of"]

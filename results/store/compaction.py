@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import UserError
-from bench.record import ARCHIVE, Record
-from results.store import index
-from results.store.files import Stat, read_all, tell
-from results.store.homes import Home, homes, package
-from results.store.rows import Board, board_of, joined, rows_of
+from elboard.bench.errors import UserError
+from elboard.bench.record import ARCHIVE, Record
+from elboard.results.store import index
+from elboard.results.store.files import Stat, read_all, tell
+from elboard.results.store.homes import Home, homes, package
+from elboard.results.store.rows import Board, board_of, joined, rows_of
 
 HELD = 100_000  # records held in memory at a time, and size from which a part is never written again
 FEW = 12  # smaller parts of one board before they become one

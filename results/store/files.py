@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from bench import record as records
-from bench.config import RunSpec
-from bench.record import Record
+from elboard.bench import record as records
+from elboard.bench.config import RunSpec
+from elboard.bench.record import Record
 
 SHIPPED = Path(__file__).parents[1] / "records"
 SHOWN = 5  # warnings of one call, beside the count of the rest
@@ -43,7 +43,7 @@ def texts_below(folder: Path) -> list[str]:
 
 
 def shipped(file: Path) -> Record:
-    """:func:`bench.record.read` of a file that ships with the package; each is read once, for boards and for badges."""
+    """:func:`elboard.bench.record.read` of a file that ships with the package; each is read once, for boards and for badges."""
     stat = file.stat()
     return _shipped(file, (stat.st_size, stat.st_mtime_ns))
 
@@ -90,7 +90,7 @@ def tell(messages: list[str]) -> None:
 
 
 def latest(found: Iterable[Record]) -> dict[str, Record]:
-    """One record for each key, by the rule of :func:`bench.record.effective`."""
+    """One record for each key, by the rule of :func:`elboard.bench.record.effective`."""
     attempts: dict[str, list[Record]] = defaultdict(list)
     for record in found:
         attempts[record.key].append(record)

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from results.store.rows import Board, Name, Rows, effective, group_codes, name_of, order, texts_of, with_seed
+from elboard.results.store.rows import Board, Name, Rows, effective, group_codes, name_of, order, texts_of, with_seed
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
     """Runs of one method with one configuration on one task, version and budget, that differ in their seed alone.
 
-    Each key counts once, by the record that is effective (:func:`bench.record.effective`); trials of searches are left out. ``keys``,
-    ``attempts``, ``seeds``, ``metrics`` and ``cost`` are those of the n finished runs, ordered by seed, then key. They may be read when
-    they are first asked for (:mod:`results.store.lazy`); all else, names of metrics and costs included, is there at once.
+    Each key counts once, by the record that is effective (:func:`elboard.bench.record.effective`); trials of searches are left out.
+    ``keys``, ``attempts``, ``seeds``, ``metrics`` and ``cost`` are those of the n finished runs, ordered by seed, then key. They may be
+    read when they are first asked for (:mod:`elboard.results.store.lazy`); all else, names of metrics and costs included, is there at once.
 
     Attributes:
         group: hash of what the runs have in common.

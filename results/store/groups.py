@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench.record import Record
-from results.store import index
-from results.store.files import read_all, read_shipped, tell
-from results.store.grouping import Group, groups_in
-from results.store.homes import Package, homes, package
-from results.store.lazy import Lazy, Shelf, names_in
-from results.store.rows import Board, Rows, board_of, joined, matches, name_of, rows_of
+from elboard.bench.record import Record
+from elboard.results.store import index
+from elboard.results.store.files import read_all, read_shipped, tell
+from elboard.results.store.grouping import Group, groups_in
+from elboard.results.store.homes import Package, homes, package
+from elboard.results.store.lazy import Lazy, Shelf, names_in
+from elboard.results.store.rows import Board, Rows, board_of, joined, matches, name_of, rows_of
 
 
 def groups(root: Path | None, shipped: bool = True, pattern: str = "", without: Collection[Path] = ()) -> list[Group]:

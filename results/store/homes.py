@@ -8,9 +8,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import record as records
-from results.store import files
-from results.store.files import Stat
+from elboard.bench import record as records
+from elboard.results.store import files
+from elboard.results.store.files import Stat
 
 FOLDER = ".index"
 PACKAGE = "shipped"
@@ -20,7 +20,7 @@ PACKAGE = "shipped"
 class Home:
     """A folder of runs: records are ``<key>/attempts/*.json`` below it.
 
-    ``closed``: runs come and go by :func:`results.store.pack` alone, so that an index can say that it holds them all.
+    ``closed``: runs come and go by :func:`elboard.results.store.pack` alone, so that an index can say that it holds them all.
     """
 
     folder: Path

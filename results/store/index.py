@@ -19,11 +19,11 @@ from urllib.parse import quote
 
 import numpy as np
 
-from bench.record import write_text_atomically
-from results.store.files import Stat
-from results.store.grouping import Told, told_of
-from results.store.homes import Home
-from results.store.rows import Board, Rows, effective, group_codes, order
+from elboard.bench.record import write_text_atomically
+from elboard.results.store.files import Stat
+from elboard.results.store.grouping import Told, told_of
+from elboard.results.store.homes import Home
+from elboard.results.store.rows import Board, Rows, effective, group_codes, order
 
 LAYOUT = 2
 META = "elboard"

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import UserError
-from results.store import index
-from results.store.grouping import Group, Told, groups_in, shared
-from results.store.rows import Name, name_of
+from elboard.bench.errors import UserError
+from elboard.results.store import index
+from elboard.results.store.grouping import Group, Told, groups_in, shared
+from elboard.results.store.rows import Name, name_of
 
 
 class Shelf:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import record as records
-from bench.record import Record
-from results.store import index
-from results.store.files import read_all, shipped_files, tell
-from results.store.homes import Home, homes
+from elboard.bench import record as records
+from elboard.bench.record import Record
+from elboard.results.store import index
+from elboard.results.store.files import read_all, shipped_files, tell
+from elboard.results.store.homes import Home, homes
 
 
 def load(root: Path | None, shipped: bool = True) -> list[Record]:

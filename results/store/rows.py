@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.record import Record
-from results.store.files import spec_of
+from elboard.bench.record import Record
+from elboard.results.store.files import spec_of
 
 Board = tuple[str, int, str]  # task, its version, budget
 Name = tuple[str, int, str]  # of a group: method, its version, hash of what its runs have in common
@@ -181,7 +181,7 @@ def _joined(parts: Sequence[Mapping[str, np.ndarray]], sizes: Iterable[int]) -> 
 
 
 def effective(rows: Rows) -> np.ndarray:
-    """(n,) bool: the one row of each key that counts, by the rule of :func:`bench.record.effective`; the first of equal ones."""
+    """(n,) bool: the one row of each key that counts, by the rule of :func:`elboard.bench.record.effective`; the first of equal ones."""
     counts = np.ones(len(rows), dtype=bool)
     if rows.ended is None:
         return counts

@@ -11,14 +11,14 @@ import importlib.metadata
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UserError, nearest
+from elboard.bench.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from bench.config import RunSpec
-    from sweeps.queue import Plan
-    from sweeps.work import Outcome
+    from elboard.bench.config import RunSpec
+    from elboard.sweeps.queue import Plan
+    from elboard.sweeps.work import Outcome
 
-BUILT_IN = {"local": "sweeps.engines.local:Local", "slurm": "sweeps.engines.slurm:Slurm", "ray": "sweeps.engines.ray:Ray"}
+BUILT_IN = {name: f"elboard.sweeps.engines.{name}:{name.capitalize()}" for name in ("local", "slurm", "ray")}
 
 
 class Engine:

@@ -18,16 +18,16 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from bench import stopping
-from bench.config import RunSpec
-from bench.record import attempts, effective
-from sweeps import claims
-from sweeps.capacity import Capacity, cores, fitted, gpus
-from sweeps.engines import Engine
-from sweeps.engines.interrupts import Interrupts
-from sweeps.engines.serial import one_after_another
-from sweeps.queue import Plan
-from sweeps.work import RETRIABLE, Outcome, Outcomes, Resources, failure, run_one, unwritable, verdict, write_death
+from elboard.bench import stopping
+from elboard.bench.config import RunSpec
+from elboard.bench.record import attempts, effective
+from elboard.sweeps import claims
+from elboard.sweeps.capacity import Capacity, cores, fitted, gpus
+from elboard.sweeps.engines import Engine
+from elboard.sweeps.engines.interrupts import Interrupts
+from elboard.sweeps.engines.serial import one_after_another
+from elboard.sweeps.queue import Plan
+from elboard.sweeps.work import RETRIABLE, Outcome, Outcomes, Resources, failure, run_one, unwritable, verdict, write_death
 
 Watch = Callable[[RunSpec, dict], None]
 GRACE = 20.0  # seconds for a worker to save a checkpoint and leave
@@ -52,11 +52,11 @@ def run_all(
 
     Args:
         jobs: cores to use; 1 runs one after another in this process, None takes what the machine has.
-        watch: called with each run's events (``bench.run.execute``), and ``{"event": "end", "outcome": Outcome}``.
+        watch: called with each run's events (``elboard.bench.run.execute``), and ``{"event": "end", "outcome": Outcome}``.
         resources: by key; one core, and one GPU where there is one, if absent.
         deadline: ``time.time()`` after which no run is started.
         forgiven: attempts by key whose failure does not count.
-        extend: asked for more runs whenever one has ended, until it gives None (:class:`sweeps.frontier.Frontier`).
+        extend: asked for more runs whenever one has ended, until it gives None (:class:`elboard.sweeps.frontier.Frontier`).
 
     Returns:
         Outcomes in the order of ``runs``, then of more runs as they were named; of runs that were not reached because of the deadline none.
@@ -186,7 +186,7 @@ class Pool:
         methods = multiprocessing.get_all_start_methods()
         self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
-            self.context.set_forkserver_preload(["sweeps.engines.preload"])
+            self.context.set_forkserver_preload(["elboard.sweeps.engines.preload"])
         self.root, self.tracker, self.capacity, self.needs, self.force = root, tracker, capacity, needs, force
         self.forgiven, self.watch, self.ended, self.deadline = forgiven, watch, ended, deadline
         self.extend, self.need, self.more, self.asked = extend, need, True, -LOOK

@@ -10,16 +10,16 @@ import pytorch_lightning  # noqa: F401
 import torch.utils.flop_counter  # noqa: F401
 import torch.utils.serialization.config  # noqa: F401
 
-import bench.cost  # noqa: F401
-import bench.method  # noqa: F401
-import bench.protocols  # noqa: F401
-import bench.run  # noqa: F401
-import bench.trackers  # noqa: F401
-import bench.training  # noqa: F401
-import sweeps.work  # noqa: F401
-from bench import provenance
-from bench.errors import UserError
-from bench.registry import discover
+import elboard.bench.cost  # noqa: F401
+import elboard.bench.method  # noqa: F401
+import elboard.bench.protocols  # noqa: F401
+import elboard.bench.run  # noqa: F401
+import elboard.bench.trackers  # noqa: F401
+import elboard.bench.training  # noqa: F401
+import elboard.sweeps.work  # noqa: F401
+from elboard.bench import provenance
+from elboard.bench.errors import UserError
+from elboard.bench.registry import discover
 
 provenance.versions()
 for kind in ("task", "method"):

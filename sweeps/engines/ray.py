@@ -22,14 +22,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bench.config import RunSpec
-from bench.errors import UserError
-from sweeps.capacity import Capacity, cores, fitted, gpus
-from sweeps.engines import Engine
-from sweeps.engines.local import Watch
-from sweeps.engines.ray_tasks import Tasks
-from sweeps.queue import Plan
-from sweeps.work import Outcome, Outcomes, Resources, processes, verdict
+from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError
+from elboard.sweeps.capacity import Capacity, cores, fitted, gpus
+from elboard.sweeps.engines import Engine
+from elboard.sweeps.engines.local import Watch
+from elboard.sweeps.engines.ray_tasks import Tasks
+from elboard.sweeps.queue import Plan
+from elboard.sweeps.work import Outcome, Outcomes, Resources, processes, verdict
 
 STORE = 128 * 2**20  # bytes of shared memory; nothing large goes through Ray
 OWN = {  # variables of a Ray that is started here

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import stopping
-from bench.config import RunSpec
-from bench.record import attempts, effective
-from sweeps import claims
-from sweeps.capacity import Capacity
-from sweeps.engines.local import GRACE, LOOK, RECYCLE, Pool, Watch
-from sweeps.queue import Plan
-from sweeps.work import RETRIES, Outcome, Resources, _follow, failure, run_one, unwritable, write_death
+from elboard.bench import stopping
+from elboard.bench.config import RunSpec
+from elboard.bench.record import attempts, effective
+from elboard.sweeps import claims
+from elboard.sweeps.capacity import Capacity
+from elboard.sweeps.engines.local import GRACE, LOOK, RECYCLE, Pool, Watch
+from elboard.sweeps.queue import Plan
+from elboard.sweeps.work import RETRIES, Outcome, Resources, _follow, failure, run_one, unwritable, write_death
 
 Ended = Callable[[Outcome], None]
 Extend = Callable[[], list[RunSpec] | None]

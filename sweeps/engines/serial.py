@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import stopping
-from bench.config import RunSpec
-from sweeps.work import WAIT, Outcome, run_one
+from elboard.bench import stopping
+from elboard.bench.config import RunSpec
+from elboard.sweeps.work import WAIT, Outcome, run_one
 
 
 def one_after_another(

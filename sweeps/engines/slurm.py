@@ -1,4 +1,4 @@
-"""Slurm: arrays of workers that take runs from a plan on a shared folder (:mod:`sweeps.queue`) until their time is nearly over.
+"""Slurm: arrays of workers that take runs from a plan on a shared folder (:mod:`elboard.sweeps.queue`) until their time is nearly over.
 
 Packing, limits on jobs, retries, requeues and deduplication are all done by the workers' claims, so the scheduler is asked for no more than
 allocations: a lost, duplicated or reused job id changes nothing. Jobs of a sweep carry ``elboard:<id>`` as their comment, and are found and
@@ -22,9 +22,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError, nearest
-from sweeps.engines import Engine
-from sweeps.queue import Plan, save, shape, unfinished
+from elboard.bench.errors import UserError, nearest
+from elboard.sweeps.engines import Engine
+from elboard.sweeps.queue import Plan, save, shape, unfinished
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 QUEUED = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "RESIZING", "STOPPED")
@@ -33,7 +33,7 @@ SCRIPT = """#!/usr/bin/env bash
 {setup}
 cd {cwd}
 export PYTHONPATH={path}
-{python} -u -m sweeps.queue {plan} {words} &
+{python} -u -m elboard.sweeps.queue {plan} {words} &
 worker=$!
 trap 'kill -USR1 $worker' USR1
 trap 'ended=1; kill -TERM $worker' TERM   # cancelled, or preempted: then Slurm itself queues the job again

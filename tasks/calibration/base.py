@@ -28,10 +28,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.metrics.calibration import FLOOR, classification_metrics
-from bench.task import Batch, Data, DataSpec, Scores
-from tasks.calibration.diagram import reliability_diagram
-from tasks.data.task import DataTask, images, permutation, upsampled_digits
+from elboard.bench.metrics.calibration import FLOOR, classification_metrics
+from elboard.bench.task import Batch, Data, DataSpec, Scores
+from elboard.tasks.calibration.diagram import reliability_diagram
+from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
 
 BUDGETS = {
     "smoke": {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from bench.metrics.calibration import BINS, ece, equal_width_bins
+from elboard.bench.metrics.calibration import BINS, ece, equal_width_bins
 
 SIDE, STRIP = 300, 60  # pixels of the diagram and of the histogram below it; SIDE is a multiple of BINS
 LEFT, TOP, GAP = 36, 30, 22  # room for the numbers of the axis, for the title, between diagram, histogram and edge

@@ -5,9 +5,9 @@ Sizes as ``calibration/mnist``. A classifier is wrong on about one clean image i
 
 from __future__ import annotations
 
-from bench.card import TaskCard
-from tasks.calibration.base import BUDGETS, Calibration, Labelled  # noqa: F401 (the registry reads BUDGETS)
-from tasks.data import loaders
+from elboard.bench.card import TaskCard
+from elboard.tasks.calibration.base import BUDGETS, Calibration, Labelled  # noqa: F401 (the registry reads BUDGETS)
+from elboard.tasks.data import loaders
 
 CARD = TaskCard(
     name="calibration/fashion-mnist",

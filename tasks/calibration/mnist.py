@@ -6,9 +6,9 @@ rotated. full trains on 55,000 and tests on all 10,000, of which 2,000 are rotat
 
 from __future__ import annotations
 
-from bench.card import TaskCard
-from tasks.calibration.base import BUDGETS, Calibration, Labelled  # noqa: F401 (the registry reads BUDGETS)
-from tasks.data import loaders
+from elboard.bench.card import TaskCard
+from elboard.tasks.calibration.base import BUDGETS, Calibration, Labelled  # noqa: F401 (the registry reads BUDGETS)
+from elboard.tasks.data import loaders
 
 CARD = TaskCard(
     name="calibration/mnist",

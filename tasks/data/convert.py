@@ -133,7 +133,7 @@ def ratings_csv(files: Files) -> Arrays:
 
 def ratings_dslabs(files: Files) -> Arrays:
     """The object ``movielens`` of R's package dslabs, read with the package rdata (``pip install rdata``)."""
-    from bench.errors import UserError
+    from elboard.bench.errors import UserError
 
     try:
         import rdata

@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError, nearest
+from elboard.bench.errors import UserError, nearest
 
 HERE = Path(__file__).parent
 TIMEOUT = 20  # seconds without an answer before a source is given up
@@ -181,7 +181,7 @@ def _label(source: dict) -> str:
 
 def _from(source: dict) -> dict[str, Any]:
     """Arrays of one source. Raises _SourceError."""
-    from tasks.data import convert
+    from elboard.tasks.data import convert
 
     def converted(folder: Path) -> dict[str, Any]:
         paths = _checked(folder, source["files"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.data.fetch import DAMAGED, DataError, fetch
+from elboard.tasks.data.fetch import DAMAGED, DataError, fetch
 
 Labelled = tuple[np.ndarray, np.ndarray]
 

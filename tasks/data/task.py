@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.calibration import half_precision_slack
-from bench.metrics.conventions import parse
-from bench.task import Task
-from tasks.data.fetch import checksums
+from elboard.bench.metrics.calibration import half_precision_slack
+from elboard.bench.metrics.conventions import parse
+from elboard.bench.task import Task
+from elboard.tasks.data.fetch import checksums
 
 
 class DataTask(Task):
@@ -60,7 +60,7 @@ def images(x: np.ndarray, levels: int = 256) -> Tensor:
 
 def upsampled_digits(size: int = 28, levels: int = 256) -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's digits scaled up to ``size`` x ``size`` uint8 by bilinear interpolation: the smoke budgets' stand-in for MNIST."""
-    from tasks.data.loaders import digits
+    from elboard.tasks.data.loaders import digits
 
     x, y = digits()
     big = torch.nn.functional.interpolate(torch.from_numpy(x)[:, None].float() / 16, (size, size), mode="bilinear")

@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from bench.card import TaskCard
-from bench.metrics.conventions import parse
-from bench.task import Data, DataSpec, Scores
-from tasks.data import loaders
-from tasks.data.task import DataTask, permutation
+from elboard.bench.card import TaskCard
+from elboard.bench.metrics.conventions import parse
+from elboard.bench.task import Data, DataSpec, Scores
+from elboard.tasks.data import loaders
+from elboard.tasks.data.task import DataTask, permutation
 
 CARD = TaskCard(
     name="density/digits",

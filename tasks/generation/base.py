@@ -27,13 +27,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics import generation, likelihood
-from bench.metrics.conventions import parse
-from bench.protocols import LatentModel
-from bench.task import Batch, Data, DataSpec, Scores
-from tasks.data.task import DataTask, images, permutation, upsampled_digits
-from tasks.generation import features
-from tasks.generation.pictures import grid
+from elboard.bench.metrics import generation, likelihood
+from elboard.bench.metrics.conventions import parse
+from elboard.bench.protocols import LatentModel
+from elboard.bench.task import Batch, Data, DataSpec, Scores
+from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
+from elboard.tasks.generation import features
+from elboard.tasks.generation.pictures import grid
 
 BATCH = 500  # images evaluated at once
 CODES = 2000  # images for the statistics of codes

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.card import TaskCard
-from tasks.data import loaders
-from tasks.data.task import permutation, upsampled_digits
-from tasks.generation.base import Generation
+from elboard.bench.card import TaskCard
+from elboard.tasks.data import loaders
+from elboard.tasks.data.task import permutation, upsampled_digits
+from elboard.tasks.generation.base import Generation
 
 CARD = TaskCard(
     name="generation/cifar10",

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tasks.data import loaders
+from elboard.tasks.data import loaders
 
 SIZE = 224
 AT_ONCE = {"cpu": 4, "other": 64}  # images: on a CPU the activations of more do not fit its caches, at twice the time

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.card import TaskCard
-from tasks.data import loaders
-from tasks.generation.base import Generation
+from elboard.bench.card import TaskCard
+from elboard.tasks.data import loaders
+from elboard.tasks.generation.base import Generation
 
 CARD = TaskCard(
     name="generation/fashion-mnist",

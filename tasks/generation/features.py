@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.errors import UserError, nearest
+from elboard.bench.errors import UserError, nearest
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHAPES = {"mnist-cnn": (28, 28), "fashion-cnn": (28, 28), "digits-cnn": (8, 8)}
@@ -51,7 +51,9 @@ def small_network(name: str) -> tuple[str, FeatureCNN]:
         raise UserError(f"no feature network {name!r}: {nearest(name, [*SHAPES, 'inception-2015', 'efficientnet-lite0'])}")
     files = sorted(WEIGHTS.glob(f"{name}-*.pt"))
     if not files:
-        raise UserError(f"the weights of {name} are not in {WEIGHTS}; make them with `python -m tasks.generation.train_features {name}`")
+        raise UserError(
+            f"the weights of {name} are not in {WEIGHTS}; make them with `python -m elboard.tasks.generation.train_features {name}`"
+        )
     data = files[0].read_bytes()
     digest = hashlib.sha256(data).hexdigest()[:8]
     if files[0].stem != f"{name}-{digest}":
@@ -91,7 +93,7 @@ def load(name: str, device: torch.device | str) -> tuple[str, str, Features]:
     if name == "inception-2015":
         return "fid", name, _inception()
     if name == "efficientnet-lite0":
-        from tasks.generation.efficientnet import features
+        from elboard.tasks.generation.efficientnet import features
 
         return "fd", name, features(device)
     full, network = small_network(name)

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.metrics.links import link_metrics
-from bench.task import Batch, Data, DataSpec, Scores
-from tasks.data.loaders import planetoid
-from tasks.data.task import DataTask
+from elboard.bench.metrics.links import link_metrics
+from elboard.bench.task import Batch, Data, DataSpec, Scores
+from elboard.tasks.data.loaders import planetoid
+from elboard.tasks.data.task import DataTask
 
 TEST, VALID = 10, 20  # one edge of ten, one of twenty
 

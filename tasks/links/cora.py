@@ -6,8 +6,8 @@ The paper's Table 1 has means and standard errors over ten splits; run seeds 0 t
 
 from __future__ import annotations
 
-from bench.card import TaskCard
-from tasks.links.base import LinkPrediction
+from elboard.bench.card import TaskCard
+from elboard.tasks.links.base import LinkPrediction
 
 CARD = TaskCard(
     name="links/cora",

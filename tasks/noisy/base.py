@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics import noisy as noisy_metrics
-from bench.metrics.calibration import accuracy, classification_metrics
-from bench.task import Data, DataSpec, Scores, Task
-from tasks.data.loaders import digits
-from tasks.data.task import DataTask, HalfPrecision
+from elboard.bench.metrics import noisy as noisy_metrics
+from elboard.bench.metrics.calibration import accuracy, classification_metrics
+from elboard.bench.task import Data, DataSpec, Scores, Task
+from elboard.tasks.data.loaders import digits
+from elboard.tasks.data.task import DataTask, HalfPrecision
 
 CORRUPTION_SEED, SPLIT_SEED, DIGITS_SEED = 2018, 2021, 8
 DIGITS_TEST = 497

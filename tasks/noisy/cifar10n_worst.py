@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.card import TaskCard
-from bench.task import Data
-from tasks.data.loaders import cifar10, cifar10n
-from tasks.noisy.base import Labelled, NoisyLabels, symmetric
+from elboard.bench.card import TaskCard
+from elboard.bench.task import Data
+from elboard.tasks.data.loaders import cifar10, cifar10n
+from elboard.tasks.noisy.base import Labelled, NoisyLabels, symmetric
 
 CARD = TaskCard(
     name="noisy/cifar10n-worst",

@@ -6,8 +6,8 @@ Symmetric noise of rate 0.4 towards the nine other digits: 40 % of the labels ar
 
 from __future__ import annotations
 
-from bench.card import TaskCard
-from tasks.noisy.base import Labelled, NoisyLabels, split_digits, symmetric
+from elboard.bench.card import TaskCard
+from elboard.tasks.noisy.base import Labelled, NoisyLabels, split_digits, symmetric
 
 CARD = TaskCard(
     name="noisy/digits-sym40",

@@ -7,9 +7,9 @@ expectation, but two in five in each class of the flips. The full budget has tha
 
 from __future__ import annotations
 
-from bench.card import TaskCard
-from tasks.data.loaders import fashion_mnist
-from tasks.noisy.base import Labelled, NoisyLabels, asymmetric
+from elboard.bench.card import TaskCard
+from elboard.tasks.data.loaders import fashion_mnist
+from elboard.tasks.noisy.base import Labelled, NoisyLabels, asymmetric
 
 CARD = TaskCard(
     name="noisy/fashion-asym40",

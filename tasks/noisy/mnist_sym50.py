@@ -10,9 +10,9 @@ The lite budget takes few images and many epochs, so that memorisation, which ne
 
 from __future__ import annotations
 
-from bench.card import TaskCard
-from tasks.data.loaders import mnist
-from tasks.noisy.base import Labelled, NoisyLabels, symmetric
+from elboard.bench.card import TaskCard
+from elboard.tasks.data.loaders import mnist
+from elboard.tasks.noisy.base import Labelled, NoisyLabels, symmetric
 
 CARD = TaskCard(
     name="noisy/mnist-sym50",

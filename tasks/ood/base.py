@@ -6,8 +6,8 @@ Protocol, common to the family:
   scores of both compete. The classes held out are in neither the training nor the validation images.
 * Test sets: ``held-out``, the test images of the classes held out (near), and images of other kinds (far), among them ``noise``, uniform
   over the levels. All sets are whole grey levels, level / (levels - 1), so that a score cannot tell them apart by their precision.
-* Metrics of :mod:`bench.metrics.ood` for each set against the ID test images; ``/near`` and ``/far`` are means over the sets of the group,
-  ``/mean`` is the mean over all sets. For classifiers also accuracy, NLL and calibration on the ID test images.
+* Metrics of :mod:`elboard.bench.metrics.ood` for each set against the ID test images; ``/near`` and ``/far`` are means over the sets of the
+  group, ``/mean`` is the mean over all sets. For classifiers also accuracy, NLL and calibration on the ID test images.
 * Selection: ``auroc/validation``, ID validation images against their jigsaws: cut into squares that are put together in another order.
   Selection on OOD test images would be leakage; jigsaws need no OOD data and belong to no test set. Methods do not see them. The key is
   also among the metrics of a run, since methods that are not trained by gradients have no epochs; it counts in no mean.
@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.calibration import accuracy, classification_metrics
-from bench.metrics.ood import ood_metrics
-from bench.protocols import Classifier
-from bench.task import Data, DataSpec, Scores
-from tasks.data.task import DataTask, HalfPrecision, images, permutation, upsampled_digits
+from elboard.bench.metrics.calibration import accuracy, classification_metrics
+from elboard.bench.metrics.ood import ood_metrics
+from elboard.bench.protocols import Classifier
+from elboard.bench.task import Data, DataSpec, Scores
+from elboard.tasks.data.task import DataTask, HalfPrecision, images, permutation, upsampled_digits
 
 CHUNK = 250  # images scored at once: on CPUs faster than larger batches
 DIGITS_TEST = 497  # of scikit-learn's digits, which have no split of their own

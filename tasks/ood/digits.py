@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.card import TaskCard
-from tasks.data import loaders
-from tasks.ood.base import Labelled, OODDetection, separate, split_digits
+from elboard.bench.card import TaskCard
+from elboard.tasks.data import loaders
+from elboard.tasks.ood.base import Labelled, OODDetection, separate, split_digits
 
 CARD = TaskCard(
     name="ood/digits",

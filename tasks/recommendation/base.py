@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.conventions import parse
-from bench.metrics.ranking import per_user, ranking_metrics
-from bench.task import Batch, Data, DataSpec, Scores
-from tasks.data.task import DataTask
+from elboard.bench.metrics.conventions import parse
+from elboard.bench.metrics.ranking import per_user, ranking_metrics
+from elboard.bench.task import Batch, Data, DataSpec, Scores
+from elboard.tasks.data.task import DataTask
 
 BATCH = 500
 TARGETS = 5  # one click of five is a target

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.card import TaskCard
-from tasks.data import loaders
-from tasks.recommendation.base import Recommendation, positive_clicks
+from elboard.bench.card import TaskCard
+from elboard.tasks.data import loaders
+from elboard.tasks.recommendation.base import Recommendation, positive_clicks
 
 CARD = TaskCard(
     name="recommendation/ml-100k",

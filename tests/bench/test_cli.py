@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
+from elboard.bench.cli import main
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")
 RUN = ["run", "test/blobs", "test-linear", "--budget", "smoke", "--path", PLUGINS]
@@ -99,7 +99,7 @@ def test_doctor(home: Path, capsys: pytest.CaptureFixture) -> None:
 
 
 def test_version(capsys: pytest.CaptureFixture) -> None:
-    from bench import __version__
+    from elboard import __version__
 
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == __version__

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import record as records
-from bench.cli.store import archive_command, compact_command
-from bench.errors import UserError
-from results.store import load
+from elboard.bench import record as records
+from elboard.bench.cli.store import archive_command, compact_command
+from elboard.bench.errors import UserError
+from elboard.results.store import load
 
 
 def test_compact_and_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.config import RunSpec, difference, flatten, parse_overrides, resolve
-from bench.errors import UserError
-from bench.registry import discover
-from bench.source import literal
+from elboard.bench.config import RunSpec, difference, flatten, parse_overrides, resolve
+from elboard.bench.errors import UserError
+from elboard.bench.registry import discover
+from elboard.bench.source import literal
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 

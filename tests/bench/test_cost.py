@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cost import energy_since, package_energy, together
+from elboard.bench.cost import energy_since, package_energy, together
 
 
 def zone(root: Path, name: str, used: int, limit: int = 1_000_000_000) -> None:

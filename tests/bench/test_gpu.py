@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.config import resolve
-from bench.run import execute
+from elboard.bench.config import resolve
+from elboard.bench.run import execute
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")]
 PAIRS = [

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.batches import Batches
-from bench.config import resolve
-from bench.parts import in_parts, may_split
-from bench.record import attempts
-from bench.registry import discover
-from bench.run import build
-from sweeps.work import run_one, verdict
+from elboard.bench.batches import Batches
+from elboard.bench.config import resolve
+from elboard.bench.parts import in_parts, may_split
+from elboard.bench.record import attempts
+from elboard.bench.registry import discover
+from elboard.bench.run import build
+from elboard.sweeps.work import run_one, verdict
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 TASKS = {"vae": "generation/digits", "bayesian": "noisy/digits-sym40", "dropout": "noisy/digits-sym40", "noisy": "noisy/digits-sym40"}

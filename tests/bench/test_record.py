@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import record as records
-from bench.config import resolve
-from bench.record import Record
+from elboard.bench import record as records
+from elboard.bench.config import resolve
+from elboard.bench.record import Record
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 

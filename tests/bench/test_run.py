@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import record as records
-from bench import stopping, training
-from bench.config import RunSpec, resolve
-from bench.errors import UserError
-from bench.run import execute, finished, load_trained
+from elboard.bench import record as records
+from elboard.bench import stopping, training
+from elboard.bench.config import RunSpec, resolve
+from elboard.bench.errors import UserError
+from elboard.bench.run import execute, finished, load_trained
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 
@@ -55,7 +55,7 @@ def test_checkpoint_gives_the_same_predictions(home: Path) -> None:
     spec = spec_of()
     record = execute(spec, home)
     method = load_trained(spec, home)
-    from bench.run import build
+    from elboard.bench.run import build
 
     task, data, _ = build(spec)
     with torch.no_grad():
@@ -104,7 +104,7 @@ def test_memory_error_is_oom(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         raise MemoryError("no more")
 
     spec = spec_of()
-    from bench.registry import find
+    from elboard.bench.registry import find
 
     monkeypatch.setattr(find("task", "test/blobs", tuple(map(Path, PLUGINS))).load(), "load", full)
     assert execute(spec, home).failure["class"] == "oom"

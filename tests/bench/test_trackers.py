@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import resolve
-from bench.errors import UserError
-from bench.run import execute
-from bench.trackers import make
+from elboard.bench.config import resolve
+from elboard.bench.errors import UserError
+from elboard.bench.run import execute
+from elboard.bench.trackers import make
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.config import RunSpec, resolve
-from bench.record import Record, seal
-from bench.registry import discover
+from elboard.bench.config import RunSpec, resolve
+from elboard.bench.record import Record, seal
+from elboard.bench.registry import discover
 
 HOSTILE = "<script>alert(1)</script>"
 HOW = "apt-get install -y --no-install-recommends chromium; pip install playwright"
@@ -69,7 +69,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def site(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site of ``store``."""
-    from results.board.site import build
+    from elboard.results.board.site import build
 
     out = tmp_path_factory.mktemp("site")
     build(out, store, shipped=False)

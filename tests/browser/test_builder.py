@@ -19,12 +19,12 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from bench.errors import UserError
-from results.board.site import build
-from results.board.site.embed import embedded, inline, json_text, slug
-from results.board.site.model import task_url
-from results.board.site.serve import HOST, Site
-from results.stats import studentized
+from elboard.bench.errors import UserError
+from elboard.results.board.site import build
+from elboard.results.board.site.embed import embedded, inline, json_text, slug
+from elboard.results.board.site.model import task_url
+from elboard.results.board.site.serve import HOST, Site
+from elboard.results.stats import studentized
 
 STATIC = Path(build.__code__.co_filename).parent / "static"
 

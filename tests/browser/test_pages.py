@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from results.board.build import Board, Choice, boards
-from results.board.render import number
-from results.stats import critical_difference, elo, holm, iqm, mean_rank, normalise, performance_profile, ranks, summarise, win_rate
-from results.stats import probability_of_improvement as improvement
-from results.store import groups
+from elboard.results.board.build import Board, Choice, boards
+from elboard.results.board.render import number
+from elboard.results.stats import critical_difference, elo, holm, iqm, mean_rank, normalise, performance_profile, ranks, summarise, win_rate
+from elboard.results.stats import probability_of_improvement as improvement
+from elboard.results.store import groups
 
 pytestmark = pytest.mark.browser
 BOARD = "tasks/links-cora.html"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import record as records
-from results.store import latest, load
-from sweeps import claims
+from elboard.bench import record as records
+from elboard.results.store import latest, load
+from elboard.sweeps import claims
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")
 RUNS = 60
@@ -35,7 +35,7 @@ runs: [{{tasks: [test/blobs], methods: [test-linear]}}]
 def sweep(tmp_path: Path) -> list[str]:
     file = tmp_path / "chaos.yaml"
     file.write_text(SWEEP)
-    return [sys.executable, "-m", "bench", "sweep", str(file), "--path", PLUGINS, "--jobs", "4"]
+    return [sys.executable, "-m", "elboard", "sweep", str(file), "--path", PLUGINS, "--jobs", "4"]
 
 
 def start(command: list[str], home: Path) -> subprocess.Popen:

@@ -18,17 +18,17 @@ from typing import Any
 import pytest
 from waiting import wait_for
 
-from bench.config import RunSpec
-from bench.errors import UserError
-from bench.record import attempts
-from bench.run import execute
-from sweeps import claims, work
-from sweeps.engines.local import Local
-from sweeps.engines.ray import OWN, Ray
-from sweeps.engines.ray_tasks import _Setting, _task
-from sweeps.plan import expand
-from sweeps.queue import Plan, plan_of
-from sweeps.work import Outcome
+from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError
+from elboard.bench.record import attempts
+from elboard.bench.run import execute
+from elboard.sweeps import claims, work
+from elboard.sweeps.engines.local import Local
+from elboard.sweeps.engines.ray import OWN, Ray
+from elboard.sweeps.engines.ray_tasks import _Setting, _task
+from elboard.sweeps.plan import expand
+from elboard.sweeps.queue import Plan, plan_of
+from elboard.sweeps.work import Outcome
 
 pytestmark = [
     pytest.mark.ray,
@@ -113,7 +113,7 @@ def causes(spec: RunSpec, home: Path) -> Counter:
 
 
 def command(file: Path, home: Path, *words: str, **variables: str) -> subprocess.Popen:
-    line = [sys.executable, "-m", "bench", "sweep", str(file), "--engine", "ray", "--path", *PLUGINS, "--out", str(home), *words]
+    line = [sys.executable, "-m", "elboard", "sweep", str(file), "--engine", "ray", "--path", *PLUGINS, "--out", str(home), *words]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **variables})
 
 

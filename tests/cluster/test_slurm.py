@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from waiting import wait_for
 
-from bench.config import RunSpec
-from bench.record import attempts
-from bench.run import execute, finished
-from sweeps import claims
-from sweeps.engines import slurm
-from sweeps.engines.slurm import Profile
-from sweeps.plan import expand
-from sweeps.queue import Plan, plan_of, unfinished
+from elboard.bench.config import RunSpec
+from elboard.bench.record import attempts
+from elboard.bench.run import execute, finished
+from elboard.sweeps import claims
+from elboard.sweeps.engines import slurm
+from elboard.sweeps.engines.slurm import Profile
+from elboard.sweeps.plan import expand
+from elboard.sweeps.queue import Plan, plan_of, unfinished
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm_cluster")]
@@ -158,7 +158,7 @@ def test_one_run_on_two_nodes(home: Path) -> None:
 
 
 def test_status_from_outside(home: Path, capsys: pytest.CaptureFixture) -> None:
-    from bench.cli import main
+    from elboard.bench.cli import main
 
     p = slow(home, 30)
     slurm.submit(p, profile(cpus=1))

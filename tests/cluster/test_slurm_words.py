@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import UserError
-from sweeps.engines import find
-from sweeps.engines.slurm import PROFILES, Profile, parse_left, profile
+from elboard.bench.errors import UserError
+from elboard.sweeps.engines import find
+from elboard.sweeps.engines.slurm import PROFILES, Profile, parse_left, profile
 
 
 @pytest.mark.parametrize(

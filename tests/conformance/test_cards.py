@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-import results
-from bench.config import BUDGETS, resolve
-from bench.metrics.conventions import bare, better, convention, parse
-from bench.protocols import PROTOCOLS
-from bench.registry import Entry, compatible, discover
-from bench.source import tree
+from elboard import results
+from elboard.bench.config import BUDGETS, resolve
+from elboard.bench.metrics.conventions import bare, better, convention, parse
+from elboard.bench.protocols import PROTOCOLS
+from elboard.bench.registry import Entry, compatible, discover
+from elboard.bench.source import tree
 
 METHODS, TASKS = discover("method"), discover("task")
 PAPERS = {paper["n"] for paper in json.loads((Path(results.__file__).parent / "reported" / "papers.json").read_text())}

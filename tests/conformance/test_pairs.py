@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nets
 import pytest
 
-from bench import record as records
-from bench.config import RunSpec, resolve
-from bench.metrics.conventions import bare
-from bench.record import Record
-from bench.registry import compatible, discover
-from bench.run import build, execute, load_trained, seed_everything
-from bench.training import evaluating
+from elboard.bench import record as records
+from elboard.bench.config import RunSpec, resolve
+from elboard.bench.metrics.conventions import bare
+from elboard.bench.record import Record
+from elboard.bench.registry import compatible, discover
+from elboard.bench.run import build, execute, load_trained, seed_everything
+from elboard.bench.training import evaluating
 
 
 def _history(folder: Path) -> list[dict]:
@@ -68,25 +69,16 @@ CANARIES = {
     "ood": "softmax",
     "recommendation": "ease",
 }
-GOLDEN = Path(__file__).parent / "golden.json"
 
 
 def _check_golden(task: str, canary: str, version: int, record: Record) -> None:
-    """The canary's score pins the protocol: it may change only together with the task's version.
-
-    ``ELBOARD_UPDATE_GOLDEN=1`` writes the present scores, after a deliberate change.
-    """
-    import os
-
-    if os.environ.get("ELBOARD_UPDATE_GOLDEN"):
-        known = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
-        known[task] = {"version": version, "method": canary, "metric": record.primary, "value": record.metrics[record.primary]}
-        GOLDEN.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
-    golden = json.loads(GOLDEN.read_text()).get(task)
-    assert golden, f"{task} has no golden score: run this test alone with ELBOARD_UPDATE_GOLDEN=1"
+    """The canary's score pins the protocol: it may change only together with the task's version."""
+    score = record.metrics[record.primary]
+    golden = nets.golden("tasks", task, {"version": version, "method": canary, "metric": record.primary, "value": score})
+    assert golden, f"{task} has no golden score: run this test alone with ELBOARD_UPDATE_NETS=1"
     assert golden["version"] == version, "the version changed: update the golden score too"
     assert record.primary == golden["metric"]
     # loose enough for another CPU's rounding, tight enough for a changed split or metric
-    assert record.metrics[record.primary] == pytest.approx(golden["value"], rel=1e-2, abs=5e-3), (
+    assert score == pytest.approx(golden["value"], rel=1e-2, abs=5e-3), (
         f"{task} scores otherwise than before: raise its version if its protocol changed"
     )

@@ -10,16 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
-from bench.errors import UserError
-from bench.registry import find
-from bench.task import Data, DataSpec
-from methods.graph import base
-from methods.graph.adamic_adar import AdamicAdar
-from methods.graph.base import SoftplusOfAllPairs
-from methods.graph.gae import GAE
-from methods.graph.sparse import SparseMatrix, from_dense, normalised_adjacency
-from methods.graph.spectral import SpectralEmbedding
-from methods.graph.vgae import VGAE, kl_to_standard_normal
+from elboard.bench.errors import UserError
+from elboard.bench.registry import find
+from elboard.bench.task import Data, DataSpec
+from elboard.methods.graph import base
+from elboard.methods.graph.adamic_adar import AdamicAdar
+from elboard.methods.graph.base import SoftplusOfAllPairs
+from elboard.methods.graph.gae import GAE
+from elboard.methods.graph.sparse import SparseMatrix, from_dense, normalised_adjacency
+from elboard.methods.graph.spectral import SpectralEmbedding
+from elboard.methods.graph.vgae import VGAE, kl_to_standard_normal
 
 N, WORDS = 12, 7
 EVERY = [GAE, VGAE, AdamicAdar, SpectralEmbedding]

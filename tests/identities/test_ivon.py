@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench import training
-from bench.config import resolve
-from bench.errors import UserError
-from bench.run import execute
-from bench.task import DataSpec
-from methods.bayesian.ivon import VariationalClassifier
-from methods.bayesian.ivon_optimizer import IVON
+from elboard.bench import training
+from elboard.bench.config import resolve
+from elboard.bench.errors import UserError
+from elboard.bench.run import execute
+from elboard.bench.task import DataSpec
+from elboard.methods.bayesian.ivon import VariationalClassifier
+from elboard.methods.bayesian.ivon_optimizer import IVON
 
 SPEC = DataSpec((1, 8, 8), 500, n_classes=4)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench.errors import UserError
-from bench.task import DataSpec
-from methods.dropout.mc_dropout import MCDropout
-from methods.nets.classifier import ClassifierMethod
+from elboard.bench.errors import UserError
+from elboard.bench.task import DataSpec
+from elboard.methods.dropout.mc_dropout import MCDropout
+from elboard.methods.nets.classifier import ClassifierMethod
 
 SPEC = DataSpec((1, 8, 8), 100, n_classes=4)
 X = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.config import resolve
-from bench.errors import UserError
-from bench.task import Data, DataSpec, Task
-from bench.training import Training
-from methods.nets.classifier import ClassifierMethod
-from methods.noisy.base import quietly, small_loss
-from methods.noisy.co_teaching import CoTeaching
-from methods.noisy.cross_entropy import CrossEntropy
-from methods.noisy.nested_co_teaching import NestedCoTeaching
-from methods.noisy.nested_dropout import NestedDropout
+from elboard.bench.config import resolve
+from elboard.bench.errors import UserError
+from elboard.bench.task import Data, DataSpec, Task
+from elboard.bench.training import Training
+from elboard.methods.nets.classifier import ClassifierMethod
+from elboard.methods.noisy.base import quietly, small_loss
+from elboard.methods.noisy.co_teaching import CoTeaching
+from elboard.methods.noisy.cross_entropy import CrossEntropy
+from elboard.methods.noisy.nested_co_teaching import NestedCoTeaching
+from elboard.methods.noisy.nested_dropout import NestedDropout
 
 SPEC = DataSpec((1, 8, 8), 64, n_classes=4)
 WIDTH = 128

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.errors import UserError
-from bench.task import Data, DataSpec
-from methods.bayesian.softmax import Softmax
-from methods.nets.classifier import ClassifierMethod
-from methods.ood.base import CHUNK, Features, PostHoc, quantile
-from methods.ood.energy import Energy
-from methods.ood.msp import MSP
-from methods.ood.react import ReAct
-from methods.ood.vra import VRA
+from elboard.bench.errors import UserError
+from elboard.bench.task import Data, DataSpec
+from elboard.methods.bayesian.softmax import Softmax
+from elboard.methods.nets.classifier import ClassifierMethod
+from elboard.methods.ood.base import CHUNK, Features, PostHoc, quantile
+from elboard.methods.ood.energy import Energy
+from elboard.methods.ood.msp import MSP
+from elboard.methods.ood.react import ReAct
+from elboard.methods.ood.vra import VRA
 
 N = CHUNK + 30  # two batches of training images
 SPEC = DataSpec((1, 8, 8), N, "discretised-logistic", 17, n_classes=3)

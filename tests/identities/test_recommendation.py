@@ -12,16 +12,16 @@ import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Bernoulli, Multinomial, Normal, kl_divergence
 
-from bench.registry import find
-from bench.task import Data, DataSpec
-from methods.recommendation.base import layers, multinomial_log_likelihood
-from methods.recommendation.ease import EASE
-from methods.recommendation.gauss_vae import GaussVAE
-from methods.recommendation.logistic_vae import LogisticVAE
-from methods.recommendation.mult_dae import MultDAE
-from methods.recommendation.mult_vae import MultVAE
-from methods.recommendation.popularity import Popularity
-from methods.recommendation.wmf import WMF
+from elboard.bench.registry import find
+from elboard.bench.task import Data, DataSpec
+from elboard.methods.recommendation.base import layers, multinomial_log_likelihood
+from elboard.methods.recommendation.ease import EASE
+from elboard.methods.recommendation.gauss_vae import GaussVAE
+from elboard.methods.recommendation.logistic_vae import LogisticVAE
+from elboard.methods.recommendation.mult_dae import MultDAE
+from elboard.methods.recommendation.mult_vae import MultVAE
+from elboard.methods.recommendation.popularity import Popularity
+from elboard.methods.recommendation.wmf import WMF
 
 ITEMS, USERS = 12, 40
 

@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from scipy.stats import multivariate_normal
 from torch.distributions import Normal, kl_divergence
 
-from bench.metrics.likelihood import nll_from_log_weights
-from bench.task import Data, DataSpec
-from methods.vae.base import GaussianVAE, kl_to_standard_normal
-from methods.vae.infovae import InfoVAE, mmd2
-from methods.vae.iwae import IWAE
-from methods.vae.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
-from methods.vae.ppca import PPCA
-from methods.vae.vae import VAE
-from methods.vae.vae_k import VAEk
+from elboard.bench.metrics.likelihood import nll_from_log_weights
+from elboard.bench.task import Data, DataSpec
+from elboard.methods.vae.base import GaussianVAE, kl_to_standard_normal
+from elboard.methods.vae.infovae import InfoVAE, mmd2
+from elboard.methods.vae.iwae import IWAE
+from elboard.methods.vae.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
+from elboard.methods.vae.ppca import PPCA
+from elboard.methods.vae.vae import VAE
+from elboard.methods.vae.vae_k import VAEk
 
 SPEC = DataSpec((1, 4, 4), 100, "bernoulli")
 
@@ -113,7 +113,7 @@ def test_bounds_rise_with_k_and_chunks_do_not_matter(monkeypatch: pytest.MonkeyP
         assert bounds[0] < bounds[1] < bounds[2]
         log_w = same_noise(method.log_weights, x, 6)
         np.testing.assert_allclose(-nll_from_log_weights(log_w.numpy()), same_noise(method.log_evidence, x, 6), atol=1e-4)
-        monkeypatch.setattr("methods.vae.base.ROWS", 400)
+        monkeypatch.setattr("elboard.methods.vae.base.ROWS", 400)
         chunked = same_noise(lambda: torch.cat([method.log_weights(x, 2) for _ in range(3)], 1))
         np.testing.assert_allclose(-nll_from_log_weights(chunked.numpy()), same_noise(method.log_evidence, x, 6), atol=1e-4)
 

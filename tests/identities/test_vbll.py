@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from scipy.stats import multivariate_normal
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from bench.errors import UserError
-from bench.task import DataSpec
-from methods.bayesian.vbll import VBLL
-from methods.bayesian.vbll_heads import DiscriminativeHead, GenerativeHead, VariationalHead, gaussian_kl
+from elboard.bench.errors import UserError
+from elboard.bench.task import DataSpec
+from elboard.methods.bayesian.vbll import VBLL
+from elboard.methods.bayesian.vbll_heads import DiscriminativeHead, GenerativeHead, VariationalHead, gaussian_kl
 
 H, C, B = 6, 4, 9
 SPEC = DataSpec((1, 8, 8), 500, n_classes=C)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
-from bench.errors import UserError
-from bench.metrics import calibration, generation, likelihood, noisy, ranking
-from bench.metrics.conventions import CONVENTIONS, bare, better, convention, in_range, parse
-from bench.metrics.links import link_metrics
-from bench.metrics.ood import ood_metrics
+from elboard.bench.errors import UserError
+from elboard.bench.metrics import calibration, generation, likelihood, noisy, ranking
+from elboard.bench.metrics.conventions import CONVENTIONS, bare, better, convention, in_range, parse
+from elboard.bench.metrics.links import link_metrics
+from elboard.bench.metrics.ood import ood_metrics
 
 RNG = np.random.default_rng(0)
 levels = st.integers(0, 8).map(float)  # few levels: many ties

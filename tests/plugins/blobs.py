@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.card import TaskCard
-from bench.task import Data, DataSpec, Scores, Task
+from elboard.bench.card import TaskCard
+from elboard.bench.task import Data, DataSpec, Scores, Task
 
 CARD = TaskCard(
     name="test/blobs",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from bench.card import MethodCard
-from bench.method import Method
-from bench.protocols import Classifier
+from elboard.bench.card import MethodCard
+from elboard.bench.method import Method
+from elboard.bench.protocols import Classifier
 
 CARD = MethodCard(name="test-linear", title="Logistic regression", family="test", offers=("Classifier",), splits=True)
 

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from bench import record as records
-from bench.cli import verifying
-from bench.config import resolve
-from bench.errors import UserError
-from bench.metrics.calibration import brier
-from bench.record import Record
-from bench.run import execute
-from results.backfill import backfill, backfilled, filled, slug
-from results.board.build import Choice, boards
-from results.evidence import evidence_of, read_evidence
-from results.store import groups, load
+from elboard.bench import record as records
+from elboard.bench.cli import verifying
+from elboard.bench.config import resolve
+from elboard.bench.errors import UserError
+from elboard.bench.metrics.calibration import brier
+from elboard.bench.record import Record
+from elboard.bench.run import execute
+from elboard.results.backfill import backfill, backfilled, filled, slug
+from elboard.results.board.build import Choice, boards
+from elboard.results.evidence import evidence_of, read_evidence
+from elboard.results.store import groups, load
 
 
 @pytest.fixture(autouse=True)
 def no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("results.store.files.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("elboard.results.store.files.SHIPPED", tmp_path / "shipped")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_metric_added_later(done: tuple[Path, Record], home: Path) -> None:
     tree = json.loads(file.read_text())
     assert tree["value"] == pytest.approx(brier(evidence["p"].astype(float), evidence["y"]), abs=1e-12) and 0 < tree["value"] < 2
     assert (tree["metric"], tree["digest"]) == ("brier", records.read(path).digest)
-    assert tree["function"] == "tasks.ood.base.OODDetection.recompute" and tree["tolerance"] == 1e-3
+    assert tree["function"] == "elboard.tasks.ood.base.OODDetection.recompute" and tree["tolerance"] == 1e-3
     assert backfilled(path) == {**record.metrics, "brier": tree["value"]}
     assert backfill(path, "brier") is None and backfill(path, "accuracy") is None
     with warnings.catch_warnings():

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.config import resolve
-from bench.record import Record, write
-from results.board.across import complete, gather
-from results.board.build import Board, Choice, boards
-from results.board.render import amount, escape_tex, number, render, short_names, table
-from results.stats import Cell, compare, holm
-from results.store import groups_of, load
+from elboard.bench.config import resolve
+from elboard.bench.record import Record, write
+from elboard.results.board.across import complete, gather
+from elboard.results.board.build import Board, Choice, boards
+from elboard.results.board.render import amount, escape_tex, number, render, short_names, table
+from elboard.results.stats import Cell, compare, holm
+from elboard.results.store import groups_of, load
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 PATHS = tuple(Path(path) for path in PLUGINS)

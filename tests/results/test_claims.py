@@ -9,14 +9,26 @@ from typing import Any
 
 import pytest
 
-from bench.cli.papers import claims_command, table_command
-from bench.config import resolve
-from bench.errors import UserError
-from bench.record import Record, write
-from bench.registry import discover
-from results.claims import STATUSES, Entry, ledger, markdown, relation_text, render, summary, summary_text, terminal, together, verdict
-from results.papers import Check, Claim, Mapped, Measured, Paper, Reported, Side
-from results.store import groups
+from elboard.bench.cli.papers import claims_command, table_command
+from elboard.bench.config import resolve
+from elboard.bench.errors import UserError
+from elboard.bench.record import Record, write
+from elboard.bench.registry import discover
+from elboard.results.claims import (
+    STATUSES,
+    Entry,
+    ledger,
+    markdown,
+    relation_text,
+    render,
+    summary,
+    summary_text,
+    terminal,
+    together,
+    verdict,
+)
+from elboard.results.papers import Check, Claim, Mapped, Measured, Paper, Reported, Side
+from elboard.results.store import groups
 
 METHODS, TASKS = ("vgae", "gae"), ("links/cora", "links/citeseer")
 
@@ -178,7 +190,7 @@ def test_missing_runs_are_run_and_then_shown(home: Path, monkeypatch: pytest.Mon
     cell = Mapped("GAE", "Cora", published, Measured("links/cora", "gae", "auc"), 100, False, "a generated graph")
     runs = {"smoke": [{"tasks": ["links/cora"], "methods": ["gae"], "seeds": "0-1", "set": {}}]}
     small = dataclasses.replace(paper_of(), reported=(published,), cells=(cell,), budget="smoke", runs=runs)
-    monkeypatch.setattr("results.papers.paper", lambda name: small)
+    monkeypatch.setattr("elboard.results.papers.paper", lambda name: small)
     how = {"engine": "local", "jobs": 1, "profile": "slurm", "max_jobs": None, "address": ""}
     for said in ("2 runs done now, 0 done before, 0 failed", "nothing to run: all runs of x at smoke are done"):
         assert table_command("x", True, False, "", how, "none", "md", False, None, ()) == 0

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.cli.papers import sweep_of
-from bench.config import resolve
-from bench.errors import UserError
-from bench.registry import discover
-from results.papers import FOLDER, Measured, Paper, Reported, Side, index, paper, papers, read
-from sweeps.plan import expand
+from elboard.bench.cli.papers import sweep_of
+from elboard.bench.config import resolve
+from elboard.bench.errors import UserError
+from elboard.bench.registry import discover
+from elboard.results.papers import FOLDER, Measured, Paper, Reported, Side, index, paper, papers, read
+from elboard.sweeps.plan import expand
 
 ENTRY = {
     "n": "999",

@@ -6,11 +6,11 @@ import warnings
 
 import pytest
 
-from bench import record as records
-from bench.registry import discover
-from results.evidence import evidence_of, read_evidence, record_files
-from results.store import SHIPPED, load
-from results.verify import verify
+from elboard.bench import record as records
+from elboard.bench.registry import discover
+from elboard.results.evidence import evidence_of, read_evidence, record_files
+from elboard.results.store import SHIPPED, load
+from elboard.results.verify import verify
 
 FILES = list(record_files(None, shipped=True))
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from results.stats import Cell, Comparison, compare, holm, needed, pairwise, ranks, summarise, summarise_many
-from results.stats.intervals import RESAMPLES, arms, deviations, weights
-from results.stats.power import power_of
+from elboard.results.stats import Cell, Comparison, compare, holm, needed, pairwise, ranks, summarise, summarise_many
+from elboard.results.stats.intervals import RESAMPLES, arms, deviations, weights
+from elboard.results.stats.power import power_of
 
 
 def by_seed(values: object, first: int = 0) -> dict[int, float]:

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from results.stats import (
+from elboard.results.stats import (
     bootstrap,
     critical_difference,
     elo,

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.config import RunSpec, resolve
-from bench.errors import UserError
-from bench.record import Record, effective, is_record_file, write
-from results import store
-from results.store import Group, compact, groups, homes, index, load, pack
+from elboard.bench.config import RunSpec, resolve
+from elboard.bench.errors import UserError
+from elboard.bench.record import Record, effective, is_record_file, write
+from elboard.results import store
+from elboard.results.store import Group, compact, groups, homes, index, load, pack
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 ROOT = Path(__file__).parents[2]

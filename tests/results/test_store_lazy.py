@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import record as records
-from bench.cli.boards import print_boards
-from bench.cli.store import compact_command
-from bench.config import resolve
-from bench.errors import UserError
-from bench.record import Record
-from results import store
-from results.backfill import filled
-from results.badges import badges
-from results.board.build import Board, Choice, boards
-from results.board.summaries import mean_costs
-from results.store import Group, compact, groups, homes, index, load, pack
-from results.store.lazy import Lazy
-from results.verify import Check, Verification, write_verification
+from elboard.bench import record as records
+from elboard.bench.cli.boards import print_boards
+from elboard.bench.cli.store import compact_command
+from elboard.bench.config import resolve
+from elboard.bench.errors import UserError
+from elboard.bench.record import Record
+from elboard.results import store
+from elboard.results.backfill import filled
+from elboard.results.badges import badges
+from elboard.results.board.build import Board, Choice, boards
+from elboard.results.board.summaries import mean_costs
+from elboard.results.store import Group, compact, groups, homes, index, load, pack
+from elboard.results.store.lazy import Lazy
+from elboard.results.verify import Check, Verification, write_verification
 from tests.results.test_store import PLUGINS, by_hand, check, keep, plain, record_of, some
 
 PATHS = tuple(map(Path, PLUGINS))
@@ -242,8 +242,8 @@ def test_statistics_are_found_however_records_are_kept(many: Path, monkeypatch: 
     """What is kept goes by the values: another way of keeping the records, or a copy of the folder, computes nothing again."""
     for path in (many / "archive" / homes.FOLDER).glob("*.parquet"):
         path.unlink()
-    monkeypatch.setattr("results.board.summaries.DEAR", 0)
-    monkeypatch.setattr("results.board.summaries._compute", lambda *words: pytest.fail("computed again"))
+    monkeypatch.setattr("elboard.results.board.summaries.DEAR", 0)
+    monkeypatch.setattr("elboard.results.board.summaries._compute", lambda *words: pytest.fail("computed again"))
     assert len(shown(many)) == 2
     compact(many)
     assert len(shown(many)) == 2

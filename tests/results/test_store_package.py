@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import record as records
-from bench.cli.store import compact_command
-from results import store
-from results.badges import badges
-from results.board.build import boards
-from results.board.render import table
-from results.store import files, groups
-from results.store.homes import package
-from results.store.lazy import Lazy
-from results.verify import Check, Verification, write_verification
+from elboard.bench import record as records
+from elboard.bench.cli.store import compact_command
+from elboard.results import store
+from elboard.results.badges import badges
+from elboard.results.board.build import boards
+from elboard.results.board.render import table
+from elboard.results.store import files, groups
+from elboard.results.store.homes import package
+from elboard.results.store.lazy import Lazy
+from elboard.results.verify import Check, Verification, write_verification
 from tests.results.test_store import keep, plain
 
 TASK = "density/digits"

@@ -14,16 +14,16 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from bench import record as records
-from bench.cli import verifying
-from bench.config import RunSpec, resolve
-from bench.errors import UserError
-from bench.run import execute
-from results import bundle
-from results.badges import badge
-from results.evidence import evidence_of, read_evidence
-from results.submission import review, submit
-from results.verify import verifications_at
+from elboard.bench import record as records
+from elboard.bench.cli import verifying
+from elboard.bench.config import RunSpec, resolve
+from elboard.bench.errors import UserError
+from elboard.bench.run import execute
+from elboard.results import bundle
+from elboard.results.badges import badge
+from elboard.results.evidence import evidence_of, read_evidence
+from elboard.results.submission import review, submit
+from elboard.results.verify import verifications_at
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 PATHS = (PLUGINS,)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bench.config import resolve
-from bench.errors import UserError
-from bench.record import Record, write
-from results.measured import Estimate, Measurements, equivalence, estimate, estimate_difference, metric_key
-from results.papers import Mapped, Measured, Paper, Reported, paper
-from results.store import Group, groups
-from results.tables import HEAD, escape_latex, html_table, judge, latex, markdown, render, table, terminal
+from elboard.bench.config import resolve
+from elboard.bench.errors import UserError
+from elboard.bench.record import Record, write
+from elboard.results.measured import Estimate, Measurements, equivalence, estimate, estimate_difference, metric_key
+from elboard.results.papers import Mapped, Measured, Paper, Reported, paper
+from elboard.results.store import Group, groups
+from elboard.results.tables import HEAD, escape_latex, html_table, judge, latex, markdown, render, table, terminal
 
 T95, T975 = 6.313751514675, 12.706204736175  # Student's quantiles with one degree of freedom
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import record as records
-from bench.cli import verifying
-from bench.config import resolve
-from bench.errors import UserError
-from bench.record import Record
-from bench.run import execute
-from results import evidence as evidences
-from results.badges import badge, badges
-from results.evidence import InvalidEvidence, evidence_of, read_evidence
-from results.store.rows import group_of
-from results.verify import Check, Verification, rerun, verifications_at, verify, write_verification
+from elboard.bench import record as records
+from elboard.bench.cli import verifying
+from elboard.bench.config import resolve
+from elboard.bench.errors import UserError
+from elboard.bench.record import Record
+from elboard.bench.run import execute
+from elboard.results import evidence as evidences
+from elboard.results.badges import badge, badges
+from elboard.results.evidence import InvalidEvidence, evidence_of, read_evidence
+from elboard.results.store.rows import group_of
+from elboard.results.verify import Check, Verification, rerun, verifications_at, verify, write_verification
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 PATHS = (PLUGINS,)
@@ -31,7 +31,7 @@ PATHS = (PLUGINS,)
 @pytest.fixture(autouse=True)
 def no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No records ship with the package here."""
-    monkeypatch.setattr("results.store.files.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("elboard.results.store.files.SHIPPED", tmp_path / "shipped")
     return tmp_path / "shipped"
 
 
@@ -122,7 +122,7 @@ def test_a_rerun_elsewhere_is_compared_with_the_spread_of_seeds(tmp_path: Path) 
 def test_a_failed_rerun_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = blobs(tmp_path / "a")
     failed = dataclasses.replace(record, status="failed", failure={"class": "oom", "message": "no memory"})
-    monkeypatch.setattr("bench.run.execute", lambda spec, folder: failed)
+    monkeypatch.setattr("elboard.bench.run.execute", lambda spec, folder: failed)
     found = rerun(record, tmp_path / "b", paths=PATHS)
     assert found.ok is None and found.note == "the re-run failed (oom): no memory"
 

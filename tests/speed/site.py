@@ -21,10 +21,10 @@ def write(root: Path) -> int:
     """Records below ``root``; returns their number."""
     import numpy as np
 
-    from bench.card import fits
-    from bench.config import resolve
-    from bench.record import Record, seal
-    from bench.registry import discover
+    from elboard.bench.card import fits
+    from elboard.bench.config import resolve
+    from elboard.bench.record import Record, seal
+    from elboard.bench.registry import discover
 
     methods, rng, count = discover("method"), np.random.default_rng(0), 0
     for task, entry in discover("task").items():
@@ -46,8 +46,8 @@ def write(root: Path) -> int:
 
 
 def main() -> None:
-    from results.board.site import build
-    from results.store import compact
+    from elboard.results.board.site import build
+    from elboard.results.store import compact
 
     with tempfile.TemporaryDirectory(prefix="elboard-speed-") as name:
         home = Path(name)

@@ -20,8 +20,8 @@ from scipy.special import ndtr, ndtri, stdtrit
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from results.stats import bootstrap, compare, elo, iqm, mean_rank, normalise, pairwise, summarise_many, win_rate  # noqa: E402
-from results.stats.intervals import FEWEST, RESAMPLES, weights  # noqa: E402
+from elboard.results.stats import bootstrap, compare, elo, iqm, mean_rank, normalise, pairwise, summarise_many, win_rate  # noqa: E402
+from elboard.results.stats.intervals import FEWEST, RESAMPLES, weights  # noqa: E402
 
 SAMPLES = 10_000
 DRAWS: dict[str, tuple[Callable[[np.random.Generator, tuple[int, int]], np.ndarray], float]] = {

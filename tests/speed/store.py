@@ -34,7 +34,7 @@ if sys.argv[1] == "duckdb":
     duckdb.connect().execute("SELECT 1").fetchall()
     print(middle - start, time.perf_counter() - middle)
     sys.exit()
-from results.store import groups
+from elboard.results.store import groups
 if sys.argv[4] == "warm":
     import duckdb
     duckdb.connect().execute("SELECT 1").fetchall()
@@ -55,11 +55,11 @@ LEADERBOARD = """
 import contextlib, io, sys, time
 from pathlib import Path
 import duckdb
-from bench.cli.boards import FEW, index_of, print_tables, read_groups
-from bench.registry import discover
-from results.board.build import Choice, boards
-from results.store import groups_of, load
-from results.badges import badges
+from elboard.bench.cli.boards import FEW, index_of, print_tables, read_groups
+from elboard.bench.registry import discover
+from elboard.results.board.build import Choice, boards
+from elboard.results.store import groups_of, load
+from elboard.results.badges import badges
 root, which, shipped = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "shipped"
 duckdb.connect().execute("SELECT 1").fetchall()
 with contextlib.redirect_stdout(io.StringIO()):
@@ -99,7 +99,7 @@ def synthetic(card: Any, seeds: int) -> tuple:
     """Rows of one task, names and states of files, and texts as long as those of real records."""
     import numpy as np
 
-    from results.store.rows import Rows
+    from elboard.results.store.rows import Rows
 
     task, metrics = card.name, [key for key in card.metrics if "[" not in key]
     rng = np.random.default_rng(zlib.crc32(task.encode()))
@@ -132,8 +132,8 @@ def synthetic(card: Any, seeds: int) -> tuple:
 
 def archive(home: Path, seeds: int) -> float:
     """Write an archive of synthetic records below ``home``; returns its size in MiB."""
-    from bench.registry import discover
-    from results.store import homes, index
+    from elboard.bench.registry import discover
+    from elboard.results.store import homes, index
 
     (home / "archive" / homes.FOLDER).mkdir(parents=True)
     _, place = homes.homes(home)
@@ -144,9 +144,9 @@ def archive(home: Path, seeds: int) -> float:
 
 
 def archived() -> None:
-    from bench.cli.store import keep_statistics
-    from bench.registry import discover
-    from results.store.compaction import compact_package
+    from elboard.bench.cli.store import keep_statistics
+    from elboard.bench.registry import discover
+    from elboard.results.store.compaction import compact_package
 
     imported, connected = timed("duckdb")
     row("importing duckdb, NumPy being there", float(imported), "s")
@@ -180,8 +180,8 @@ def leaderboard(what: str, aim: float, *words: str) -> None:
 
 def loose() -> None:
     """Records that are not archived: every file is looked at."""
-    from bench import record as records
-    from results.store import compact, groups, load
+    from elboard.bench import record as records
+    from elboard.results.store import compact, groups, load
 
     real = load(None)
     with tempfile.TemporaryDirectory(prefix="elboard-speed-") as name:
@@ -199,8 +199,8 @@ def indexed(home: Path) -> None:
     """A hundred thousand loose files that the index holds: what it costs to see that none has changed."""
     import os
 
-    from bench.registry import discover
-    from results.store import homes, index
+    from elboard.bench.registry import discover
+    from elboard.results.store import homes, index
 
     (place,) = homes.homes(home)
     with index.Reader() as reader:

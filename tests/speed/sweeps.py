@@ -38,15 +38,15 @@ def folder() -> Iterator[Path]:
 
 
 def specs(count: int) -> list:
-    from bench.config import resolve
-    from sweeps.plan import reseeded
+    from elboard.bench.config import resolve
+    from elboard.sweeps.plan import reseeded
 
     first = resolve("test/blobs", "test-linear", budget="smoke", overrides=NO_OP, paths=(PLUGINS,))
     return [reseeded(first, seed) for seed in range(count)]
 
 
 def planning() -> None:
-    from sweeps.plan import expand
+    from elboard.sweeps.plan import expand
 
     with folder() as home:
         file = home / "s.yaml"
@@ -58,8 +58,8 @@ def planning() -> None:
 
 
 def single_runs() -> None:
-    from bench.run import execute
-    from sweeps.engines.local import run_all
+    from elboard.bench.run import execute
+    from elboard.sweeps.engines.local import run_all
 
     runs = specs(201)
     with folder() as home:
@@ -74,7 +74,7 @@ def single_runs() -> None:
 
 def own_process() -> None:
     """Runs in a worker of their own, started for them, after the server of the pool has started."""
-    from sweeps.engines import local
+    from elboard.sweeps.engines import local
 
     runs = specs(40)
     with folder() as home:
@@ -86,7 +86,7 @@ def own_process() -> None:
 
 
 def resuming() -> None:
-    from sweeps.engines.local import run_all
+    from elboard.sweeps.engines.local import run_all
 
     runs = specs(400)
     with folder() as home:
@@ -95,9 +95,9 @@ def resuming() -> None:
 
 
 def submitting() -> None:
-    from sweeps.engines import slurm
-    from sweeps.plan import Sweep
-    from sweeps.queue import plan_of
+    from elboard.sweeps.engines import slurm
+    from elboard.sweeps.plan import Sweep
+    from elboard.sweeps.queue import plan_of
 
     environment = {**os.environ, "SLURM_SANDBOX": "/tmp/elboard-speed-slurm", "SLURM_BASE_PORT": "27817"}
     scripts = ROOT / "tests" / "cluster"

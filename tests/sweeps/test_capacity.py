@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.config import resolve
-from sweeps.capacity import Capacity, fitted, gpus
-from sweeps.engines.local import run_all
-from sweeps.work import Resources
+from elboard.bench.config import resolve
+from elboard.sweeps.capacity import Capacity, fitted, gpus
+from elboard.sweeps.engines.local import run_all
+from elboard.sweeps.work import Resources
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 

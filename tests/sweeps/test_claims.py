@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sweeps import claims
+from elboard.sweeps import claims
 
 
 def dead_pid() -> int:

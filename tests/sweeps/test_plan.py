@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import UserError
-from sweeps.plan import expand, grid_points, parse_time
-from sweeps.work import Resources
+from elboard.bench.errors import UserError
+from elboard.sweeps.plan import expand, grid_points, parse_time
+from elboard.sweeps.work import Resources
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 

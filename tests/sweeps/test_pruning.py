@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from tuning import RANDOM, RATES, epochs, files, history, plan, run
 
-from bench import stopping
-from bench.record import attempts
-from bench.run import execute
-from bench.stopping import Pruned
-from sweeps import claims, trials
-from sweeps.work import run_one
+from elboard.bench import stopping
+from elboard.bench.record import attempts
+from elboard.bench.run import execute
+from elboard.bench.stopping import Pruned
+from elboard.sweeps import claims, trials
+from elboard.sweeps.work import run_one
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from sweeps import samplers
+from elboard.sweeps import samplers
 
 SPACE = samplers.check(
     "f", {"lr": {"log": [1e-4, 1e-1]}, "k": {"int": [2, 64]}, "act": ["relu", None, True, 1], "scale": {"float": [0, 1]}}

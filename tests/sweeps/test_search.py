@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 from tuning import PLUGINS, RANDOM, RATES, files, history, plan, run, write
 
-from bench.cli import main
-from bench.config import RunSpec
-from bench.errors import UserError
-from bench.record import attempts
-from bench.run import execute
-from sweeps.engines.local import run_all
-from sweeps.plan import expand
-from sweeps.queue import Plan, load, plan_of, save, unfinished
-from sweeps.work import run_one
+from elboard.bench.cli import main
+from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError
+from elboard.bench.record import attempts
+from elboard.bench.run import execute
+from elboard.sweeps.engines.local import run_all
+from elboard.sweeps.plan import expand
+from elboard.sweeps.queue import Plan, load, plan_of, save, unfinished
+from elboard.sweeps.work import run_one
 
 ROOT = Path(__file__).parents[2]
 
@@ -185,7 +185,7 @@ def test_processes_that_know_nothing_of_each_other_share_a_search(tmp_path: Path
 def test_a_worker_of_a_cluster_carries_a_search_through(tmp_path: Path) -> None:
     p = plan(tmp_path, RANDOM)
     assert load(save(p)) == p and len(unfinished(p)) == 6
-    command = [sys.executable, "-m", "sweeps.queue", str(p.folder / "plan.json"), "cpus=1"]
+    command = [sys.executable, "-m", "elboard.sweeps.queue", str(p.folder / "plan.json"), "cpus=1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout.count(": done") == 8, done.stderr
     assert history(p).count("done") == 6 and not unfinished(p)

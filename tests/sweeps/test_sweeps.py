@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import RunSpec, resolve
-from bench.errors import UserError
-from bench.run import finished
-from sweeps.engines.local import run_all
-from sweeps.plan import expand, find, named, parse_seeds
+from elboard.bench.config import RunSpec, resolve
+from elboard.bench.errors import UserError
+from elboard.bench.run import finished
+from elboard.sweeps.engines.local import run_all
+from elboard.sweeps.plan import expand, find, named, parse_seeds
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 TEXT = """

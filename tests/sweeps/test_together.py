@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import stopping
-from bench.config import RunSpec, resolve
-from bench.record import attempts
-from bench.run import execute
-from sweeps.work import processes, run_one
+from elboard.bench import stopping
+from elboard.bench.config import RunSpec, resolve
+from elboard.bench.record import attempts
+from elboard.bench.run import execute
+from elboard.sweeps.work import processes, run_one
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 TWO = {"trainer.accelerator": "cpu", "trainer.devices": "2", "trainer.strategy": "ddp"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.config import RunSpec
-from sweeps.engines.local import run_all
-from sweeps.frontier import History
-from sweeps.plan import expand
-from sweeps.queue import Plan, plan_of
-from sweeps.work import Outcome
+from elboard.bench.config import RunSpec
+from elboard.sweeps.engines.local import run_all
+from elboard.sweeps.frontier import History
+from elboard.sweeps.plan import expand
+from elboard.sweeps.queue import Plan, plan_of
+from elboard.sweeps.work import Outcome
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")
 RATES = "lr: {log: [1.e-6, 1.e-1]}"

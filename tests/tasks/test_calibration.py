@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bench.metrics.calibration import classification_metrics, ece
-from bench.registry import find
-from tasks.calibration.base import rotate, spread
-from tasks.calibration.diagram import bins_of, reliability_diagram
+from elboard.bench.metrics.calibration import classification_metrics, ece
+from elboard.bench.registry import find
+from elboard.tasks.calibration.base import rotate, spread
+from elboard.tasks.calibration.diagram import bins_of, reliability_diagram
 
 NAMES = ("calibration/mnist", "calibration/fashion-mnist")
 METRICS = ("accuracy", "class_nll", "brier", "ece", "adaptive_ece", "classwise_ece", "entropy")

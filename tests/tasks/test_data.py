@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cli import main
-from tasks.data import fetch, loaders
+from elboard.bench.cli import main
+from elboard.tasks.data import fetch, loaders
 
 CLOSED = "http://127.0.0.1:9/"  # the port of "discard", on which nothing listens
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.registry import discover
-from tasks.data import convert, fetch, loaders
+from elboard.bench.registry import discover
+from elboard.tasks.data import convert, fetch, loaders
 
 SETS = fetch._table()
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import UserError
-from bench.registry import find
-from tasks.data import convert, fetch, loaders
-from tasks.generation import efficientnet, features
-from tasks.generation.efficientnet import SIZE, EfficientNetLite0, SameConv, preprocess
+from elboard.bench.errors import UserError
+from elboard.bench.registry import find
+from elboard.tasks.data import convert, fetch, loaders
+from elboard.tasks.generation import efficientnet, features
+from elboard.tasks.generation.efficientnet import SIZE, EfficientNetLite0, SameConv, preprocess
 
 HERE = fetch.available("efficientnet-lite0")
 needs_weights = pytest.mark.skipif(not HERE, reason="no weights; `elboard data fetch efficientnet-lite0` gets them (17 MB)")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from bench.registry import find
-from tasks.data.loaders import planetoid
-from tasks.links.base import generated_graph, sample_non_edges
+from elboard.bench.registry import find
+from elboard.tasks.data.loaders import planetoid
+from elboard.tasks.links.base import generated_graph, sample_non_edges
 
 NAMES = ("links/cora", "links/citeseer")
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench.registry import find
-from tasks.data.loaders import digits
-from tasks.noisy import cifar10n_worst
-from tasks.noisy.base import DIGITS_TEST, asymmetric, corrupt, enlarge, split_digits, symmetric
-from tasks.noisy.cifar10n_worst import PAD, crop_and_flip
+from elboard.bench.registry import find
+from elboard.tasks.data.loaders import digits
+from elboard.tasks.noisy import cifar10n_worst
+from elboard.tasks.noisy.base import DIGITS_TEST, asymmetric, corrupt, enlarge, split_digits, symmetric
+from elboard.tasks.noisy.cifar10n_worst import PAD, crop_and_flip
 
 NAMES = ("noisy/digits-sym40", "noisy/mnist-sym50", "noisy/fashion-asym40", "noisy/cifar10n-worst")
 

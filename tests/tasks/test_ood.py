@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench.metrics.ood import ood_metrics
-from bench.protocols import Classifier
-from bench.registry import find
-from tasks.data.loaders import digits
-from tasks.data.task import upsampled_digits
-from tasks.ood.base import averages, jigsaw, noise, separate
+from elboard.bench.metrics.ood import ood_metrics
+from elboard.bench.protocols import Classifier
+from elboard.bench.registry import find
+from elboard.tasks.data.loaders import digits
+from elboard.tasks.data.task import upsampled_digits
+from elboard.tasks.ood.base import averages, jigsaw, noise, separate
 
 FAR = {
     "ood/digits": ["inverted", "noise"],

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.registry import find
-from tasks.data.fetch import available
-from tasks.recommendation import ml_100k
-from tasks.recommendation.base import generated_clicks, positive_clicks, split_row
+from elboard.bench.registry import find
+from elboard.tasks.data.fetch import available
+from elboard.tasks.recommendation import ml_100k
+from elboard.tasks.recommendation.base import generated_clicks, positive_clicks, split_row
 
 NAME = "recommendation/ml-100k"
 

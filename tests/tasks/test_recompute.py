@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from bench.config import resolve
-from bench.metrics.calibration import brier, classification_metrics
-from bench.metrics.conventions import parse
-from bench.record import Record
-from bench.registry import find
-from bench.run import execute
-from results.evidence import read_evidence
-from tasks.calibration.base import _log
+from elboard.bench.config import resolve
+from elboard.bench.metrics.calibration import brier, classification_metrics
+from elboard.bench.metrics.conventions import parse
+from elboard.bench.record import Record
+from elboard.bench.registry import find
+from elboard.bench.run import execute
+from elboard.results.evidence import read_evidence
+from elboard.tasks.calibration.base import _log
 
 RUNS = [
     ("calibration/mnist", "softmax"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results.board.site.build import Report, build
-from results.board.site.serve import serve
+from elboard.results.board.site.build import Report, build
+from elboard.results.board.site.serve import serve
 
 __all__ = ["Report", "build", "serve"]

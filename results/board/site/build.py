@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import __version__
-from bench.errors import UserError
+from elboard import __version__
+from elboard.bench.errors import UserError
 
 HERE = Path(__file__).parent
 MARK = ".elboard-site"  # says that a folder is a site of ours, whose old pages may be removed
@@ -36,8 +36,8 @@ def build(out: Path, root: Path | None, shipped: bool = True, paths: tuple[Path,
     """
     start = time.perf_counter()
     environment = _environment()
-    from results.board.site.embed import json_text  # after the check for Jinja2: Markup comes with it
-    from results.board.site.model import collect
+    from elboard.results.board.site.embed import json_text  # after the check for Jinja2: Markup comes with it
+    from elboard.results.board.site.model import collect
 
     _prepare(out)
     model = collect(root, shipped, paths)
@@ -64,7 +64,7 @@ def _environment() -> Any:
         raise UserError("the site needs Jinja2: pip install 'elboard[site]'") from None
     loader = FileSystemLoader(HERE / "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    from results.board.site.embed import inline
+    from elboard.results.board.site.embed import inline
 
     made.filters["inline"] = inline
     return made
@@ -91,9 +91,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _pages(model: Any) -> Iterator[Any]:
-    from results.board.site.compare import compare_page
-    from results.board.site.pages import card_pages
-    from results.board.site.paper_pages import paper_pages
+    from elboard.results.board.site.compare import compare_page
+    from elboard.results.board.site.pages import card_pages
+    from elboard.results.board.site.paper_pages import paper_pages
 
     yield from card_pages(model)
     yield from paper_pages(model)
@@ -102,7 +102,7 @@ def _pages(model: Any) -> Iterator[Any]:
 
 def _index(model: Any) -> list[dict[str, str]]:
     """What the search box looks through."""
-    from results.board.site.model import method_url, paper_url, task_url
+    from elboard.results.board.site.model import method_url, paper_url, task_url
 
     found = [{"title": name, "kind": "task", "more": entry.card.title, "url": task_url(name)} for name, entry in model.tasks.items()]
     for name in model.method_names:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.metrics.conventions import convention
-from results.board.across import Across, gather, summary
-from results.board.site.data import digits
-from results.board.site.embed import embedded
-from results.board.site.model import Model, method_url, task_url
-from results.board.site.pages import Page
-from results.stats import studentized
+from elboard.bench.metrics.conventions import convention
+from elboard.results.board.across import Across, gather, summary
+from elboard.results.board.site.data import digits
+from elboard.results.board.site.embed import embedded
+from elboard.results.board.site.model import Model, method_url, task_url
+from elboard.results.board.site.pages import Page
+from elboard.results.stats import studentized
 
 BUDGET = "lite"
 NAMES = {"mean_rank": "mean rank ↓", "win_rate": "win rate ↑", "iqm": "IQM ↑", "elo": "Elo ↑"}

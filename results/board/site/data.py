@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.metrics.conventions import convention, parse
-from results.board.build import Board, Row, arrow, columns_of
-from results.board.site.model import Model, method_url
-from results.stats import Cell
+from elboard.bench.metrics.conventions import convention, parse
+from elboard.results.board.build import Board, Row, arrow, columns_of
+from elboard.results.board.site.model import Model, method_url
+from elboard.results.stats import Cell
 
 COSTS = {
     "wall_s": ("wall-clock time", "s"),

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.store import SHIPPED
+from elboard.results.store import SHIPPED
 
 POINTS = 120  # of a curve; longer ones are thinned
 SEEDS = 5  # curves of a row

@@ -10,14 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.card import fits
-from bench.registry import Entry, discover
-from results.backfill import filled
-from results.badges import badges
-from results.board.build import Board, Choice, Row, boards
-from results.board.site.embed import slug
-from results.board.site.gallery import Gallery
-from results.store import Group, groups, homes
+from elboard.bench.card import fits
+from elboard.bench.registry import Entry, discover
+from elboard.results.backfill import filled
+from elboard.results.badges import badges
+from elboard.results.board.build import Board, Choice, Row, boards
+from elboard.results.board.site.embed import slug
+from elboard.results.board.site.gallery import Gallery
+from elboard.results.store import Group, groups, homes
 
 BUDGETS = ("lite", "full", "smoke")  # in the order in which a task's boards are shown
 
@@ -28,8 +28,8 @@ class Model:
 
     Attributes:
         boards: of all tasks, versions and budgets, with every metric and the ranks of each that has a direction.
-        papers: :class:`results.papers.Paper` of all papers.
-        claims: entries of the ledger (:func:`results.claims.ledger`).
+        papers: :class:`elboard.results.papers.Paper` of all papers.
+        claims: entries of the ledger (:func:`elboard.results.claims.ledger`).
     """
 
     groups: list[Group]
@@ -96,8 +96,8 @@ def _order(budget: str) -> tuple[int, str]:
 
 def collect(root: Path | None, shipped: bool, paths: tuple[Path, ...] = ()) -> Model:
     """Read the records under ``root``, with ``shipped`` those of the package too, and all that pages say of them."""
-    from results.claims import ledger
-    from results.papers import papers
+    from elboard.results.claims import ledger
+    from elboard.results.papers import papers
 
     methods, tasks = discover("method", paths), discover("task", paths)
     found, known = filled(groups(root, shipped), root, shipped), papers()

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.metrics.conventions import CONVENTIONS, convention, parse
-from results.board.build import Board, Row, arrow
-from results.board.render import caption, heading, number
-from results.board.site.data import task_data
-from results.board.site.embed import embedded, slug
-from results.board.site.model import Model, families, method_url, paper_url, task_url
-from results.board.site.source import first_line, options, paragraphs, shown_path
-from results.claims import summary
+from elboard.bench.metrics.conventions import CONVENTIONS, convention, parse
+from elboard.results.board.build import Board, Row, arrow
+from elboard.results.board.render import caption, heading, number
+from elboard.results.board.site.data import task_data
+from elboard.results.board.site.embed import embedded, slug
+from elboard.results.board.site.model import Model, families, method_url, paper_url, task_url
+from elboard.results.board.site.source import first_line, options, paragraphs, shown_path
+from elboard.results.claims import summary
 
 CURVES = 8  # tasks of a method whose curves its page holds
 
@@ -155,7 +155,7 @@ def _task(model: Model, name: str) -> Page:
 
 def _fallback(board: Board, wanted: tuple[str, ...]) -> dict[str, Any]:
     """The board for readers without scripts."""
-    from results.board.build import columns_of
+    from elboard.results.board.build import columns_of
 
     keys = columns_of((board.primary, *wanted), board.columns)
     rows = [

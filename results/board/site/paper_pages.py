@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from results import claims, tables
-from results.board.site.embed import embedded
-from results.board.site.model import Model, method_url, paper_url, task_url
-from results.board.site.pages import Page
-from results.claims import Entry, Part, effect_text, relation_text
-from results.papers import Paper
+from elboard.results import claims, tables
+from elboard.results.board.site.embed import embedded
+from elboard.results.board.site.model import Model, method_url, paper_url, task_url
+from elboard.results.board.site.pages import Page
+from elboard.results.claims import Entry, Part, effect_text, relation_text
+from elboard.results.papers import Paper
 
 
 def paper_pages(model: Model) -> Iterator[Page]:

@@ -8,8 +8,8 @@ import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from bench.errors import UserError
-from results.board.site.build import build
+from elboard.bench.errors import UserError
+from elboard.results.board.site.build import build
 
 HOST = "127.0.0.1"
 INTERVAL = 2.0  # seconds between looks at the records

@@ -10,8 +10,8 @@ from dataclasses import MISSING
 from functools import cache
 from pathlib import Path
 
-from bench.registry import Entry
-from bench.source import text_of, tree
+from elboard.bench.registry import Entry
+from elboard.bench.source import text_of, tree
 
 
 def paragraphs(file: Path) -> list[tuple[str, str]]:

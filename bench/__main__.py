@@ -1,5 +1,0 @@
-"""``python -m bench`` is ``elboard``."""
-
-from bench.cli import entry
-
-entry()

@@ -1,0 +1,60 @@
+"""ELBOard: what authors of methods, tasks, metrics and protocols import, and notebooks. Names come when they are asked for.
+
+    from elboard import Method, MethodCard                  # and the protocols: Classifier, Generator, ...
+    from elboard import Data, DataSpec, Scores, Task, TaskCard
+    from elboard import execute, resolve
+
+The package's parts lie in folders of their own: inside this one where it is installed, beside it in a checkout.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if not Path(__file__).with_name("bench").is_dir():
+    __path__.append(str(Path(__file__).parents[1]))
+
+if TYPE_CHECKING:
+    from elboard.bench.card import MethodCard, TaskCard
+    from elboard.bench.config import RunSpec, resolve
+    from elboard.bench.method import Method
+    from elboard.bench.record import Record
+    from elboard.bench.run import execute
+    from elboard.bench.task import Batch, Data, DataSpec, Scores, Task
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "bench.card": ("MethodCard", "TaskCard"),
+    "bench.config": ("RunSpec", "resolve"),
+    "bench.errors": ("UserError",),
+    "bench.method": ("Method",),
+    "bench.metrics.conventions": ("Convention",),
+    "bench.record": ("Record",),
+    "bench.run": ("execute",),
+    "bench.task": ("Batch", "Data", "DataSpec", "Scores", "Task"),
+}
+_HOME = {name: f"elboard.{module}" for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    home = _HOME.get(name) or _protocol(name)
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    from elboard.bench.protocols import PROTOCOLS
+
+    return sorted({*globals(), *_HOME, *PROTOCOLS})
+
+
+def _protocol(name: str) -> str:
+    from elboard.bench.protocols import PROTOCOLS
+
+    if name not in PROTOCOLS:
+        raise AttributeError(f"module 'elboard' has no attribute {name!r}")
+    return PROTOCOLS[name].__module__
