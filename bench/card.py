@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,10 @@ class MethodCard:
         offers: names of the protocols of :mod:`elboard.bench.protocols` that its class implements.
         paper: number of the paper in ``elboard list papers`` (``"021"``); empty for a classical baseline.
         cite: authors and year.
-        base: for a post-hoc method the method whose finished run it starts from; empty otherwise.
+        bases: the finished runs that it starts from, by role: ``{"classifier": {"method": "softmax"}}``. A role names the ``method``, and
+        where
+            they are not the run's own the ``task``, the ``budget``, the ``seed`` (a fixed one) and options (``set``); ``count``, a number
+            or the name of an option, makes it a list of runs with seeds of their own, as the members of an ensemble.
         splits: its loss is the mean of terms of single examples, plus what no batch changes, so that after an attempt that ran out of
             memory the next may compute it in parts (:mod:`elboard.bench.parts`).
         version: raised whenever the same configuration gives other results; part of a run's key.
@@ -30,7 +33,7 @@ class MethodCard:
     home: str = ""
     paper: str = ""
     cite: str = ""
-    base: str = ""
+    bases: dict = field(default_factory=dict, hash=False)
     splits: bool = False
     version: int = 1
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,9 @@ class RunSpec:
 
     ``origin`` says what the run is for, not what it is: a trial of a search, or the search that chose its options. It goes into the
     record's notes; the key does not depend on it, and specifications that differ in nothing else are equal.
+
+    ``bases`` are the runs that it starts from, by role (:attr:`elboard.bench.card.MethodCard.bases`); the seeds of those in ``fixed`` do
+    not follow its own.
     """
 
     task: str
@@ -71,9 +74,26 @@ class RunSpec:
     budget: str
     seed: int
     config: dict = field(hash=False)
-    base: RunSpec | None = None
+    bases: dict[str, tuple[RunSpec, ...]] = field(default_factory=dict, hash=False)
+    fixed: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     origin: dict = field(default_factory=dict, compare=False)
+
+    def starts_from(self) -> list[RunSpec]:
+        """The runs that must be done before this one, each after those that it starts from itself, none twice."""
+        found: dict[str, RunSpec] = {}
+        for runs in self.bases.values():
+            for spec in runs:
+                found |= {one.key: one for one in (*spec.starts_from(), spec) if one.key not in found}
+        return list(found.values())
+
+    def reseeded(self, seed: int) -> RunSpec:
+        """This run with another seed; of the n runs of a role that does not have a fixed one, the i-th then has seed n * seed + i."""
+        of = {
+            role: runs if role in self.fixed else tuple(spec.reseeded(seed * len(runs) + i) for i, spec in enumerate(runs))
+            for role, runs in self.bases.items()
+        }
+        return replace(self, seed=seed, bases=of)
 
     def identity(self) -> dict:
         """The canonical tree whose hash is the key: everything that changes the result, and nothing else."""
@@ -85,9 +105,14 @@ class RunSpec:
             "config": {section: self.config[section] for section in IN_KEY},
             "precision": self.config["trainer"]["precision"],
         }
-        if self.base is not None:
-            tree["base"] = self.base.identity()
+        if self.bases:
+            of = {role: [spec.identity() for spec in runs] for role, runs in self.bases.items()}
+            tree |= {"base": of["classifier"][0]} if list(of) == ["classifier"] else {"bases": of}
         return tree
+
+    def configuration(self) -> dict:
+        """:meth:`identity` without seeds, those of runs that it starts from included."""
+        return _unseeded(self.identity())
 
     @cached_property
     def key(self) -> str:
@@ -98,12 +123,25 @@ class RunSpec:
         tree = asdict(self)
         if not self.origin:
             del tree["origin"]
-        return {**tree, "paths": list(self.paths), "base": self.base.to_dict() if self.base else None}
+        bases = {role: [spec.to_dict() for spec in runs] for role, runs in self.bases.items()}
+        return {**tree, "paths": list(self.paths), "bases": bases, "fixed": list(self.fixed)}
 
     @classmethod
     def from_dict(cls, tree: Mapping) -> RunSpec:
-        base = tree.get("base")
-        return cls(**{**tree, "base": cls.from_dict(base) if base else None, "paths": tuple(tree.get("paths", ()))})
+        tree = dict(tree)
+        base = tree.pop("base", None)  # before there were roles
+        of = {"classifier": [base]} if base else tree.get("bases", {})
+        bases = {role: tuple(map(cls.from_dict, runs)) for role, runs in of.items()}
+        return cls(**{**tree, "bases": bases, **{name: tuple(tree.get(name, ())) for name in ("fixed", "paths")}})
+
+
+def _unseeded(tree: Mapping) -> dict:
+    kept = {name: value for name, value in tree.items() if name not in ("seed", "base", "bases")}
+    if "base" in tree:
+        kept["base"] = _unseeded(tree["base"])
+    if "bases" in tree:
+        kept["bases"] = {role: list(map(_unseeded, runs)) for role, runs in tree["bases"].items()}
+    return kept
 
 
 def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
@@ -192,18 +230,24 @@ def _merge(schema: type, layers: Sequence[tuple[str, Mapping]], section: str = "
     return merged
 
 
-def _split(overrides: Mapping[str, Any], has_base: bool) -> dict[str, dict]:
-    """Sort flat overrides by section: a bare name is the method's own, ``train.``, ``task.`` ... name theirs."""
-    known = ("method", "task", *SECTIONS) + (("base",) if has_base else ())
+def _split(overrides: Mapping[str, Any], roles: Sequence[str]) -> dict[str, dict]:
+    """Sort flat overrides by section: a bare name is the method's own, ``train.``, ``task.`` ... name theirs, ``bases.<role>.`` that of a
+    run that it starts from; ``base.`` where there is one role."""
+    known = ("method", "task", *SECTIONS, *(f"bases.{role}" for role in roles), *(("base",) if len(roles) == 1 else ()))
     sections: dict[str, dict] = {name: {} for name in known}
     for path, value in overrides.items():
         head, dot, rest = path.partition(".")
+        if head == "bases" and "." in rest:
+            role, _, rest = rest.partition(".")
+            head = f"bases.{role}"
         if not dot:
             sections["method"][path] = value
         elif head in sections:
             sections[head][rest] = value
         else:
             raise UserError(f"{path}: no section {head!r}, {nearest(head, known)}")
+    for role in roles:
+        sections[f"bases.{role}"] |= sections.get("base", {})
     return sections
 
 
@@ -248,7 +292,8 @@ def resolve(
     Args:
         task, method: names; must fit (the method offers the protocols that the task needs).
         overrides: flat dict; ``latent_dim`` or ``method.latent_dim``, ``train.epochs``, ``task.nll_k``, ``trainer.devices``,
-            ``wandb.mode``, and for a post-hoc method ``base.method`` and ``base.<option>`` of the run it starts from.
+            ``wandb.mode``, and for a method that starts from other runs ``base.method`` and ``base.<option>``, or
+            ``bases.<role>.<option>``.
         origin: named in error messages.
 
     Raises:
@@ -264,16 +309,27 @@ def resolve(
         raise UserError(f"{task} has no budget {budget!r}: {nearest(budget, budgets)}")
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise UserError(f"seed {seed!r} is not a whole number from 0 to 2**63 - 1")
-    given = _split(overrides or {}, bool(m.card.base))
+    given = _split(overrides or {}, list(m.card.bases))
     config = _layered(t, m, budget, given, origin)
     _check_words(config, origin)
-    base = None
-    if m.card.base:
-        # the base must see the same data on the same hardware
-        inherited = {f"{section}.{name}": value for section in ("task", "trainer") for name, value in given[section].items()}
-        chosen = {**inherited, **given["base"]}
-        base = resolve(task, chosen.pop("method", m.card.base), seed=seed, budget=budget, overrides=chosen, origin=origin, paths=paths)
-    return RunSpec(task, t.card.version, method, m.card.version, budget, seed, config, base, tuple(str(p) for p in paths))
+    spec = RunSpec(task, t.card.version, method, m.card.version, budget, seed, config, paths=tuple(str(p) for p in paths))
+    bases = {role: _base(spec, role, words, given, origin) for role, words in m.card.bases.items()}
+    return replace(spec, bases=bases, fixed=tuple(role for role, words in m.card.bases.items() if "seed" in words))
+
+
+def _base(spec: RunSpec, role: str, words: Mapping[str, Any], given: Mapping[str, Mapping], origin: str) -> tuple[RunSpec, ...]:
+    """The runs of a role of ``spec``, by what the card says of it and what was ``given``."""
+    chosen = {**words.get("set", {}), **given[f"bases.{role}"]}
+    task = words.get("task", spec.task)
+    for section in ("task", "trainer") if task == spec.task else ("trainer",):  # the same data, the same hardware
+        chosen = {**{f"{section}.{name}": value for name, value in given[section].items()}, **chosen}
+    method, count = chosen.pop("method", words["method"]), words.get("count", 1)
+    n = spec.config["method"][count] if isinstance(count, str) else count
+    if n < 1:
+        raise UserError(f"{origin}: {count}={n}: {spec.method} starts from at least one run")
+    how = {"budget": words.get("budget", spec.budget), "overrides": chosen, "origin": origin, "paths": spec.paths}
+    first = resolve(task, method, seed=words.get("seed", spec.seed), **how)
+    return tuple(first.reseeded(first.seed * n + i) for i in range(n))
 
 
 def _check_words(config: Mapping, origin: str) -> None:

@@ -107,9 +107,9 @@ def _peak_mib() -> float:
 
 
 def count_parameters(method: Any) -> int:
-    """Trainable parameters, those of a post-hoc method's base included."""
+    """Trainable parameters, those of what it starts from included."""
     own = sum(p.numel() for p in method.parameters() if p.requires_grad)
-    return own + (count_parameters(method.base) if method.base is not None else 0)
+    return own + sum(map(count_parameters, method.all_bases()))
 
 
 def flops_per_example(method: Any, batch: dict) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from elboard.bench.training import Training
 
 
+Bases = Mapping[str, "Method | list[Method]"]
+
+
 class Method(pl.LightningModule):
     """A method: one class, one file, beside its ``CARD`` literal.
 
@@ -29,7 +33,8 @@ class Method(pl.LightningModule):
     Attributes:
         config: instance of ``Config``.
         spec: shapes and counts of the data.
-        base: for a post-hoc method the trained method that it starts from, in evaluation mode; else None.
+        bases: the trained methods that it starts from, in evaluation mode, by the role that its card names: one, or a list where that says
+            ``count``.
         progress: share of training done, 0 to 1, for schedules; 1 after training.
         seed: the run's seed.
         parts: pieces of a batch that the loss is computed in, one after the other: more than 1 after an attempt ran out of memory.
@@ -49,15 +54,25 @@ class Method(pl.LightningModule):
         warmup: float = 0.0  # share of training over which the learning rate rises linearly
         clip: float = 0.0  # largest gradient norm; 0: no clipping
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__()
         self.config, self.spec = config, spec
-        self.__dict__["base"] = base  # not a submodule: its weights belong to its own run
+        self.__dict__["bases"] = dict(bases or {})  # not submodules: their weights belong to their own runs
         self.progress = 0.0
         self.seed = 0
         self.parts = 1
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
+
+    @property
+    def base(self) -> Method:
+        """The one method that it starts from."""
+        (base,) = self.all_bases()
+        return base
+
+    def all_bases(self) -> list[Method]:
+        """The methods of all roles."""
+        return [one for of in self.bases.values() for one in (of if isinstance(of, list) else [of])]
 
     # --- what a method defines -----------------------------------------------------------------
 

@@ -80,7 +80,7 @@ def pick_device(trainer: dict) -> Any:
     return torch.device("cpu")
 
 
-def build(spec: RunSpec, base: Any = None, data: Any = None) -> tuple[Any, Any, Any]:
+def build(spec: RunSpec, bases: Any = None, data: Any = None) -> tuple[Any, Any, Any]:
     """Task, data and method of ``spec``, freshly seeded: ``(task, data, method)``. ``data`` is used instead of loading them again."""
     paths = tuple(Path(path) for path in spec.paths)
     task_class, method_class = find("task", spec.task, paths).load(), find("method", spec.method, paths).load()
@@ -89,7 +89,7 @@ def build(spec: RunSpec, base: Any = None, data: Any = None) -> tuple[Any, Any, 
     if data is None:
         data = task.load()
     seed_everything(spec.seed)
-    method = method_class(method_class.Config(**spec.config["method"]), data.spec, base)
+    method = method_class(method_class.Config(**spec.config["method"]), data.spec, bases)
     method.seed = spec.seed
     method.prepare(data.for_training())
     return task, data, method
@@ -102,11 +102,21 @@ def load_trained(spec: RunSpec, root: Path, data: Any = None) -> Any:
     file = root / spec.key / "checkpoints" / "final.ckpt"
     if not file.exists():
         raise UserError(f"{file}: no final checkpoint; run `elboard run {spec.task} {spec.method} --seed {spec.seed}` first")
-    base = load_trained(spec.base, root, data) if spec.base else None
-    _, _, method = build(spec, base, data)
+    _, _, method = build(spec, load_bases(spec, root, data), data)
     method.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state"])
     method.progress = 1.0
     return method.eval()
+
+
+def load_bases(spec: RunSpec, root: Path, data: Any = None) -> dict[str, Any]:
+    """The trained methods that ``spec`` starts from, by role: one, or a list where its card says ``count``. ``data`` are its task's."""
+    said = find("method", spec.method, tuple(map(Path, spec.paths))).card.bases
+    found = {}
+    for role, runs in spec.bases.items():
+        same = runs[0].task == spec.task and runs[0].config["task"] == spec.config["task"]
+        methods = [load_trained(run, root, data if same else None) for run in runs]
+        found[role] = methods if "count" in said[role] else methods[0]
+    return found
 
 
 def rank_of(spec: RunSpec) -> int:
@@ -157,7 +167,7 @@ class _Attempt:
 
     def run(self) -> Record:
         spec = self.spec
-        base_record = self._base()
+        broken = next((record for record in map(self._base, spec.starts_from()) if record.status != "done"), None)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             log = _Log(self.folder, self.rank)
@@ -166,8 +176,8 @@ class _Attempt:
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written ({error.strerror or error}); choose another folder with --out") from None
         with contextlib.closing(log), _collected_warnings(log) as heard:
-            if base_record is not None and base_record.status != "done":
-                return self._write(log, heard, failure=("infra", f"the run {base_record.key} that it starts from failed"))
+            if broken is not None:
+                return self._write(log, heard, failure=("infra", f"the run {broken.key} that it starts from failed"))
             try:
                 log.line(f"{spec.method} on {spec.task}, budget {spec.budget}, seed {spec.seed}, key {spec.key}")
                 self._work(log)
@@ -189,13 +199,11 @@ class _Attempt:
                 return self._write(log, heard, failure=(self._class(error), f"{type(error).__name__}: {error}".splitlines()[0]))
             return self._write(log, heard)
 
-    def _base(self) -> Record | None:
-        if self.spec.base is None:
-            return None
-        done = finished(self.spec.base, self.root)
+    def _base(self, spec: RunSpec) -> Record:
+        done = finished(spec, self.root)
         if done and (self.root / done.key / "checkpoints" / "final.ckpt").exists():
             return done
-        return execute(self.spec.base, self.root, "none", self.report)
+        return execute(spec, self.root, "none", self.report)
 
     def _enter(self, stage: str, log: _Log) -> None:
         self.stage = stage
@@ -217,7 +225,7 @@ class _Attempt:
         torch.set_num_threads(spec.config["trainer"]["threads"])
         meter = Meter()
         self._enter("load", log)
-        task, data, method = build(spec, load_trained(spec.base, self.root) if spec.base else None)
+        task, data, method = build(spec, load_bases(spec, self.root))
         task.device = pick_device(spec.config["trainer"])
         self.stage = "build"
         method.parts = parts_after(records.attempts(self.folder)) if may_split(method) else 1
@@ -234,7 +242,7 @@ class _Attempt:
             self.report(event)
 
         training = Training(task, data, spec.config, spec.seed, self.folder, report)
-        training.base_folder = self.root / spec.base.key if spec.base else None
+        training.base_folders = {role: [self.root / run.key for run in runs] for role, runs in spec.bases.items()}
         self._enter("train", log)
         cost: dict[str, float] = {"parameters": count_parameters(method)}
         flops = flops_per_example(method, next(iter(Batches(data.train, spec.config["train"]["batch_size"], spec.seed, data.on_batch))))
@@ -243,8 +251,8 @@ class _Attempt:
         seed_everything(spec.seed)
         start = time.perf_counter()
         training.spent = lambda: together(training.before, {**meter.read(), "train_s": time.perf_counter() - start})
-        if spec.base:
-            method.base.to(task.device)
+        for base in method.all_bases():
+            base.to(task.device)
         method.fit(data.for_training(), training)
         if not training.global_zero:
             raise SystemExit(0)

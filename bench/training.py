@@ -31,7 +31,7 @@ class Training:
     Attributes:
         history: one dict per epoch with training means, validation metrics and ``epoch``.
         folder: the run's folder.
-        base_folder: for a post-hoc method the folder of the run that it starts from.
+        base_folders: the folders of the runs that it starts from, by role.
         chosen_epoch: the epoch whose weights were kept; None for a method that does not train by gradients.
         before: what the attempts that this one goes on from had cost at their checkpoint.
         spent: gives that of all of them so far, for the next checkpoint.
@@ -42,7 +42,7 @@ class Training:
         self.history: list[dict[str, float]] = []
         self.chosen_epoch: int | None = None
         self.global_zero = True
-        self.base_folder: Path | None = None
+        self.base_folders: dict[str, list[Path]] = {}
         self.before: dict[str, float] = {}
         self.spent: Callable[[], dict[str, float]] = dict
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +56,8 @@ class Measurements:
         """
         spec = resolve(task, method, budget=budget, overrides=options, origin=f"{method} on {task}", paths=self._paths)
         if spec.key not in self._found:
-            wanted = _configuration(spec)
-            groups = [group for group in self._groups[task, method, budget] if _configuration(RunSpec.from_dict(group.spec)) == wanted]
+            wanted = spec.configuration()
+            groups = [group for group in self._groups[task, method, budget] if RunSpec.from_dict(group.spec).configuration() == wanted]
             self._found[spec.key] = _measurement(groups) if groups else None
         return self._found[spec.key]
 
@@ -71,14 +70,6 @@ def _measurement(groups: list[Group]) -> Measurement:
         for key, values in group.metrics.items():
             metrics[key] |= {seed: value for seed, value in zip(group.seeds.tolist(), values.tolist(), strict=True) if math.isfinite(value)}
     return Measurement({key: values for key, values in metrics.items() if values}, runs)
-
-
-def _unseeded(spec: RunSpec) -> RunSpec:
-    return replace(spec, seed=0, base=_unseeded(spec.base) if spec.base else None)
-
-
-def _configuration(spec: RunSpec) -> str:
-    return json.dumps(_unseeded(spec).identity(), sort_keys=True)
 
 
 def metric_key(name: str, present: Sequence[Iterable[str]]) -> str | None:

@@ -198,7 +198,8 @@ def _verification(record: Record, kind: str, checks: dict[str, Check], note: str
 
 
 def _with_paths(spec: RunSpec, paths: tuple[str, ...]) -> RunSpec:
-    return replace(spec, paths=paths, base=_with_paths(spec.base, paths) if spec.base else None)
+    bases = {role: tuple(_with_paths(run, paths) for run in runs) for role, runs in spec.bases.items()}
+    return replace(spec, paths=paths, bases=bases)
 
 
 def _same_place(record: Record, again: Record) -> bool:
@@ -207,25 +208,15 @@ def _same_place(record: Record, again: Record) -> bool:
     return same_software and all(mine.get(name) == theirs.get(name) for name in SAME_HARDWARE)
 
 
-def _group(spec: RunSpec) -> dict:
-    """The identity of a run and of the one it starts from, without their seeds."""
-    tree = spec.identity()
-    node = tree
-    while node:
-        del node["seed"]
-        node = node.get("base")
-    return tree
-
-
 def _other_seeds(record: Record, peers: Iterable[Record]) -> list[Record]:
     """One finished record for each other seed of the group of ``record``."""
-    mine, found = _group(RunSpec.from_dict(record.spec)), {}
+    mine, found = RunSpec.from_dict(record.spec).configuration(), {}
     for peer in peers:
         other_seed = peer.spec["seed"] != record.spec["seed"] and (peer.spec["task"], peer.spec["method"]) == (
             record.spec["task"],
             record.spec["method"],
         )
-        if other_seed and peer.status == "done" and _group(RunSpec.from_dict(peer.spec)) == mine:
+        if other_seed and peer.status == "done" and RunSpec.from_dict(peer.spec).configuration() == mine:
             found[peer.spec["seed"]] = records.effective([peer, found.get(peer.spec["seed"], peer)])
     return list(found.values())
 

@@ -77,9 +77,9 @@ class History:
             trial.state, trial.value, trial.epochs, trial.wall_s = "pruned", pruned["value"], pruned["epoch"] + 1, pruned["wall_s"]
             return
         outcome = verdict(trial.spec, self.root, self.forgiven)
-        if outcome is None and trial.spec.base is not None:  # without its base it cannot run
-            outcome = verdict(trial.spec.base, self.root, self.forgiven)
-            outcome = outcome if outcome is not None and outcome.state == "failed" else None
+        if outcome is None:  # without what it starts from it cannot run
+            bases = (verdict(spec, self.root, self.forgiven) for spec in trial.spec.starts_from())
+            outcome = next((found for found in bases if found is not None and found.state == "failed"), None)
         if outcome is None:
             return
         trial.wall_s = sum(_seconds(record) for record in attempts(self.root / trial.key))
@@ -248,11 +248,11 @@ class Frontier:
 
     def _with_bases(self, history: History, runs: Sequence[RunSpec]) -> Iterator[RunSpec]:
         for spec in runs:
-            if spec.base is not None and verdict(spec.base, history.root, history.forgiven) is None:
-                yield spec.base
+            bases = spec.starts_from()
+            yield from (base for base in bases if verdict(base, history.root, history.forgiven) is None)
             yield spec
-            for one in (spec, spec.base):
-                if one is not None and history.search.resources is not None:
+            for one in (spec, *bases):
+                if history.search.resources is not None:
                     self.resources.setdefault(one.key, history.search.resources)
 
 

@@ -164,19 +164,13 @@ def expand(file: Path, overrides: Mapping[str, Any] | None = None, paths: tuple[
                     searches.setdefault((found.id, found.trials, found.seeds), found)
                     continue
                 first = resolve(task, method, seed=seeds[0], budget=budget, overrides=options, origin=str(file), paths=paths)
-                for spec in (reseeded(first, seed) for seed in seeds):
-                    if spec.base is not None:
-                        runs.setdefault(spec.base.key, spec.base)
-                    runs.setdefault(spec.key, spec)
+                for spec in (first.reseeded(seed) for seed in seeds):
+                    for one in (*spec.starts_from(), spec):
+                        runs.setdefault(one.key, one)
     templates = [search.template for search in searches.values()]
     needs = resources_of(file, tree.get("resources", {}), [*runs.values(), *templates])
     tuned = tuple(replace(search, resources=needs.get(search.template.key)) for search in searches.values())
     return Sweep(name, tree.get("description", ""), tuple(runs.values()), needs, tuned)
-
-
-def reseeded(spec: RunSpec, seed: int) -> RunSpec:
-    """``spec`` with another seed, its base too."""
-    return replace(spec, seed=seed, base=reseeded(spec.base, seed) if spec.base else None)
 
 
 def _pairs(file: Path, entry: Mapping, paths: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -101,10 +101,10 @@ def run_one(
     The claim of a process that died is taken over, and the death becomes a failed record, so that a run that kills its process is not tried
     for ever.
     """
-    if spec.base is not None:
-        base = ensure(spec.base, root, report)
-        if base.state in ("preempted", "failed"):
-            return Outcome(spec, base.state, f"the run {spec.base.key} that it starts from: {base.message}", None)
+    for base in spec.starts_from():
+        found = ensure(base, root, report)
+        if found.state in ("preempted", "failed"):
+            return Outcome(spec, found.state, f"the run {base.key} that it starts from: {found.message}", None)
     if rank_of(spec) > 0:  # the first process holds the claim for all
         return _execute(spec, root, tracker, report)
     try:

@@ -26,7 +26,7 @@ from torch.func import functional_call
 
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
-from elboard.bench.method import Method
+from elboard.bench.method import Bases
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.bayesian.ivon_optimizer import IVON
 from elboard.methods.nets.classifier import ClassifierMethod
@@ -65,8 +65,8 @@ class VariationalClassifier(ClassifierMethod):
         warmup: float = 0.025  # 5 of 200 epochs
         mean: bool = False  # predict with m alone
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         if config.optimizer != "ivon":
             raise UserError(f"optimizer={config.optimizer!r}: the optimiser of ivon is the method")
         if min(config.weight_decay, config.h0) <= 0 or config.ess < 0 or config.samples < 1:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
-from elboard.bench.method import Method
+from elboard.bench.method import Bases
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.bayesian.vbll_heads import DiscriminativeHead, GenerativeHead
 from elboard.methods.nets.classifier import ClassifierMethod
@@ -52,8 +52,8 @@ class VBLL(ClassifierMethod):
         weight_decay: float = 1e-4  # of the features; the head has its prior
         clip: float = 1.0
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         generative = _choice("variant", config.variant, ("discriminative", "generative")) == "generative"
         dense = _choice("covariance", config.covariance, ("diagonal", "dense")) == "dense"
         density = _choice("ood", config.ood, ("probability", "density")) == "density"

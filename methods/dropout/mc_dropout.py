@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
-from elboard.bench.method import Method
+from elboard.bench.method import Bases
 from elboard.bench.task import DataSpec
 from elboard.methods.nets.classifier import ClassifierMethod
 
@@ -57,10 +57,10 @@ class MCDropout(ClassifierMethod):
     class Config(ClassifierMethod.Config):
         dropout: float = 0.25
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         if not 0 <= config.dropout < 1:
             raise UserError(f"dropout={config.dropout} is not in [0, 1)")
-        super().__init__(config, spec, base)
+        super().__init__(config, spec, bases)
 
     def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
         """Probabilities ``(n_samples, B, C)``, one mask for each sample, image and unit."""

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from elboard.bench.errors import UserError
-from elboard.bench.method import Method
+from elboard.bench.method import Bases, Method
 from elboard.bench.protocols import LinkPredictor
 from elboard.bench.task import Data, DataSpec
 from elboard.methods.graph.sparse import from_dense, normalised_adjacency
@@ -46,8 +46,8 @@ class GraphAutoencoder(Method, LinkPredictor):
         latent_dim: int = 16
         featureless: bool = False  # X = I instead of the nodes' features
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         self.w_0 = glorot(spec.n_nodes if config.featureless else spec.shape[0], config.hidden)
 
     def prepare(self, data: Data) -> None:

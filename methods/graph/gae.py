@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.method import Method
+from elboard.bench.method import Bases
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.graph.base import GraphAutoencoder, glorot
 
@@ -30,8 +30,8 @@ CARD = MethodCard(
 class GAE(GraphAutoencoder):
     """Embeddings are the encoder's output."""
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         self.w_1 = glorot(config.hidden, config.latent_dim)
 
     def embedding(self) -> Tensor:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.method import Method
+from elboard.bench.method import Bases, Method
 from elboard.bench.protocols import LinkPredictor
 from elboard.bench.task import Data, DataSpec
 
@@ -45,8 +45,8 @@ class SpectralEmbedding(Method, LinkPredictor):
     class Config:
         latent_dim: int = 128  # Kipf and Welling 2016, section 3
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         self.register_buffer("embedding", torch.zeros(spec.n_nodes, config.latent_dim, dtype=torch.float64))
 
     def fit(self, data: Data, training: Any) -> None:

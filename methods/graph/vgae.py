@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.method import Method
+from elboard.bench.method import Bases
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.graph.base import GraphAutoencoder, glorot
 
@@ -38,8 +38,8 @@ CARD = MethodCard(
 class VGAE(GraphAutoencoder):
     """Embeddings are means of a Gaussian posterior."""
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         self.w_mu = glorot(config.hidden, config.latent_dim)
         self.w_sigma = glorot(config.hidden, config.latent_dim)
 

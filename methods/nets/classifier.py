@@ -8,7 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elboard.bench.method import Method
+from elboard.bench.method import Bases, Method
 from elboard.bench.protocols import Classifier, OODScorer
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.nets.backbones import backbone
@@ -28,8 +28,8 @@ class ClassifierMethod(Method, Classifier, OODScorer):
         backbone: str = "cnn"  # mlp, cnn or resnet20
         dropout: float = 0.0
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         self.backbone = backbone(config.backbone, spec.shape, config.dropout)
         self.head = nn.Linear(self.backbone.n_features, spec.n_classes)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from elboard.bench.errors import UserError
-from elboard.bench.method import Method
+from elboard.bench.method import Bases
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.nets.classifier import ClassifierMethod
 
@@ -59,8 +59,8 @@ class CoTaught(ClassifierMethod):
         forget_rate: float = 0.2  # share of a batch left out; Chen et al. 2021 on CIFAR-10, and RECIPES
         ensemble: bool = False  # predict with the mean of both networks' logits instead of the first network
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         if not 0 <= config.forget_rate < 1:
             raise UserError(f"forget_rate={config.forget_rate} is not in [0, 1)")
         self.peer = self.make_peer()

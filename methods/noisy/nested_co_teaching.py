@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.method import Method
+from elboard.bench.method import Bases
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.noisy.base import RECIPES, CoTaught, quietly, small_loss  # noqa: F401 (the registry reads RECIPES)
 from elboard.methods.noisy.nested_dropout import NestedDropout
@@ -56,8 +56,8 @@ class NestedCoTeaching(CoTaught, NestedDropout):
         fine_tune_lr: float = 1e-4  # a tenth of lr; a hundredth in the papers, after steps
         schedule: str = "two-stage"  # lr in stage 1, fine_tune_lr in stage 2; or constant, cosine
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         self.fine_tuning = False
         self._best: list[dict[str, Any]] = [{"accuracy": -1.0, "state": {}} for _ in range(2)]
 

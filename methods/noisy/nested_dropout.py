@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
-from elboard.bench.method import Method
+from elboard.bench.method import Bases
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.nets.classifier import ClassifierMethod
 from elboard.methods.noisy.base import quietly
@@ -57,8 +57,8 @@ class NestedDropout(ClassifierMethod):
         mu: float = 0.0
         eta: float = 30.0  # best of 10, 30, 100 by noisy validation on noisy/mnist-sym50 at lite; papers: 10 or 100, of 512 features
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         if config.eta <= 0:
             raise UserError(f"eta={config.eta} is not positive")
         width = self.backbone.n_features

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.errors import UserError
-from elboard.bench.method import Method
+from elboard.bench.method import Bases, Method
 from elboard.bench.protocols import Classifier, OODScorer
 from elboard.bench.task import Data, DataSpec
 from elboard.bench.training import save_atomically
@@ -98,8 +98,9 @@ class PostHoc(Method, Classifier, OODScorer):
     class Config:
         """Starts afresh: nothing is trained by gradients."""
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
+        base = self.base
         if not isinstance(base, ClassifierMethod) or type(base).forward is not ClassifierMethod.forward:
             raise UserError(f"{type(base).__name__} cannot be the base of a detector: its logits are not head(features(x))")
         self.features = Features(base)
@@ -116,8 +117,8 @@ class PostHoc(Method, Classifier, OODScorer):
         raise NotImplementedError
 
     def fit(self, data: Data, training: Any) -> None:
-        folder = training.base_folder
-        self.features = Features(self.base, folder / "features" if folder else None)
+        folders = training.base_folders.get("classifier")
+        self.features = Features(self.base, folders[0] / "features" if folders else None)
         if type(self).learn is not PostHoc.learn:
             device = next(self.base.parameters()).device
             self.learn(torch.cat([self.features(part.to(device)).cpu() for part in data.train["x"].split(CHUNK)]))

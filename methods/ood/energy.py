@@ -16,7 +16,7 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
-from elboard.bench.method import Method
+from elboard.bench.method import Bases
 from elboard.bench.task import DataSpec
 from elboard.methods.ood.base import PostHoc
 
@@ -27,7 +27,7 @@ CARD = MethodCard(
     home="ood/digits",
     offers=("OODScorer",),
     cite="Liu et al. 2020",
-    base="softmax",
+    bases={"classifier": {"method": "softmax"}},
 )
 
 
@@ -38,8 +38,8 @@ class Energy(PostHoc):
     class Config(PostHoc.Config):
         temperature: float = 1.0  # T; section 3.2: "parameter-free" at 1
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         if config.temperature <= 0:
             raise UserError(f"temperature={config.temperature} is not positive")
 

@@ -20,7 +20,7 @@ CARD = MethodCard(
     home="ood/digits",
     offers=("OODScorer",),
     cite="Hendrycks and Gimpel 2017",
-    base="softmax",
+    bases={"classifier": {"method": "softmax"}},
 )
 
 

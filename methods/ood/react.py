@@ -16,7 +16,7 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
-from elboard.bench.method import Method
+from elboard.bench.method import Bases
 from elboard.bench.task import DataSpec
 from elboard.methods.ood.base import quantile
 from elboard.methods.ood.energy import Energy
@@ -28,7 +28,7 @@ CARD = MethodCard(
     home="ood/digits",
     offers=("OODScorer",),
     cite="Sun, Guo and Li 2021",
-    base="softmax",
+    bases={"classifier": {"method": "softmax"}},
 )
 
 
@@ -39,8 +39,8 @@ class ReAct(Energy):
     class Config(Energy.Config):
         eta: float = 0.9  # section 4.1: the 90th percentile
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         if not 0 <= config.eta <= 1:
             raise UserError(f"eta={config.eta} is not in [0, 1]")
         self.register_buffer("threshold", torch.tensor(float("inf")))

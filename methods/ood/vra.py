@@ -31,7 +31,7 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
-from elboard.bench.method import Method
+from elboard.bench.method import Bases
 from elboard.bench.task import DataSpec
 from elboard.methods.ood.base import quantile
 from elboard.methods.ood.energy import Energy
@@ -44,7 +44,7 @@ CARD = MethodCard(
     offers=("OODScorer",),
     paper="069",
     cite="Xu et al. 2023",
-    base="softmax",
+    bases={"classifier": {"method": "softmax"}},
 )
 
 
@@ -62,12 +62,12 @@ class VRA(Energy):
         quadratic: float = 0.0  # a; above 0: VRA++
         m: float = 4.0
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         if not 0 <= config.alpha_quantile <= config.beta_quantile <= 1:
             given = f"alpha_quantile={config.alpha_quantile}, beta_quantile={config.beta_quantile}"
             raise UserError(f"{given}: they must be in [0, 1], the first not above the second")
-        width = base.backbone.n_features
+        width = self.base.backbone.n_features
         self.register_buffer("alpha", torch.zeros(width))
         self.register_buffer("beta", torch.full((width,), float("inf")))
 

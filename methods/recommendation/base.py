@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elboard.bench.method import Method
+from elboard.bench.method import Bases, Method
 from elboard.bench.protocols import Recommender
 from elboard.bench.task import DataSpec
 
@@ -24,8 +24,8 @@ class ClickAutoencoder(Method, Recommender):
     ``sizes`` are the widths from the items to the code and back; tanh between layers, none after the code and the output.
     """
 
-    def __init__(self, config: Any, spec: DataSpec, encoder: list[int], decoder: list[int], base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, encoder: list[int], decoder: list[int], bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         self.encoder, self.decoder = layers(encoder), layers(decoder)
         self.drop = nn.Dropout(config.dropout)
 
@@ -48,8 +48,8 @@ def layers(sizes: list[int]) -> nn.Sequential:
 class ClosedFormRecommender(Method, Recommender):
     """A recommender without gradients; its result lies in the buffer ``weights``, of the shape that ``prepare`` gives it."""
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         self.register_buffer("weights", torch.zeros(self.shape(spec.shape[0])))
 
     def shape(self, n_items: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.method import Method
+from elboard.bench.method import Bases, Method
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.recommendation.base import ClickAutoencoder, multinomial_log_likelihood
 
@@ -39,8 +39,8 @@ class MultDAE(ClickAutoencoder):
         dropout: float = 0.5  # section 4.3
         l2: float = 2e-5  # 0.01 / 500
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, [spec.shape[0], config.latent_dim], [config.latent_dim, spec.shape[0]], base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, [spec.shape[0], config.latent_dim], [config.latent_dim, spec.shape[0]], bases)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(torch.tanh(self.code(x)))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.method import Method
+from elboard.bench.method import Bases, Method
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.recommendation.base import ClickAutoencoder, multinomial_log_likelihood
 
@@ -43,9 +43,9 @@ class MultVAE(ClickAutoencoder):
         beta: float = 0.2  # the cap that the paper found on validation data
         anneal: float = 0.5  # share of training over which beta rises
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         c, items = config, spec.shape[0]
-        super().__init__(config, spec, [items, c.hidden, 2 * c.latent_dim], [c.latent_dim, c.hidden, items], base)
+        super().__init__(config, spec, [items, c.hidden, 2 * c.latent_dim], [c.latent_dim, c.hidden, items], bases)
 
     def beta(self) -> float:
         """The KL's weight now."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elboard.bench.method import Method
+from elboard.bench.method import Bases, Method
 from elboard.bench.protocols import BinaryLikelihood, Generator, GreyLikelihood, LatentModel, OODScorer, RealLikelihood
 from elboard.bench.task import Data, DataSpec
 from elboard.methods.nets.backbones import MLP
@@ -32,8 +32,8 @@ class GaussianVAE(Method, Generator, LatentModel, BinaryLikelihood, GreyLikeliho
         latent_dim: int = 50  # ditto
         activation: str = "tanh"  # ditto
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         c, dimensions = config, math.prod(spec.shape)
         self.encoder = MLP([dimensions, *c.hidden], c.activation)
         self.posterior = nn.Linear(self.encoder.n_features, 2 * c.latent_dim)

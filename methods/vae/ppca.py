@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.method import Method
+from elboard.bench.method import Bases, Method
 from elboard.bench.protocols import Generator, GreyLikelihood, LatentModel, OODScorer, RealLikelihood
 from elboard.bench.task import Data, DataSpec
 
@@ -39,8 +39,8 @@ class PPCA(Method, Generator, LatentModel, GreyLikelihood, RealLikelihood, OODSc
     class Config:
         latent_dim: int = 50  # as the VAEs that it is compared with; at most D - 1
 
-    def __init__(self, config: Any, spec: DataSpec, base: Method | None = None):
-        super().__init__(config, spec, base)
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
         self.dimensions = math.prod(spec.shape)
         self.q = min(config.latent_dim, self.dimensions - 1)
         self.grey = spec.likelihood == "discretised-logistic"

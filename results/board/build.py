@@ -113,18 +113,18 @@ def _default(task: str, method: str, budget: str, paths: tuple[str, ...]) -> dic
     if method not in discover("method", tuple(map(Path, paths))):
         return None  # without looking for names like it
     try:
-        return resolve(task, method, seed=0, budget=budget, paths=paths).identity()
+        return resolve(task, method, seed=0, budget=budget, paths=paths).configuration()
     except UserError:
         return None
 
 
 def _changed(group: Group) -> dict[str, object]:
     """Options that differ from the defaults of the method on this task, budget apart."""
-    spec = RunSpec.from_dict({**group.spec, "seed": 0, "base": {**group.spec["base"], "seed": 0} if group.spec.get("base") else None})
+    spec = RunSpec.from_dict(group.spec)
     default = _default(spec.task, spec.method, spec.budget, spec.paths)
     if default is None:
         return {"group": group.group}
-    pairs = difference(spec.identity(), default)
+    pairs = difference(spec.configuration(), default)
     return {name.removeprefix("config.").removeprefix("method."): value for name, (value, _) in pairs.items()}
 
 

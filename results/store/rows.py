@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,20 +84,19 @@ def matches(task: str, pattern: str) -> bool:
 
 def _without_seeds(tree: Mapping, seed: int) -> dict:
     """``tree`` (a specification) and those it starts from; None for the seed, and theirs where it is the same."""
-    base = tree.get("base")
-    base = _without_seeds(base, seed) if base else None
-    return {**tree, "seed": None if tree["seed"] == seed else tree["seed"], "base": base}
+    return _over_bases({**tree, "seed": None if tree["seed"] == seed else tree["seed"]}, lambda base: _without_seeds(base, seed))
+
+
+def _over_bases(tree: Mapping, change: Callable[[Mapping], Mapping]) -> dict:
+    """``tree`` (a specification) with changed runs that it starts from."""
+    if tree.get("base"):  # before there were roles
+        return {**tree, "base": change(tree["base"])}
+    return {**tree, "bases": {role: list(map(change, runs)) for role, runs in tree.get("bases", {}).items()}}
 
 
 def with_seed(tree: Mapping, seed: int) -> dict:
     """Undo :func:`setting_of`: the specification of the run with ``seed``."""
-    base = with_seed(tree["base"], seed) if tree["base"] else None
-    return {**tree, "seed": seed if tree["seed"] is None else tree["seed"], "base": base}
-
-
-def _identity(tree: Mapping) -> dict:
-    kept = {name: value for name, value in tree.items() if name not in ("seed", "base")}
-    return {**kept, "base": _identity(tree["base"])} if "base" in tree else kept
+    return _over_bases({**tree, "seed": seed if tree["seed"] is None else tree["seed"]}, lambda base: with_seed(base, seed))
 
 
 def setting_of(record: Record) -> str:
@@ -113,7 +112,7 @@ def setting_of(record: Record) -> str:
 
 def group_of(record: Record) -> str:
     """``Group.group`` of the group that the run of ``record`` belongs to."""
-    tree = _identity(spec_of(record).identity())
+    tree = spec_of(record).configuration()
     return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 

@@ -249,7 +249,7 @@ class Pool:
         if self._late():
             self.waiting.clear()
         for spec in list(self.waiting):
-            if spec.base is not None and spec.base.key in self.open:
+            if any(base.key in self.open for base in spec.starts_from()):
                 continue
             need = self.needs[spec.key]
             if need.cpus > self.capacity.cpus:

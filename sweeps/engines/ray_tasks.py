@@ -133,7 +133,7 @@ class Tasks(Pool):
             self.counted, has = time.monotonic(), ray.cluster_resources()
             self.limits = {"CPU": self.jobs or AHEAD * has.get("CPU", 0.0), "GPU": AHEAD * has.get("GPU", 0.0)}
         for spec in list(self.waiting):
-            if spec.base is not None and spec.base.key in self.open:
+            if any(base.key in self.open for base in spec.starts_from()):
                 continue
             need = self.needs[spec.key]
             if not self._wanted(need):
@@ -221,16 +221,15 @@ class Tasks(Pool):
         """A task has no outcome: free its claims and, unless it left a record, write the one that it could not write."""
         import ray
 
-        spec, run = task.spec, task.spec
+        spec = task.spec
         if isinstance(error, ray.exceptions.RayTaskError) and not isinstance(error, ray.exceptions.TaskCancelledError):
             cause = f"{type(error.cause).__name__}: {error.cause}".splitlines()[0]
             self._free(task)
             self._close(Outcome(spec, "failed", f"on a node of the cluster: {cause}"))  # nothing of the run: ELBOard is not there, say
             return
         try:
-            while task.owner and run is not None:
+            for run in (*spec.starts_from(), spec) if task.owner else ():
                 claims.release_of(self.root / run.key, task.owner)
-                run = run.base
             record = effective(record for record in attempts(self.root / spec.key) if record.attempt not in task.before)
             record = record or write_death(spec, self.root, *self._cause(task, error))
             outcome = Outcome(spec, "done", record=record) if record.status == "done" else failure(spec, record)

@@ -24,7 +24,7 @@ def _history(folder: Path) -> list[dict]:
 def _evaluate_again(spec: RunSpec, root: Path) -> dict[str, float]:
     """Metrics of the final checkpoint, read back with ``weights_only``."""
     method = load_trained(spec, root)
-    task, data, _ = build(spec, method.base)
+    task, data, _ = build(spec, method.bases)
     seed_everything(spec.seed + 1)
     with evaluating(method):
         return task.evaluate(method, data, _history(root / spec.key)).metrics

@@ -121,8 +121,8 @@ def test_bad_options_are_the_users_mistake():
 class Plain(ClassifierMethod):
     """A plain network whose head has no bias."""
 
-    def __init__(self, config, spec, base=None):
-        super().__init__(config, spec, base)
+    def __init__(self, config, spec, bases=None):
+        super().__init__(config, spec, bases)
         self.head = nn.Linear(self.backbone.n_features, spec.n_classes, bias=False)
 
 

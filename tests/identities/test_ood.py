@@ -34,8 +34,9 @@ def base(backbone: str = "cnn") -> Softmax:
 
 
 def fitted(cls: type, of: Softmax | None = None, folder: Path | None = None, **options: float) -> PostHoc:
-    method = cls(cls.Config(**options), SPEC, of or base())
-    method.fit(Data(SPEC, {"x": images(N, 1), "y": torch.zeros(N, dtype=torch.int64)}), SimpleNamespace(base_folder=folder))
+    method = cls(cls.Config(**options), SPEC, {"classifier": of or base()})
+    folders = {"classifier": [folder]} if folder else {}
+    method.fit(Data(SPEC, {"x": images(N, 1), "y": torch.zeros(N, dtype=torch.int64)}), SimpleNamespace(base_folders=folders))
     return method
 
 
@@ -162,7 +163,7 @@ def test_bases_that_do_not_fit_are_refused() -> None:
         fitted(VRA, Shifted(Softmax.Config(), SPEC).eval())
     for wrong in (OtherHead(Softmax.Config(), SPEC), None):
         with pytest.raises(UserError, match="cannot be the base"):
-            Energy(Energy.Config(), SPEC, wrong)
+            Energy(Energy.Config(), SPEC, {"classifier": wrong})
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_predictions_are_those_of_the_classifier() -> None:
 def test_a_checkpoint_holds_the_thresholds() -> None:
     of, x = base(), images(20, 2)
     for cls in (ReAct, VRA):
-        first, again = fitted(cls, of), cls(cls.Config(), SPEC, of)
+        first, again = fitted(cls, of), cls(cls.Config(), SPEC, {"classifier": of})
         again.load_state_dict(first.state_dict())
         assert torch.equal(scores(first, x), scores(again, x)) and not [name for name in first.state_dict() if "base" in name]
 

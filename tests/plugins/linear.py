@@ -25,8 +25,8 @@ class Linear(Method, Classifier):
         pause: float = 0.0  # seconds a step, for tests that interrupt
         room: int = 0  # examples that fit in memory at once; 0: any number
 
-    def __init__(self, config, spec, base=None):
-        super().__init__(config, spec, base)
+    def __init__(self, config, spec, bases=None):
+        super().__init__(config, spec, bases)
         self.head = torch.nn.Linear(spec.shape[0], spec.n_classes)
 
     def loss(self, batch):

@@ -131,8 +131,8 @@ def some() -> list[Record]:
         record_of(0.4, 0, spec={"task_version": 7}),
         record_of(0.4, 0, spec={"budget": "lite"}),
         record_of(0.4, 0, spec={"task": "other/blobs"}),
-        record_of(0.4, 4, spec={"base": base}),
-        record_of(0.4, 3, spec={"base": dataclasses.replace(base, seed=3)}),
+        record_of(0.4, 4, spec={"bases": {"classifier": (base,)}}),
+        record_of(0.4, 3, spec={"bases": {"classifier": (dataclasses.replace(base, seed=3),)}}),
     ]
 
 

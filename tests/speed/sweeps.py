@@ -39,10 +39,9 @@ def folder() -> Iterator[Path]:
 
 def specs(count: int) -> list:
     from elboard.bench.config import resolve
-    from elboard.sweeps.plan import reseeded
 
     first = resolve("test/blobs", "test-linear", budget="smoke", overrides=NO_OP, paths=(PLUGINS,))
-    return [reseeded(first, seed) for seed in range(count)]
+    return [first.reseeded(seed) for seed in range(count)]
 
 
 def planning() -> None:

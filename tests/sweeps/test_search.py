@@ -234,13 +234,13 @@ def test_a_trial_whose_folder_cannot_be_written_does_not_go_round_for_ever(tmp_p
 
 def test_trials_of_a_post_hoc_method_share_their_base(tmp_path: Path) -> None:
     text = (Path(PLUGINS) / "linear.py").read_text()
-    text = text.replace('name="test-linear"', 'name="test-scaled", base="test-linear"')
+    text = text.replace('name="test-linear"', 'name="test-scaled", bases={"classifier": {"method": "test-linear"}}')
     text = text.replace("    def loss(", "    def fit(self, data, training):\n        self.head = self.base.head\n\n    def loss(")
     (tmp_path / "scaled.py").write_text(text)
     words = "sampler: random, trials: 3, space: {scale: {float: [0.1, 2]}}"
     p = plan(tmp_path, words, method="test-scaled", paths=(PLUGINS, str(tmp_path / "scaled.py")))
     assert [outcome.state for outcome in run(p, jobs=2) if outcome.spec.method == "test-scaled"] == ["done", "done"]
-    bases = {trial.spec.base.key for trial in history(p).trials}
+    bases = {trial.spec.starts_from()[0].key for trial in history(p).trials}
     assert len(bases) == 1 and len(attempts(p.root / bases.pop())) == 1
     failing = plan(tmp_path, words, method="test-scaled", paths=p.searches[0].paths, options="base.raise_at: 0")
     assert all(outcome.state == "failed" for outcome in run(failing))

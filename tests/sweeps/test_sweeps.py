@@ -81,7 +81,7 @@ def test_shipped_sweeps_expand(name: str) -> None:
     keys = [spec.key for spec in sweep.runs]
     assert keys and len(set(keys)) == len(keys)
     for place, spec in enumerate(sweep.runs):
-        assert spec.base is None or spec.base.key in keys[:place], "the run that it starts from must come before"
+        assert all(base.key in keys[:place] for base in spec.starts_from()), "the run that it starts from must come before"
 
 
 def test_pool_equals_one_process(file: Path, tmp_path: Path) -> None:

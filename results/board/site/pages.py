@@ -190,7 +190,7 @@ def _method(model: Model, name: str) -> Page:
             "parts": paragraphs(entry.file),
             "path": shown_path(entry),
             "paper": {"title": paper.title, "url": paper_url(paper.slug)} if paper else None,
-            "base_url": method_url(card.base) if card.base else "",
+            "bases": [(words["method"], method_url(words["method"])) for words in card.bases.values()],
         }
     copies, context["pictures"] = _pictures(model, name, found)
     curves = _curves(model, found)
