@@ -14,7 +14,8 @@ from elboard.bench import record as records
 from elboard.bench import stopping, training
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
-from elboard.bench.run import execute, finished, load_trained
+from elboard.bench.run import execute, finished
+from elboard.bench.stages import load_trained
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 
@@ -55,7 +56,7 @@ def test_checkpoint_gives_the_same_predictions(home: Path) -> None:
     spec = spec_of()
     record = execute(spec, home)
     method = load_trained(spec, home)
-    from elboard.bench.run import build
+    from elboard.bench.stages import build
 
     task, data, _ = build(spec)
     with torch.no_grad():

@@ -13,7 +13,8 @@ from elboard.bench.config import RunSpec, resolve
 from elboard.bench.metrics.conventions import bare
 from elboard.bench.record import Record
 from elboard.bench.registry import compatible, discover
-from elboard.bench.run import build, execute, load_trained, seed_everything
+from elboard.bench.run import execute
+from elboard.bench.stages import build, load_trained, seed_everything
 from elboard.bench.training import evaluating
 
 
