@@ -17,18 +17,13 @@ from elboard.bench.errors import NonFiniteLoss, UserError
 from elboard.bench.journal import Journal, Report
 from elboard.bench.record import Record
 from elboard.bench.registry import find
+from elboard.bench.runs import Runs
 from elboard.bench.stopping import Preempted, Pruned
 
 
 def root_folder(out: str | Path | None = None) -> Path:
     """Where runs lie: ``out``, else the environment's ``ELBOARD_HOME``, else ``runs`` in the current folder."""
     return Path(out or os.environ.get("ELBOARD_HOME") or "runs")
-
-
-def finished(spec: RunSpec, root: Path) -> Record | None:
-    """The newest record of a completed attempt at ``spec`` under ``root``, or None. Invalid files are passed over."""
-    best = records.effective(records.attempts(root / spec.key))
-    return best if best is not None and best.status == "done" else None
 
 
 def rank_of(spec: RunSpec) -> int:
@@ -59,18 +54,20 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
         record.
     """
     report, rank, started = report or (lambda event: None), rank_of(spec), records.now()
-    broken = next((base for base in spec.starts_from() if _base(base, root, report).status != "done"), None)
-    journal = _prepare(spec, root / spec.key, rank, report)
+    runs = Runs(root)
+    bases = ((base, runs.trained(base) or execute(base, root, "none", report)) for base in spec.starts_from())
+    broken = next((base for base, record in bases if record.status != "done"), None)
+    journal = _prepare(spec, runs.folder(spec), rank, report)
 
     def end(fields: dict[str, Any], **failure: str) -> Record:
-        return _record(spec, root / spec.key, journal, started, fields, failure)
+        return _record(spec, runs.folder(spec), journal, started, fields, failure)
 
     with journal.open():
         if broken is not None:
             return end({}, **{"class": "infra", "message": f"the run {broken.key} that it starts from failed"})
         try:
             journal.line(f"{spec.method} on {spec.task}, budget {spec.budget}, seed {spec.seed}, key {spec.key}")
-            fields = _work(spec, root, tracker if rank == 0 else "none", journal)
+            fields = _work(spec, runs, tracker if rank == 0 else "none", journal)
         except (Preempted, Pruned) as stop:
             journal.line(str(stop) or "asked to stop; goes on from the checkpoint")
             raise
@@ -90,14 +87,6 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
         return end(fields)
 
 
-def _base(spec: RunSpec, root: Path, report: Report) -> Record:
-    """The record of a run that another starts from, which is executed unless it is there with its weights."""
-    done = finished(spec, root)
-    if done and (root / done.key / "checkpoints" / "final.ckpt").exists():
-        return done
-    return execute(spec, root, "none", report)
-
-
 def _prepare(spec: RunSpec, folder: Path, rank: int, report: Report) -> Journal:
     """The run's folder, with its specification and a journal."""
     try:
@@ -110,15 +99,15 @@ def _prepare(spec: RunSpec, folder: Path, rank: int, report: Report) -> Journal:
     return journal
 
 
-def _work(spec: RunSpec, root: Path, tracker: str, journal: Journal) -> dict[str, Any]:
+def _work(spec: RunSpec, runs: Runs, tracker: str, journal: Journal) -> dict[str, Any]:
     """All stages, one after another; the fields of the record that come of them."""
     from elboard.bench import trackers
     from elboard.bench.cost import Meter, together
 
-    folder, meter = root / spec.key, Meter()
-    loaded = stages.load(spec, root, journal)
+    folder, meter = runs.folder(spec), Meter()
+    loaded = stages.load(spec, runs, journal)
     journal.tracker = trackers.make(tracker, spec, folder)
-    training, cost = stages.train(spec, root, loaded, meter, journal)
+    training, cost = stages.train(spec, runs, loaded, meter, journal)
     selection = stages.select(spec, loaded, training)
     start = time.perf_counter()
     scores = stages.evaluate(spec, loaded, training, journal)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elboard.bench import record as records
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import NonFiniteLoss, UserError
 from elboard.bench.journal import Journal
 from elboard.bench.registry import find
+from elboard.bench.runs import Runs
 
 if TYPE_CHECKING:
     from elboard.bench.cost import Meter
@@ -65,7 +65,7 @@ def load_trained(spec: RunSpec, root: Path, data: Any = None) -> Any:
     """The method of a finished run with its final weights, in evaluation mode. Raises UserError if there is no final checkpoint."""
     import torch
 
-    file = root / spec.key / "checkpoints" / "final.ckpt"
+    file = Runs(root).weights(spec)
     if not file.exists():
         raise UserError(f"{file}: no final checkpoint; run `elboard run {spec.task} {spec.method} --seed {spec.seed}` first")
     _, _, method = build(spec, load_bases(spec, root, data), data)
@@ -92,7 +92,7 @@ class Loaded:
     method: Any
 
 
-def load(spec: RunSpec, root: Path, journal: Journal) -> Loaded:
+def load(spec: RunSpec, runs: Runs, journal: Journal) -> Loaded:
     """The data, and the method as it was built; its loss in parts after attempts that ran out of memory."""
     import torch
 
@@ -102,24 +102,24 @@ def load(spec: RunSpec, root: Path, journal: Journal) -> Loaded:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(spec.config["trainer"]["threads"])
     journal.enter("load")
-    loaded = Loaded(*build(spec, load_bases(spec, root)))
+    loaded = Loaded(*build(spec, load_bases(spec, runs.root)))
     journal.stage = "build"
     loaded.task.device = pick_device(spec.config["trainer"])
-    loaded.method.parts = parts_after(records.attempts(root / spec.key)) if may_split(loaded.method) else 1
+    loaded.method.parts = parts_after(runs.attempts(spec)) if may_split(loaded.method) else 1
     if loaded.method.parts > 1:
         journal.line(f"out of memory before: the loss of a batch in {loaded.method.parts} parts")
     return loaded
 
 
-def train(spec: RunSpec, root: Path, loaded: Loaded, meter: Meter, journal: Journal) -> tuple[Training, dict[str, float]]:
+def train(spec: RunSpec, runs: Runs, loaded: Loaded, meter: Meter, journal: Journal) -> tuple[Training, dict[str, float]]:
     """What came of training, and its cost. Raises SystemExit in all but the first of the processes that train together."""
     from elboard.bench.batches import Batches
     from elboard.bench.cost import count_parameters, flops_per_example, together
     from elboard.bench.training import Training
 
     data, method = loaded.data, loaded.method
-    training = Training(loaded.task, data, spec.config, spec.seed, root / spec.key, journal.event)
-    training.base_folders = {role: [root / run.key for run in runs] for role, runs in spec.bases.items()}
+    training = Training(loaded.task, data, spec.config, spec.seed, runs.folder(spec), journal.event)
+    training.base_folders = {role: list(map(runs.folder, of)) for role, of in spec.bases.items()}
     journal.enter("train")
     cost: dict[str, float] = {"parameters": count_parameters(method)}
     flops = flops_per_example(method, next(iter(Batches(data.train, spec.config["train"]["batch_size"], spec.seed, data.on_batch))))

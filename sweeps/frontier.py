@@ -19,10 +19,11 @@ from typing import Any
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import UserError
 from elboard.bench.metrics.conventions import better
-from elboard.bench.record import Record, attempts
+from elboard.bench.record import Record
+from elboard.bench.runs import Runs
 from elboard.sweeps import claims, samplers, trials
 from elboard.sweeps.search import Search
-from elboard.sweeps.work import Outcome, Resources, verdict
+from elboard.sweeps.work import Outcome, Resources, needs
 
 
 @dataclass(kw_only=True)
@@ -37,19 +38,15 @@ class Trial(samplers.Seen):
 
 @dataclass(eq=False)
 class History:
-    """The trials of a search by the shared folder, as of the last :meth:`look`; those that are over are not read again.
-
-    ``forgiven``: failed attempts by key that do not count, see :func:`elboard.sweeps.work.verdict`.
-    """
+    """The trials of a search by the shared folder, as of the last :meth:`look`; those that are over are not read again."""
 
     search: Search
-    root: Path
-    forgiven: Mapping[str, list[str]] = field(default_factory=dict)
+    runs: Runs
     trials: list[Trial] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
-        return trials.folder_of(self.root, self.search.id)
+        return trials.folder_of(self.runs.root, self.search.id)
 
     def look(self) -> History:
         for trial in self.trials:
@@ -76,16 +73,13 @@ class History:
         if pruned is not None:
             trial.state, trial.value, trial.epochs, trial.wall_s = "pruned", pruned["value"], pruned["epoch"] + 1, pruned["wall_s"]
             return
-        outcome = verdict(trial.spec, self.root, self.forgiven)
-        if outcome is None:  # without what it starts from it cannot run
-            bases = (verdict(spec, self.root, self.forgiven) for spec in trial.spec.starts_from())
-            outcome = next((found for found in bases if found is not None and found.state == "failed"), None)
-        if outcome is None:
+        record = self.runs.over(trial.spec)
+        if record is None:
             return
-        trial.wall_s = sum(_seconds(record) for record in attempts(self.root / trial.key))
-        value = outcome.record.notes.get("selection", {}).get("value")
-        if outcome.state == "failed":
-            trial.state, trial.why = "failed", outcome.record.failure["class"]
+        trial.wall_s = sum(map(_seconds, self.runs.attempts(trial.spec)))
+        value = record.notes.get("selection", {}).get("value")
+        if record.status == "failed":
+            trial.state, trial.why = "failed", record.failure["class"]
         elif isinstance(value, int | float) and math.isfinite(value):
             trial.state, trial.value = "done", float(value)
         else:
@@ -155,7 +149,7 @@ class History:
     def unfinished(self) -> list[RunSpec]:
         """The runs that could go on now; for trials that are not made yet, runs like theirs."""
         if self.over:
-            return [spec for spec in self.final() if verdict(spec, self.root, self.forgiven) is None]
+            return [spec for spec in self.final() if self.runs.over(spec) is None]
         limit = self.search.parallel if self.search.sampler == "tpe" else self.search.trials
         found = self.open()
         to_come = min(limit - len(found), self.search.trials - len(self.trials))
@@ -176,8 +170,7 @@ class History:
         That a configuration diverges is a result, and stands.
         """
         specs = self.final() or [trial.spec for trial in self.trials if trial.why != "nan"]
-        found = {spec.key: [record.attempt for record in attempts(self.root / spec.key) if record.status == "failed"] for spec in specs}
-        return {key: failed for key, failed in found.items() if failed}
+        return self.runs.failures(one for spec in specs for one in (*spec.starts_from(), spec))
 
     def choice(self) -> str:
         """The best options so far and their value; empty where no trial is completed."""
@@ -201,18 +194,10 @@ class Frontier:
 
     Args:
         resources: what runs need, by key; those of the searches' runs are added as they become known.
-        forgiven: as in :func:`elboard.sweeps.work.verdict`.
     """
 
-    def __init__(
-        self,
-        searches: Sequence[Search],
-        root: Path,
-        resources: dict[str, Resources] | None = None,
-        forgiven: Mapping[str, list[str]] | None = None,
-    ):
-        self.histories = [History(search, root, forgiven or {}) for search in searches]
-        self.resources = {} if resources is None else resources
+    def __init__(self, searches: Sequence[Search], runs: Runs, resources: dict[str, Resources]):
+        self.histories, self.resources = [History(search, runs) for search in searches], resources
         self.failed: list[History] = []  # over without a completed trial, or given up by this process
 
     def __call__(self, outcomes: Mapping[str, Outcome]) -> list[RunSpec] | None:
@@ -249,11 +234,10 @@ class Frontier:
     def _with_bases(self, history: History, runs: Sequence[RunSpec]) -> Iterator[RunSpec]:
         for spec in runs:
             bases = spec.starts_from()
-            yield from (base for base in bases if verdict(base, history.root, history.forgiven) is None)
+            yield from (base for base in bases if history.runs.over(base) is None)
             yield spec
-            for one in (spec, *bases):
-                if history.search.resources is not None:
-                    self.resources.setdefault(one.key, history.search.resources)
+            for key, need in needs(history.search.resources, (spec, *bases)).items():
+                self.resources.setdefault(key, need)
 
 
 def _unrecorded(outcome: Outcome | None) -> bool:

@@ -40,7 +40,7 @@ from elboard.bench.config import RunSpec, numbers, resolve
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.registry import discover
 from elboard.sweeps.search import Search, parse
-from elboard.sweeps.work import Resources
+from elboard.sweeps.work import Resources, needs
 
 FOLDER = Path(__file__).parent
 TOP = ("name", "description", "budget", "seeds", "set", "resources", "runs")
@@ -167,10 +167,10 @@ def expand(file: Path, overrides: Mapping[str, Any] | None = None, paths: tuple[
                 for spec in (first.reseeded(seed) for seed in seeds):
                     for one in (*spec.starts_from(), spec):
                         runs.setdefault(one.key, one)
-    templates = [search.template for search in searches.values()]
-    needs = resources_of(file, tree.get("resources", {}), [*runs.values(), *templates])
-    tuned = tuple(replace(search, resources=needs.get(search.template.key)) for search in searches.values())
-    return Sweep(name, tree.get("description", ""), tuple(runs.values()), needs, tuned)
+    templates = [one for search in searches.values() for one in (*search.template.starts_from(), search.template)]
+    words = resources_of(file, tree.get("resources", {}), [*runs.values(), *templates])
+    tuned = tuple(replace(search, resources=words) for search in searches.values())
+    return Sweep(name, tree.get("description", ""), tuple(runs.values()), needs(words, runs.values()), tuned)
 
 
 def _pairs(file: Path, entry: Mapping, paths: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -234,8 +234,8 @@ def _same(value: Any, wanted: Any) -> bool:
     return fnmatch.fnmatchcase(value, wanted) if isinstance(value, str) and isinstance(wanted, str) else value == wanted
 
 
-def resources_of(file: Path, tree: Mapping[str, Mapping], runs: Sequence[RunSpec]) -> dict[str, Resources]:
-    """What each run needs, by key, for those that the file says something about; the method's word counts before the task's."""
+def resources_of(file: Path, tree: Mapping[str, Mapping], runs: Sequence[RunSpec]) -> dict[str, dict[str, float]]:
+    """The file's words on what runs need, checked; times in seconds."""
     parsed, known = {}, {"default", *(spec.task for spec in runs), *(spec.method for spec in runs)}
     for name, words in tree.items():
         if name not in known:
@@ -244,9 +244,4 @@ def resources_of(file: Path, tree: Mapping[str, Mapping], runs: Sequence[RunSpec
             raise UserError(f"{file}: resources.{name} is a mapping with {', '.join(NEEDS)}")
         _check(file, words, NEEDS)
         parsed[name] = {need: parse_time(value) if need == "time" else value for need, value in words.items()}
-    found = {}
-    for spec in runs:
-        words = {**parsed.get("default", {}), **parsed.get(spec.task, {}), **parsed.get(spec.method, {})}
-        if words:
-            found[spec.key] = Resources(**words)
-    return found
+    return parsed

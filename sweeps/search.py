@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.metrics.conventions import convention
 from elboard.sweeps import samplers, trials
-from elboard.sweeps.work import Resources
+from elboard.sweeps.work import Words
 
 WORDS = ("sampler", "trials", "space", "seed", "trial_seed", "parallel", "prune", "grace")
 PRUNERS = ("asha", "none")
@@ -36,7 +36,7 @@ class Search:
         trial_seed: of all trials' runs.
         parallel: trials that may be open at a time under tpe; a random search opens all.
         prune: asha or none; ``grace`` are the epochs before its first rung, 0 for a ninth of all.
-        resources: what a run needs; None for what the engine gives to all.
+        resources: what runs need, in the words of the sweep file.
     """
 
     task: str
@@ -54,7 +54,7 @@ class Search:
     grace: int = 0
     file: str = "search"
     paths: tuple[str, ...] = ()
-    resources: Resources | None = None
+    resources: Words = field(default_factory=dict)
 
     @cached_property
     def template(self) -> RunSpec:
@@ -95,8 +95,7 @@ class Search:
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> Search:
-        need = tree["resources"]
-        return cls(**{**tree, "seeds": tuple(tree["seeds"]), "paths": tuple(tree["paths"]), "resources": need and Resources(**need)})
+        return cls(**{**tree, "seeds": tuple(tree["seeds"]), "paths": tuple(tree["paths"])})
 
 
 def parse(where: Path, given: Any, fixed: Sequence[str] = (), **run: Any) -> Search:

@@ -28,6 +28,7 @@ from elboard.bench.config import RunSpec
 from elboard.bench.errors import UserError
 from elboard.bench.metrics.conventions import better
 from elboard.bench.registry import find
+from elboard.bench.runs import Runs
 from elboard.bench.stopping import Pruned
 
 ETA = 3
@@ -93,13 +94,13 @@ def judged(spec: RunSpec, root: Path, report: Callable[[dict], None]) -> Callabl
     trial = spec.origin.get("trial", {})
     if not trial.get("rungs"):
         return report
-    metric, start = metric_of(spec), time.perf_counter()
-    ahead = {rung - 1 for rung in trial["rungs"] if value_at(root / spec.key, rung - 1, metric) is None}
+    metric, start, folder = metric_of(spec), time.perf_counter(), Runs(root).folder(spec)
+    ahead = {rung - 1 for rung in trial["rungs"] if value_at(folder, rung - 1, metric) is None}
 
     def judging(event: dict) -> None:
         report(event)
         epoch = event.get("epoch")
-        own = value_at(root / spec.key, epoch, metric) if epoch in ahead else None
+        own = value_at(folder, epoch, metric) if epoch in ahead else None
         if own is None:
             return
         ahead.discard(epoch)
@@ -132,7 +133,7 @@ def value_at(run: Path, epoch: int, metric: str) -> float | None:
 def _values(folder: Path, root: Path, epoch: int, metric: str) -> Iterator[float]:
     """Values of a search's trials at ``epoch``; one for each run, where trials have the same parameters."""
     for key in {(read(file) or {}).get("key") for file in folder.glob("trial-*.json")}:
-        value = value_at(root / str(key), epoch, metric)
+        value = value_at(Runs(root).folder(str(key)), epoch, metric)
         if value is not None:
             yield value
 

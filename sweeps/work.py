@@ -1,8 +1,4 @@
-"""One run of a sweep, the same under every engine: claimed, executed, retried boundedly.
-
-Records are the truth. Whether a run is done, failed for good or to be tried (again) is read from the records in its folder; what an engine
-or a scheduler believes changes nothing.
-"""
+"""One run of a sweep, the same under every engine: claimed, executed, retried boundedly (:meth:`elboard.bench.runs.Runs.over`)."""
 
 from __future__ import annotations
 
@@ -20,12 +16,11 @@ from elboard.bench import record as records
 from elboard.bench import stopping
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import UserError
-from elboard.bench.record import Record, attempts
+from elboard.bench.record import Record
 from elboard.bench.run import execute, rank_of
+from elboard.bench.runs import Runs
 from elboard.sweeps import claims, trials
 
-RETRIABLE = ("oom", "timeout", "killed", "infra")
-RETRIES = 2
 WAIT = 1.0  # seconds between looks at a run that another process has claimed
 
 
@@ -34,7 +29,7 @@ class Outcome:
     """How a run ended.
 
     ``state``: "done" now, "present" from before, "failed", "pruned" (a trial that its search gave up), "preempted" (stopped, with a
-    checkpoint), or "claimed" (by another process).
+    checkpoint), or "claimed" (by another process). ``record`` may be that of a run that it starts from and that failed.
     """
 
     spec: RunSpec
@@ -70,27 +65,30 @@ class Resources:
     time: float = 0.0
 
 
-def verdict(spec: RunSpec, root: Path, forgiven: Mapping[str, list[str]] | None = None) -> Outcome | None:
-    """What the records say: an outcome "present" or "failed", or None where the run is to be tried (again).
-
-    Args:
-        forgiven: attempts by key that do not count: failures from before the sweep was asked for, which the user may have mended.
-    """
-    found = attempts(root / spec.key)
-    done = [record for record in found if record.status == "done"]
-    if done:
-        return Outcome(spec, "present", record=records.effective(done))
-    ignored = set((forgiven or {}).get(spec.key, ()))
-    failed = sorted((record for record in found if record.attempt not in ignored), key=lambda record: record.ended)
-    fatal = [record for record in failed if record.failure["class"] not in RETRIABLE]
-    if fatal or len(failed) > RETRIES:
-        return failure(spec, (fatal or failed)[-1])
-    return None
+Words = Mapping[str, Mapping[str, float]]  # what a sweep file says of resources, by method, task or "default"
 
 
-def failure(spec: RunSpec, record: Record) -> Outcome:
-    """The outcome of a failed attempt."""
-    return Outcome(spec, "failed", f"{record.failure['class']}: {record.failure['message']}", record)
+def needs(words: Words, specs: Iterable[RunSpec]) -> dict[str, Resources]:
+    """What each of ``specs`` needs, by key, for those that ``words`` say something about; a method's word counts before a task's."""
+    said = {spec.key: {**words.get("default", {}), **words.get(spec.task, {}), **words.get(spec.method, {})} for spec in specs}
+    return {key: Resources(**found) for key, found in said.items() if found}
+
+
+def outcome_of(spec: RunSpec, record: Record, done: str = "done") -> Outcome:
+    """The outcome that a record tells of: ``done``, or failed by its own failure or that of a run that it starts from."""
+    if record.status == "done":
+        return Outcome(spec, done, record=record)
+    why = f"{record.failure['class']}: {record.failure['message']}"
+    if record.key != spec.key:
+        base = RunSpec.from_dict(record.spec)
+        why = f"infra: the run {base.key} that it starts from ({base.method} on {base.task}, seed {base.seed}) failed: {why}"
+    return Outcome(spec, "failed", why, record)
+
+
+def verdict(spec: RunSpec, runs: Runs) -> Outcome | None:
+    """What the records say: an outcome "present" or "failed", or None where the run is to be tried (again)."""
+    record = runs.over(spec)
+    return None if record is None else outcome_of(spec, record, "present")
 
 
 def run_one(
@@ -101,14 +99,16 @@ def run_one(
     The claim of a process that died is taken over, and the death becomes a failed record, so that a run that kills its process is not tried
     for ever.
     """
+    runs, folder = Runs(root), Runs(root).folder(spec)
     for base in spec.starts_from():
         found = ensure(base, root, report)
         if found.state in ("preempted", "failed"):
-            return Outcome(spec, found.state, f"the run {base.key} that it starts from: {found.message}", None)
+            said = Outcome(spec, found.state, f"the run {base.key} that it starts from: {found.message}")
+            return said if found.record is None else outcome_of(spec, found.record)
     if rank_of(spec) > 0:  # the first process holds the claim for all
         return _execute(spec, root, tracker, report)
     try:
-        claim = claims.take(root / spec.key, owner=tracker)
+        claim = claims.take(folder, owner=tracker)
     except OSError as error:
         return unwritable(spec, root, error)
     if claim is None:
@@ -116,9 +116,9 @@ def run_one(
     with claims.heartbeat(claim):
         if claim.dead is not None:
             write_death(spec, root, f"process {claim.dead.get('pid')} on {claim.dead.get('host')} died")
-        before = None if force else verdict(spec, root)
-        if before is not None and before.state == "present":
-            return before
+        before = None if force else runs.done(spec)
+        if before is not None:
+            return outcome_of(spec, before, "present")
         pruned = trials.given_up(spec, root)
         if pruned:
             return Outcome(spec, "pruned", pruned)
@@ -129,16 +129,18 @@ def run_one(
         except stopping.Preempted:
             return Outcome(spec, "preempted", "stopped; goes on from its checkpoint")
         except stopping.Pruned as stop:
-            (root / spec.key / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+            (folder / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
             return Outcome(spec, "pruned", str(stop))
 
 
 def ensure(spec: RunSpec, root: Path, report: Callable[[dict], None] = lambda event: None) -> Outcome:
-    """:func:`run_one`, waiting while another process runs it."""
+    """:func:`run_one` for a run whose weights are wanted, waiting while another process runs it. A failure is tried again."""
+    runs = Runs(root)
     while True:
-        outcome = verdict(spec, root)
-        if outcome is None or outcome.state == "failed":  # asked for by name: a failure is tried again
-            outcome = run_one(spec, root, "none", report)
+        record = runs.trained(spec)
+        if record is not None:
+            return outcome_of(spec, record, "present")
+        outcome = run_one(spec, root, "none", report, force=runs.done(spec) is not None)
         if outcome.state != "claimed" or stopping.requested():
             return outcome
         time.sleep(WAIT)
@@ -146,8 +148,8 @@ def ensure(spec: RunSpec, root: Path, report: Callable[[dict], None] = lambda ev
 
 def unwritable(spec: RunSpec, root: Path, error: OSError) -> Outcome:
     """The outcome of a run whose folder cannot be written: full, read-only, gone."""
-    reason = error.strerror or error
-    return Outcome(spec, "failed", f"infra: {root / spec.key}: cannot be written ({reason}); free it or choose another folder with --out")
+    reason, folder = error.strerror or error, Runs(root).folder(spec)
+    return Outcome(spec, "failed", f"infra: {folder}: cannot be written ({reason}); free it or choose another folder with --out")
 
 
 def _execute(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], None]) -> Outcome:
@@ -157,22 +159,22 @@ def _execute(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], N
         return Outcome(spec, "failed", str(error))
     except OSError as error:  # not even the record could be written
         return unwritable(spec, root, error)
-    return Outcome(spec, "done", record=record) if record.status == "done" else failure(spec, record)
+    return outcome_of(spec, record)
 
 
 def write_death(spec: RunSpec, root: Path, message: str, kind: str = "killed") -> Record:
     """The record that a dead process could not write."""
-    attempt = records.new_attempt()
+    attempt, folder = records.new_attempt(), Runs(root).folder(spec)
     record = Record(
         spec.key,
         attempt,
         "failed",
         replace(spec, origin={}).to_dict(),
-        failure={"class": kind, "message": message, "log": _tail(root / spec.key / "log.txt")},
+        failure={"class": kind, "message": message, "log": _tail(folder / "log.txt")},
         ended=records.now(),
         notes=spec.origin,
     )
-    return records.write(record, root / spec.key / "attempts" / f"{attempt}.json")
+    return records.write(record, folder / "attempts" / f"{attempt}.json")
 
 
 def _tail(file: Path, lines: int = 20) -> str:
@@ -199,9 +201,9 @@ def launched() -> bool:
 
 def _together(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], None]) -> Outcome:
     """Run ``spec`` in interpreters of its own: Lightning starts the others itself, or srun starts them all over several nodes."""
-    trainer = spec.config["trainer"]
-    before = {record.attempt for record in attempts(root / spec.key)}
-    file = root / spec.key / "spec.json"
+    trainer, runs = spec.config["trainer"], Runs(root)
+    before = {record.attempt for record in runs.attempts(spec)}
+    file = runs.folder(spec) / "spec.json"
     records.write_text_atomically(file, json.dumps(spec.to_dict()))
     command = [sys.executable, "-m", "elboard.sweeps.one", str(file), str(root), tracker]
     if os.environ.get("SLURM_JOB_ID") and trainer["num_nodes"] > 1:
@@ -210,7 +212,7 @@ def _together(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], 
     asked, seen, pruned = False, 0, None
     while process.poll() is None:
         try:
-            seen = _follow(root / spec.key / "curves.jsonl", seen, spec, report)
+            seen = _follow(file.with_name("curves.jsonl"), seen, spec, report)
         except stopping.Pruned as stop:  # all its processes are to leave, as if preempted
             pruned, report = stop, lambda event: None
         if (stopping.requested() or pruned) and not asked:
@@ -219,13 +221,12 @@ def _together(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], 
         time.sleep(0.1)
     if pruned:
         raise pruned
-    new = [record for record in attempts(root / spec.key) if record.attempt not in before]
-    if new:
-        record = records.effective(new)
-        return Outcome(spec, "done", record=record) if record.status == "done" else failure(spec, record)
+    new = records.effective(record for record in runs.attempts(spec) if record.attempt not in before)
+    if new is not None:
+        return outcome_of(spec, new)
     if process.returncode == EXIT_PREEMPTED or asked:
         raise stopping.Preempted
-    return failure(spec, write_death(spec, root, f"its processes ended with exit code {process.returncode}"))
+    return outcome_of(spec, write_death(spec, root, f"its processes ended with exit code {process.returncode}"))
 
 
 def _follow(curves: Path, seen: int, spec: RunSpec, report: Callable[[dict], None]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from elboard.bench.config import RunSpec
 from elboard.bench.record import Record
+from elboard.bench.runs import Runs
 
 
 def print_plan(sweep: Any, root: Path, how: dict[str, Any]) -> None:
@@ -28,10 +29,10 @@ def _print_runs(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | No
     from elboard.bench.cli.listing import print_table
     from elboard.sweeps.work import Resources, verdict
 
-    states = {"present": "done", "failed": "failed"}
+    known, states = Runs(root), {"present": "done", "failed": "failed"}
     rows, todo = [], []
     for spec in sweep.runs:
-        outcome, seconds = verdict(spec, root), prices.of(spec)
+        outcome, seconds = verdict(spec, known), prices.of(spec)
         state = states[outcome.state] if outcome else "to run"
         if state != "done":
             todo.append((seconds, sweep.resources.get(spec.key, Resources()).gpus))
@@ -46,14 +47,16 @@ def _print_runs(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | No
 def _print_searches(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | None, float]]:
     from elboard.bench.cli.listing import print_table
     from elboard.sweeps.frontier import History
+    from elboard.sweeps.work import Resources, needs
 
     rows, todo = [], []
-    for history in [History(search, root).look() for search in sweep.searches]:
+    for history in [History(search, Runs(root)).look() for search in sweep.searches]:
         search = history.search
         counts = [str(history.count(state)) for state in ("done", "pruned", "failed", "running")]
         to_come = str(search.trials - len(history.trials))
         rows.append([search.id, search.task, search.method, search.budget, search.sampler, *counts, to_come, history.choice() or "-"])
-        todo += [(prices.of(spec), search.resources.gpus if search.resources else 0.0) for spec in history.left()]
+        needed = needs(search.resources, history.left())
+        todo += [(prices.of(spec), needed.get(spec.key, Resources()).gpus) for spec in history.left()]
     print_table(
         ["search", "task", "method", "budget", "sampler", "done", "pruned", "failed", "open", "to come", "best by validation"], rows
     )

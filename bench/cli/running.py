@@ -9,6 +9,7 @@ from typing import Any
 
 from elboard.bench.config import RunSpec, parse_overrides, resolve
 from elboard.bench.errors import UserError, nearest
+from elboard.bench.runs import Runs
 
 TRACKERS = ("none", "csv", "wandb")
 SHOWN = 20  # failures and pictures listed at the end of a sweep
@@ -49,7 +50,7 @@ def sweep_command(
     from elboard.bench.run import root_folder
     from elboard.sweeps.engines import find as find_engine
     from elboard.sweeps.plan import expand, find
-    from elboard.sweeps.queue import plan_of, save
+    from elboard.sweeps.planned import plan_of
 
     sweep = expand(find(name), parse_overrides(options), tuple(str(path) for path in paths))
     engine = find_engine(how["engine"])
@@ -62,7 +63,7 @@ def sweep_command(
     _check(tracker, how["jobs"])
     plan = plan_of(sweep, root, tracker)
     try:
-        save(plan)
+        plan.save()
     except OSError as error:
         raise UserError(f"{root}: cannot be written ({error.strerror}); choose another folder with --out") from None
     if not engine.attached:
@@ -100,7 +101,7 @@ def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]
     print(f"records: {root / '<key>' / 'attempts'}   pictures: {root / '<key>' / 'pictures'}")
     for outcome in _first_of_each(outcomes)[:SHOWN]:
         for picture in outcome.record.files.get("pictures", []):
-            print(f"  {outcome.spec.method} on {outcome.spec.task}: {root / outcome.spec.key / picture}")
+            print(f"  {outcome.spec.method} on {outcome.spec.task}: {Runs(root).folder(outcome.spec) / picture}")
     return int(bool(failed))
 
 
@@ -126,8 +127,12 @@ def _run(specs: list[RunSpec], jobs: int, tracker: str, out: Path | None, force:
     from elboard.sweeps.engines.local import run_all
 
     _check(tracker, jobs)
-    with display(len(specs)) as watch:
-        return run_all(specs, root_folder(out), jobs=jobs, tracker=tracker, force=force, watch=watch)
+    first = {} if force else {base.key: base for spec in specs for base in spec.starts_from()}
+    runs = list({**first, **{spec.key: spec for spec in specs}}.values())
+    with display(len(runs)) as watch:
+        outcomes = run_all(runs, root_folder(out), jobs=jobs, tracker=tracker, force=force, watch=watch)
+    asked = {spec.key for spec in specs}
+    return [outcome for outcome in outcomes if outcome.spec.key in asked]
 
 
 def _print_outcomes(outcomes: list[Any], as_json: bool) -> None:

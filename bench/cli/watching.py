@@ -22,7 +22,7 @@ EVERY = 2.0  # seconds between looks of --watch
 def find_plan(name: str, out: Path | None) -> Any:
     """The newest plan under the runs' folder whose id or sweep's name is ``name``. Raises UserError with the nearest ones."""
     from elboard.bench.run import root_folder
-    from elboard.sweeps.queue import load, plans
+    from elboard.sweeps.planned import load, plans
 
     root = root_folder(out)
     known = plans(root)
@@ -50,8 +50,7 @@ def survey(plan: Any) -> dict[str, Any]:
     running, failed, records = [], [], []
     histories = plan.histories()
     for spec in [*plan.runs, *(spec for history in histories for spec in (*history.open(), *history.final()))]:
-        folder = plan.root / spec.key
-        outcome = verdict(spec, plan.root, plan.forgiven)
+        folder, outcome = plan.known.folder(spec), verdict(spec, plan.known)
         if outcome is not None:
             counts["done" if outcome.state == "present" else "failed"] += 1
             (records.append(outcome.record) if outcome.state == "present" else failed.append(_named(spec) | {"why": outcome.message}))

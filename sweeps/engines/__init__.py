@@ -15,7 +15,7 @@ from elboard.bench.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from elboard.bench.config import RunSpec
-    from elboard.sweeps.queue import Plan
+    from elboard.sweeps.planned import Plan
     from elboard.sweeps.work import Outcome
 
 BUILT_IN = {name: f"elboard.sweeps.engines.{name}:{name.capitalize()}" for name in ("local", "slurm", "ray")}

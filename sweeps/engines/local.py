@@ -20,14 +20,14 @@ from typing import Any
 
 from elboard.bench import stopping
 from elboard.bench.config import RunSpec
-from elboard.bench.record import attempts, effective
+from elboard.bench.runs import RETRIABLE, Runs
 from elboard.sweeps import claims
 from elboard.sweeps.capacity import Capacity, cores, fitted, gpus
 from elboard.sweeps.engines import Engine
 from elboard.sweeps.engines.interrupts import Interrupts
 from elboard.sweeps.engines.serial import one_after_another
-from elboard.sweeps.queue import Plan
-from elboard.sweeps.work import RETRIABLE, Outcome, Outcomes, Resources, failure, run_one, unwritable, verdict, write_death
+from elboard.sweeps.planned import Plan
+from elboard.sweeps.work import Outcome, Outcomes, Resources, outcome_of, run_one, unwritable, verdict, write_death
 
 Watch = Callable[[RunSpec, dict], None]
 GRACE = 20.0  # seconds for a worker to save a checkpoint and leave
@@ -70,18 +70,19 @@ def run_all(
         outcomes[outcome.spec.key] = outcome
         watch(outcome.spec, {"event": "end", "outcome": outcome})
 
-    present, failed = ({}, {}) if force else _known(runs, root)
-    for outcome in present.values():
-        ended(outcome)
-    todo = [spec for spec in runs if spec.key not in present]
-    old = failed if forgiven is None else forgiven  # what failed before is tried again: the user may have mended it
+    if forgiven is None:  # what failed before is tried again: the user may have mended it
+        forgiven = Runs(root).failures(one for spec in runs for one in (*spec.starts_from(), spec))
+    known = Runs(root, forgiven)
+    for outcome in () if force else (verdict(spec, known) for spec in runs):
+        if outcome is not None:
+            ended(outcome)
+    todo = [spec for spec in runs if spec.key not in outcomes]
     if jobs == 1 and not resources and deadline is None:
-        one_after_another(todo, root, tracker, watch, ended, force, lambda: outcomes.naming(extend))
+        one_after_another(todo, known, tracker, watch, ended, force, lambda: outcomes.naming(extend))
     else:
         capacity = Capacity(cores() if jobs is None else jobs, dict.fromkeys(gpus(), 1.0))
         need = _need({} if resources is None else resources, capacity)
-        needs = {spec.key: need(spec) for spec in todo}
-        Pool(root, tracker, capacity, needs, old, watch, ended, deadline, force, lambda: outcomes.naming(extend), need).run(todo)
+        Pool(known, tracker, capacity, watch, ended, deadline, force, lambda: outcomes.naming(extend), need).run(todo)
     return outcomes.in_order()
 
 
@@ -90,19 +91,6 @@ def _need(resources: Mapping[str, Resources], capacity: Capacity) -> Callable[[R
     whole = Capacity(capacity.cpus, dict(capacity.gpus))
     default = Resources(gpus=1.0 if whole.gpus else 0.0)
     return lambda spec: fitted(resources.get(spec.key, default), whole)
-
-
-def _known(runs: Sequence[RunSpec], root: Path) -> tuple[dict[str, Outcome], dict[str, list[str]]]:
-    """Outcomes of the runs that are done, and the failed attempts at the others, by key."""
-    present, failed = {}, {}
-    for spec in runs:
-        found = attempts(root / spec.key)
-        best = effective(found)
-        if best is not None and best.status == "done":
-            present[spec.key] = Outcome(spec, "present", record=best)
-        elif found:
-            failed[spec.key] = [record.attempt for record in found]
-    return present, failed
 
 
 # --- workers ---------------------------------------------------------------------------------------
@@ -171,26 +159,25 @@ class Pool:
 
     def __init__(
         self,
-        root: Path,
+        runs: Runs,
         tracker: str,
         capacity: Capacity,
-        needs: Mapping[str, Resources],
-        forgiven: Mapping[str, list[str]],
         watch: Watch,
         ended: Callable[[Outcome], None],
         deadline: float | None,
         force: bool,
-        extend: Callable[[], list[RunSpec] | None] = lambda: None,
-        need: Callable[[RunSpec], Resources] = lambda spec: Resources(),
+        extend: Callable[[], list[RunSpec] | None],
+        need: Callable[[RunSpec], Resources],
     ):
         methods = multiprocessing.get_all_start_methods()
         self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
             self.context.set_forkserver_preload(["elboard.sweeps.engines.preload"])
-        self.root, self.tracker, self.capacity, self.needs, self.force = root, tracker, capacity, needs, force
-        self.forgiven, self.watch, self.ended, self.deadline = forgiven, watch, ended, deadline
+        self.runs, self.root, self.tracker, self.capacity, self.force = runs, runs.root, tracker, capacity, force
+        self.watch, self.ended, self.deadline = watch, ended, deadline
         self.extend, self.need, self.more, self.asked = extend, need, True, -LOOK
         self.has_gpus = bool(capacity.gpus)
+        self.needs: dict[str, Resources] = {}
         self.waiting: list[RunSpec] = []
         self.elsewhere: dict[str, RunSpec] = {}  # claimed by other processes
         self.open: set[str] = set()
@@ -198,6 +185,7 @@ class Pool:
 
     def run(self, todo: list[RunSpec]) -> None:
         self.waiting, self.open = todo, {spec.key for spec in todo}
+        self.needs = {spec.key: self.need(spec) for spec in todo}
         with Interrupts() as interrupts:
             try:
                 self._loop(interrupts)
@@ -225,7 +213,7 @@ class Pool:
 
     def known(self, spec: RunSpec) -> Outcome | None:
         """What the records say of ``spec`` by now."""
-        return None if self.force else verdict(spec, self.root, self.forgiven)
+        return None if self.force else verdict(spec, self.runs)
 
     # --- starting ---------------------------------------------------------------------------------
 
@@ -335,8 +323,8 @@ class Pool:
         if worker.overdue:
             kind, message = "timeout", f"exceeded its time limit of {self.needs[spec.key].time:.0f} s"
         try:
-            outcome = failure(spec, write_death(spec, self.root, message, kind))
-            claims.release_dead(self.root / spec.key, worker.process.pid)
+            outcome = outcome_of(spec, write_death(spec, self.root, message, kind))
+            claims.release_dead(self.runs.folder(spec), worker.process.pid)
         except OSError as error:
             outcome = unwritable(spec, self.root, error)
         self._settle(worker, outcome)
@@ -353,7 +341,7 @@ class Pool:
             if outcome is not None:
                 del self.elsewhere[key]
                 self._close(outcome)
-            elif not claims.alive(self.root / key):
+            elif not claims.alive(self.runs.folder(spec)):
                 del self.elsewhere[key]
                 self.waiting.append(spec)
 

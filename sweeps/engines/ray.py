@@ -28,7 +28,7 @@ from elboard.sweeps.capacity import Capacity, cores, fitted, gpus
 from elboard.sweeps.engines import Engine
 from elboard.sweeps.engines.local import Watch
 from elboard.sweeps.engines.ray_tasks import Tasks
-from elboard.sweeps.queue import Plan
+from elboard.sweeps.planned import Plan
 from elboard.sweeps.work import Outcome, Outcomes, Resources, processes, verdict
 
 STORE = 128 * 2**20  # bytes of shared memory; nothing large goes through Ray
@@ -103,7 +103,7 @@ class Ray(Engine):
             watch(outcome.spec, {"event": "end", "outcome": outcome})
 
         for spec in plan.runs:
-            before = None if force else verdict(spec, plan.root, plan.forgiven)
+            before = None if force else verdict(spec, plan.known)
             if before is not None:
                 ended(before)
         todo = [spec for spec in plan.runs if spec.key not in outcomes]

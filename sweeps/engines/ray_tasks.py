@@ -16,12 +16,13 @@ from typing import Any
 
 from elboard.bench import stopping
 from elboard.bench.config import RunSpec
-from elboard.bench.record import attempts, effective
+from elboard.bench.record import effective
+from elboard.bench.runs import RETRIES, Runs
 from elboard.sweeps import claims
 from elboard.sweeps.capacity import Capacity
 from elboard.sweeps.engines.local import GRACE, LOOK, RECYCLE, Pool, Watch
-from elboard.sweeps.queue import Plan
-from elboard.sweeps.work import RETRIES, Outcome, Resources, _follow, failure, run_one, unwritable, write_death
+from elboard.sweeps.planned import Plan
+from elboard.sweeps.work import Outcome, Resources, _follow, outcome_of, run_one, unwritable, write_death
 
 Ended = Callable[[Outcome], None]
 Extend = Callable[[], list[RunSpec] | None]
@@ -64,7 +65,7 @@ def _task(spec: RunSpec, root: Path, tracker: str, force: bool, threads: int, se
     try:
         yield {**claims.process(), "node": ray.get_runtime_context().get_node_id()}
         setting.enter(threads)
-        if (root / spec.key).is_dir():
+        if Runs(root).folder(spec).is_dir():
             yield run_one(spec, root, tracker, force=force)
         else:
             words = f"{root} is not the driver's folder on {claims.process()['host']}: --out must lie on a file system that all nodes share"
@@ -112,16 +113,11 @@ class Tasks(Pool):
     """The local engine's rules about what to run, to try again and to wait for, with Ray's tasks instead of workers."""
 
     def __init__(self, plan: Plan, need: Need, jobs: int | None, force: bool, watch: Watch, ended: Ended, extend: Extend):
-        super().__init__(plan.root, plan.tracker, Capacity(0), {}, plan.forgiven, watch, ended, None, force, extend, need)
+        super().__init__(plan.known, plan.tracker, Capacity(0), watch, ended, None, force, extend, need)
         self.jobs, self.setting = jobs, _Setting()
         self.put_back: Counter[str] = Counter()
         self.limits: dict[str, float] = {}
         self.counted = self.followed = -math.inf
-
-    def run(self, todo: list[RunSpec]) -> None:
-        """Raises KeyboardInterrupt after running tasks have saved their checkpoints."""
-        self.needs = {spec.key: self.need(spec) for spec in todo}
-        super().run(todo)
 
     # --- starting ---------------------------------------------------------------------------------
 
@@ -155,7 +151,7 @@ class Tasks(Pool):
     def _submit(self, spec: RunSpec, need: Resources) -> None:
         import ray
 
-        folder = self.root / spec.key
+        folder = self.runs.folder(spec)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -210,7 +206,7 @@ class Tasks(Pool):
         if task.owner:
             spec = task.spec
             with contextlib.suppress(ValueError):  # a line that another host is writing over
-                task.seen = _follow(self.root / spec.key / "curves.jsonl", task.seen, spec, lambda event: self.watch(spec, event))
+                task.seen = _follow(self.runs.folder(spec) / "curves.jsonl", task.seen, spec, lambda event: self.watch(spec, event))
 
     def _free(self, task: _Task) -> RunSpec:
         spec, task.spec = task.spec, None
@@ -229,10 +225,10 @@ class Tasks(Pool):
             return
         try:
             for run in (*spec.starts_from(), spec) if task.owner else ():
-                claims.release_of(self.root / run.key, task.owner)
-            record = effective(record for record in attempts(self.root / spec.key) if record.attempt not in task.before)
+                claims.release_of(self.runs.folder(run), task.owner)
+            record = effective(record for record in self.runs.attempts(spec) if record.attempt not in task.before)
             record = record or write_death(spec, self.root, *self._cause(task, error))
-            outcome = Outcome(spec, "done", record=record) if record.status == "done" else failure(spec, record)
+            outcome = outcome_of(spec, record)
         except OSError as problem:
             outcome = unwritable(spec, self.root, problem)
         self._settle(task, outcome)

@@ -7,17 +7,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from elboard.bench import stopping
 from elboard.bench.config import RunSpec
-from elboard.sweeps.work import WAIT, Outcome, run_one
+from elboard.bench.runs import Runs
+from elboard.sweeps.work import WAIT, Outcome, run_one, verdict
 
 
 def one_after_another(
     todo: Sequence[RunSpec],
-    root: Path,
+    runs: Runs,
     tracker: str,
     watch: Callable[[RunSpec, dict], None],
     ended: Callable[[Outcome], None],
@@ -37,7 +37,8 @@ def one_after_another(
                 named = {spec.key: spec for spec in found}  # a trial that is not named again is over
                 waiting = [*found, *(spec for spec in waiting if spec.key not in named and "trial" not in spec.origin)]
             for place, spec in enumerate(waiting):
-                outcome = run_one(spec, root, tracker, lambda event, spec=spec: watch(spec, event), force)
+                known = None if force else verdict(spec, runs)
+                outcome = known or run_one(spec, runs.root, tracker, lambda event, spec=spec: watch(spec, event), force)
                 if outcome.state != "claimed":
                     del waiting[place]
                     ended(outcome)

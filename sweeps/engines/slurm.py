@@ -24,7 +24,7 @@ from typing import Any
 
 from elboard.bench.errors import UserError, nearest
 from elboard.sweeps.engines import Engine
-from elboard.sweeps.queue import Plan, save, shape, unfinished
+from elboard.sweeps.planned import Plan, shape
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 QUEUED = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "RESIZING", "STOPPED")
@@ -157,9 +157,9 @@ def parse_left(text: str) -> float | None:
 
 def submit(plan: Plan, how: Profile, max_jobs: int | None = None) -> list[str]:
     """Ask for as many workers as the unfinished runs can use, those counted that are queued or running already. Returns the new job ids."""
-    file = save(plan)
+    file = plan.save()
     queued = Counter(job.comment for job in jobs(plan.id))
-    groups = Counter(shape(spec) for spec in unfinished(plan))
+    groups = Counter(shape(spec) for spec in plan.unfinished())
     submitted = []
     for (nodes, tasks), count in sorted(groups.items()):
         comment = f"elboard:{plan.id}" + ("" if nodes == 1 else f" {nodes}x{tasks}")
@@ -210,7 +210,7 @@ class Slurm(Engine):
     attached = False
 
     def start(self, plan: Plan, how: Mapping[str, Any]) -> int:
-        left = len(unfinished(plan))
+        left = len(plan.unfinished())
         ids = submit(plan, profile(how["profile"]), how["max_jobs"])
         live = len(jobs(plan.id))
         said = f"submitted {', '.join(ids)}" if ids else "submitted nothing"

@@ -12,6 +12,7 @@ from elboard.bench.config import resolve
 from elboard.bench.parts import in_parts, may_split
 from elboard.bench.record import attempts
 from elboard.bench.registry import discover
+from elboard.bench.runs import Runs
 from elboard.bench.stages import build
 from elboard.sweeps.work import run_one, verdict
 
@@ -69,10 +70,10 @@ def test_a_run_that_ran_out_of_memory_goes_on_in_parts(home: Path) -> None:
     overrides = {"method.room": 10, "train.batch_size": 32}
     spec = resolve("test/blobs", "test-linear", budget="smoke", overrides=overrides, paths=PLUGINS)
     states = []
-    while verdict(spec, home) is None:
+    while verdict(spec, Runs(home)) is None:
         states.append(run_one(spec, home).state)
     assert states == ["failed", "failed", "done"], "32, 16, then 8 at once"
-    record = verdict(spec, home).record
+    record = verdict(spec, Runs(home)).record
     assert record.notes["parts"] == 4 and record.spec["config"]["train"]["batch_size"] == 32
     assert [found.failure["class"] for found in attempts(home / spec.key) if found.status == "failed"] == ["oom", "oom"]
     roomy = resolve("test/blobs", "test-linear", budget="smoke", overrides={"train.batch_size": 32}, paths=PLUGINS)

@@ -14,7 +14,8 @@ from elboard.bench import record as records
 from elboard.bench import stopping, training
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
-from elboard.bench.run import execute, finished
+from elboard.bench.run import execute
+from elboard.bench.runs import Runs
 from elboard.bench.stages import load_trained
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
@@ -35,7 +36,7 @@ def test_a_run_leaves_everything(home: Path) -> None:
     assert not (folder / "checkpoints" / "last.ckpt").exists()
     rows = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [0, 1, 2] and rows[-1]["train/loss"] < rows[0]["train/loss"]
-    assert records.read(next((folder / "attempts").glob("*.json"))) == record == finished(spec, home)
+    assert records.read(next((folder / "attempts").glob("*.json"))) == record == Runs(home).done(spec)
     assert record.cost["parameters"] == 12 and record.cost["flops_per_example"] == 2 * 3 * 3 * 2  # forward, and the weights' gradient
     assert {"wall_s", "cpu_s", "train_s", "evaluate_s", "peak_memory_mib"} <= set(record.cost)
     assert record.provenance["versions"]["torch"] == torch.__version__
@@ -91,7 +92,7 @@ def test_nan_loss_is_a_failed_record(home: Path) -> None:
     assert record.status == "failed" and record.failure["class"] == "nan"
     assert record.failure["message"] == "NonFiniteLoss: loss is nan in epoch 1"
     assert "NonFiniteLoss" in record.failure["log"]
-    assert finished(spec_of(explode_at=1), home) is None
+    assert Runs(home).done(spec_of(explode_at=1)) is None
 
 
 def test_an_exception_is_a_failed_record(home: Path) -> None:
@@ -152,7 +153,7 @@ def test_a_damaged_record_is_refused(home: Path, damage: object, message: str) -
     file.write_text(damage(file.read_text()))
     with pytest.raises(records.InvalidRecord, match=message):
         records.read(file)
-    assert finished(spec, home) is None
+    assert Runs(home).done(spec) is None
 
 
 def test_closed_form_methods_skip_lightning(home: Path) -> None:

@@ -27,7 +27,7 @@ from elboard.sweeps.engines.local import Local
 from elboard.sweeps.engines.ray import OWN, Ray
 from elboard.sweeps.engines.ray_tasks import _Setting, _task
 from elboard.sweeps.plan import expand
-from elboard.sweeps.queue import Plan, plan_of
+from elboard.sweeps.planned import Plan, plan_of
 from elboard.sweeps.work import Outcome
 
 pytestmark = [

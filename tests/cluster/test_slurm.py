@@ -14,12 +14,13 @@ from waiting import wait_for
 
 from elboard.bench.config import RunSpec
 from elboard.bench.record import attempts
-from elboard.bench.run import execute, finished
+from elboard.bench.run import execute
+from elboard.bench.runs import Runs
 from elboard.sweeps import claims
 from elboard.sweeps.engines import slurm
 from elboard.sweeps.engines.slurm import Profile
 from elboard.sweeps.plan import expand
-from elboard.sweeps.queue import Plan, plan_of, unfinished
+from elboard.sweeps.planned import Plan, plan_of
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm_cluster")]
@@ -71,11 +72,11 @@ def test_an_array_of_workers_packs_runs_and_no_run_is_made_twice(home: Path) -> 
     assert slurm.submit(p, profile(max_jobs=3)) and len(slurm.jobs(p.id)) == 3
     assert slurm.submit(p, profile(max_jobs=3)) == [], "those that are queued count"
     assert len(slurm.submit(p, profile(max_jobs=4))) == 1 and len(slurm.jobs(p.id)) == 4
-    wait_for(lambda: not unfinished(p), 90, "all runs done")
+    wait_for(lambda: not p.unfinished(), 90, "all runs done")
     assert Counter(len(attempts(home / spec.key)) for spec in p.runs) == {1: 16}
     wait_for(lambda: not slurm.jobs(p.id), 30, "workers leave when nothing is left")
     assert slurm.submit(p, profile()) == [], "nothing is left to submit"
-    assert finished(p.runs[3], home).metrics == undisturbed(p.runs[3], home)
+    assert Runs(home).done(p.runs[3]).metrics == undisturbed(p.runs[3], home)
 
 
 def test_preempted_runs_go_on_from_their_checkpoints(home: Path) -> None:
@@ -84,20 +85,20 @@ def test_preempted_runs_go_on_from_their_checkpoints(home: Path) -> None:
     wait_for(lambda: all(training(spec, home) for spec in p.runs), 60, "both runs at work")
     urgent = ["sbatch", "--parsable", "--partition=urgent", "--exclusive", "--nodes=2", "--wrap", "sleep 2"]
     subprocess.run(urgent, check=True, capture_output=True, cwd=home)
-    wait_for(lambda: not unfinished(p), 150, "preempted, queued again, done")
+    wait_for(lambda: not p.unfinished(), 150, "preempted, queued again, done")
     for spec in p.runs:
         assert log(spec, home).count("asked to stop; goes on from the checkpoint") == 1
         assert len(attempts(home / spec.key)) == 1, "preemption is no failure"
-        assert finished(spec, home).metrics == undisturbed(spec, home)
+        assert Runs(home).done(spec).metrics == undisturbed(spec, home)
 
 
 def test_a_worker_whose_time_is_over_queues_itself_again(home: Path) -> None:
     p = slow(home, 40)
     slurm.submit(p, profile(time="00:02:00", signal_before=85, cpus=1))
-    wait_for(lambda: not unfinished(p), 180, "stopped by SIGUSR1, queued again, done")
+    wait_for(lambda: not p.unfinished(), 180, "stopped by SIGUSR1, queued again, done")
     (spec,) = p.runs
     assert "asked to stop; goes on from the checkpoint" in log(spec, home)
-    assert len(attempts(home / spec.key)) == 1 and finished(spec, home).metrics == undisturbed(spec, home)
+    assert len(attempts(home / spec.key)) == 1 and Runs(home).done(spec).metrics == undisturbed(spec, home)
 
 
 def test_cancelling_touches_no_other_job(home: Path) -> None:
@@ -111,7 +112,7 @@ def test_cancelling_touches_no_other_job(home: Path) -> None:
     assert slurm.cancel(p.id) and slurm.cancel("another-sweep") == []
     wait_for(lambda: not slurm.jobs(p.id), 30, "its workers gone")
     assert subprocess.run(["squeue", "-h", "-j", other, "-o", "%T"], capture_output=True, text=True).stdout.strip() == "RUNNING"
-    assert unfinished(p) == [spec], "not done, and not failed either"
+    assert p.unfinished() == [spec], "not done, and not failed either"
     wait_for(lambda: not claims.alive(home / spec.key), 30, "its claim free")
 
 
@@ -121,11 +122,11 @@ def test_a_node_that_dies_loses_no_run(home: Path, mended: Path) -> None:
     wait_for(lambda: all(training(spec, home) for spec in p.runs), 60, "four runs on two nodes")
     node = next(job.node for job in slurm.jobs(p.id))
     _kill_node(node, mended)
-    wait_for(lambda: not unfinished(p), 150, "its runs done elsewhere")
+    wait_for(lambda: not p.unfinished(), 150, "its runs done elsewhere")
     killed = [record for spec in p.runs for record in attempts(home / spec.key) if record.status == "failed"]
     assert {record.failure["class"] for record in killed} == {"killed"} and 1 <= len(killed) <= 2
     for spec in p.runs:
-        assert finished(spec, home).metrics == undisturbed(spec, home)
+        assert Runs(home).done(spec).metrics == undisturbed(spec, home)
 
 
 def _kill_node(node: str, sandbox: Path) -> None:
@@ -149,9 +150,9 @@ def test_one_run_on_two_nodes(home: Path) -> None:
     setup = "export MASTER_ADDR=127.0.0.1 MASTER_PORT=29876 GLOO_SOCKET_IFNAME=lo"  # both nodes are this host
     slurm.submit(p, profile(setup=setup))
     (spec,) = p.runs
-    wait_for(lambda: not unfinished(p), 240, "done on two nodes")
+    wait_for(lambda: not p.unfinished(), 240, "done on two nodes")
     single = plan(home, "0", ", train.batch_size: 32").runs[0]
-    record = finished(spec, home)
+    record = Runs(home).done(spec)
     assert record is not None, [a.failure for a in attempts(home / spec.key)]
     assert (home / spec.key / "log.rank1.txt").exists()
     assert record.metrics == pytest.approx(undisturbed(single, home), rel=1e-3)

@@ -96,7 +96,7 @@ def resuming() -> None:
 def submitting() -> None:
     from elboard.sweeps.engines import slurm
     from elboard.sweeps.plan import Sweep
-    from elboard.sweeps.queue import plan_of
+    from elboard.sweeps.planned import plan_of
 
     environment = {**os.environ, "SLURM_SANDBOX": "/tmp/elboard-speed-slurm", "SLURM_BASE_PORT": "27817"}
     scripts = ROOT / "tests" / "cluster"

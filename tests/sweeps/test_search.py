@@ -22,7 +22,7 @@ from elboard.bench.record import attempts
 from elboard.bench.run import execute
 from elboard.sweeps.engines.local import run_all
 from elboard.sweeps.plan import expand
-from elboard.sweeps.queue import Plan, load, plan_of, save, unfinished
+from elboard.sweeps.planned import Plan, load, plan_of
 from elboard.sweeps.work import run_one
 
 ROOT = Path(__file__).parents[2]
@@ -132,11 +132,11 @@ def test_a_search_that_is_over_runs_nothing_new(tmp_path: Path) -> None:
     run(p)
     before = sorted(p.root.rglob("*.json"))
     again = plan(tmp_path, RANDOM)
-    assert again.id == p.id and not unfinished(again)
+    assert again.id == p.id and not again.unfinished()
     assert [outcome.state for outcome in run(again)] == ["present", "present"]
     assert sorted(p.root.rglob("*.json")) == before
     more = plan(tmp_path, RANDOM.replace("trials: 6", "trials: 8"))
-    assert len(unfinished(more)) == 2 and more.id != p.id
+    assert len(more.unfinished()) == 2 and more.id != p.id
     run(more)
     assert files(p).items() <= files(more).items() and len(files(more)) == 8
 
@@ -175,7 +175,7 @@ def test_processes_that_know_nothing_of_each_other_share_a_search(tmp_path: Path
     for process in processes:
         process.join(120)
     assert [process.exitcode for process in processes] == [0, 0]
-    assert history(p).count("done") == 12 and not unfinished(p)
+    assert history(p).count("done") == 12 and not p.unfinished()
     keys = [*(trial.key for trial in history(p).trials), *(spec.key for spec in history(p).final())]
     assert {len(attempts(p.root / key)) for key in keys} == {1}
     told = Counter(ended.get(timeout=60) for _ in range(14))
@@ -184,11 +184,11 @@ def test_processes_that_know_nothing_of_each_other_share_a_search(tmp_path: Path
 
 def test_a_worker_of_a_cluster_carries_a_search_through(tmp_path: Path) -> None:
     p = plan(tmp_path, RANDOM)
-    assert load(save(p)) == p and len(unfinished(p)) == 6
+    assert load(p.save()) == p and len(p.unfinished()) == 6
     command = [sys.executable, "-m", "elboard.sweeps.queue", str(p.folder / "plan.json"), "cpus=1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout.count(": done") == 8, done.stderr
-    assert history(p).count("done") == 6 and not unfinished(p)
+    assert history(p).count("done") == 6 and not p.unfinished()
 
 
 # --- failures ----------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def test_a_search_without_a_completed_trial_fails_and_may_be_tried_again(tmp_pat
     assert main(words) == 1
     assert "2 of 2 trials (2 failed)" in (said := capsys.readouterr().out) and "none was completed" in said
     p = plan_of(expand(file, paths=(PLUGINS,)), tmp_path / "runs")
-    assert sum(map(len, p.forgiven.values())) == 2 and len(unfinished(p)) == 2
+    assert sum(map(len, p.forgiven.values())) == 2 and len(p.unfinished()) == 2
 
 
 def test_a_folder_that_cannot_be_written_ends_the_search_with_a_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -297,7 +297,7 @@ def test_without_optuna(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 
 def test_the_plan_and_the_status_tell_of_searches(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     p = plan(tmp_path, RANDOM)
-    save(p)
+    p.save()
     words = ["sweep", str(tmp_path / "tuned.yaml"), "--path", PLUGINS, "--out", str(p.root), "--dry-run"]
     assert main(words) == 0
     assert "1 searches with 6 trials, then 2 runs" in (said := capsys.readouterr().out) and "8 runs of unknown cost" in said

@@ -9,7 +9,7 @@ import pytest
 
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
-from elboard.bench.run import finished
+from elboard.bench.runs import Runs
 from elboard.sweeps.engines.local import run_all
 from elboard.sweeps.plan import expand, find, named, parse_seeds
 
@@ -121,4 +121,4 @@ def test_a_killed_worker_costs_its_own_run_alone(tmp_path: Path) -> None:
     outcomes = run_all(runs, tmp_path / "runs", jobs=2)
     assert [o.state for o in outcomes] == ["failed", "done", "done", "done"]
     assert outcomes[0].record.failure["class"] == "killed" and "exit code -9" in outcomes[0].message
-    assert finished(runs[0], tmp_path / "runs") is None
+    assert Runs(tmp_path / "runs").done(runs[0]) is None

@@ -9,7 +9,7 @@ from elboard.bench.config import RunSpec
 from elboard.sweeps.engines.local import run_all
 from elboard.sweeps.frontier import History
 from elboard.sweeps.plan import expand
-from elboard.sweeps.queue import Plan, plan_of
+from elboard.sweeps.planned import Plan, plan_of
 from elboard.sweeps.work import Outcome
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")
