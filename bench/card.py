@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from dataclasses import dataclass, field
 
 
@@ -14,7 +16,9 @@ class MethodCard:
         title: what it is, in a few words.
         family: folder under ``methods/`` and group on the boards.
         home: the task on whose board it is compared first of all, and on which tests run it whole.
-        offers: names of the protocols of :mod:`elboard.bench.protocols` that its class implements.
+        aliases: further names that find it, of what is the same method elsewhere.
+        requires: what it cannot run without beyond our own dependencies: names of modules to import, or "gpu".
+        offers: the protocols (:mod:`elboard.bench.kinds`) among the base classes of its class: read from there, never written.
         paper: number of the paper in ``elboard list papers`` (``"021"``); empty for a classical baseline.
         cite: authors and year.
         bases: the finished runs that it starts from, by role: ``{"classifier": {"method": "softmax"}}``. A role names the ``method``, and
@@ -29,13 +33,15 @@ class MethodCard:
     name: str
     title: str
     family: str
-    offers: tuple[str, ...]
     home: str = ""
     paper: str = ""
     cite: str = ""
     bases: dict = field(default_factory=dict, hash=False)
     splits: bool = False
     version: int = 1
+    aliases: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,9 @@ class TaskCard:
         selection: the key returned by ``Task.validate`` that selects epochs and hyper-parameters.
         data: data sets of ``tasks/data/datasets.yaml`` that budgets beyond smoke read.
         varies: what differs between seeds ("seed", or "seed and split").
+        requires: as of a method.
         papers: papers whose claims this task tests.
+        aliases: further names that find it.
         version: raised whenever the protocol changes; boards never mix versions.
     """
 
@@ -65,6 +73,8 @@ class TaskCard:
     varies: str = "seed"
     papers: tuple[str, ...] = ()
     version: int = 1
+    aliases: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:
@@ -74,3 +84,18 @@ class TaskCard:
 def fits(method: MethodCard, task: TaskCard) -> bool:
     """Whether ``method`` can run on ``task``: it offers every protocol that the task needs."""
     return set(task.needs) <= set(method.offers)
+
+
+def missing(card: MethodCard | TaskCard) -> str:
+    """What ``card`` requires and this machine lacks, with what helps; empty where all is there. Imports nothing."""
+    modules = [name for name in card.requires if name != "gpu" and importlib.util.find_spec(name) is None]
+    if modules:
+        wanted = " ".join(name.replace("_", "-") for name in modules)
+        return f"{card.name} needs {', '.join(modules)}, which cannot be imported: pip install {wanted}"
+    return f"{card.name} needs a GPU, and this machine shows none" if "gpu" in card.requires and not _gpu() else ""
+
+
+def _gpu() -> bool:
+    """Whether a driver of NVIDIA is there and lets this process use a GPU."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and os.path.exists("/proc/driver/nvidia/version")

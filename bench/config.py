@@ -290,7 +290,7 @@ def resolve(
     """The frozen specification of one run.
 
     Args:
-        task, method: names; must fit (the method offers the protocols that the task needs).
+        task, method: names or aliases; must fit (the method offers the protocols that the task needs).
         overrides: flat dict; ``latent_dim`` or ``method.latent_dim``, ``train.epochs``, ``task.nll_k``, ``trainer.devices``,
             ``wandb.mode``, and for a method that starts from other runs ``base.method`` and ``base.<option>``, or
             ``bases.<role>.<option>``.
@@ -301,9 +301,10 @@ def resolve(
     """
     roots = tuple(Path(path) for path in paths)
     t, m = find("task", task, roots), find("method", method, roots)
-    missing = [need for need in t.card.needs if need not in m.card.offers]
-    if missing:
-        raise UserError(f"{method} cannot run on {task}: it does not offer {', '.join(missing)} (see `elboard show {method}`)")
+    task, method = t.card.name, m.card.name
+    lacking = [need for need in t.card.needs if need not in m.card.offers]
+    if lacking:
+        raise UserError(f"{method} cannot run on {task}: it does not offer {', '.join(lacking)} (see `elboard show {method}`)")
     budgets = t.budgets()
     if budget not in budgets:
         raise UserError(f"{task} has no budget {budget!r}: {nearest(budget, budgets)}")

@@ -91,6 +91,12 @@ class Method(pl.LightningModule):
         """Train. By default by gradients with Lightning; closed-form and post-hoc methods override this."""
         training.run(self)
 
+    def before_validation(self) -> None:
+        """Called at the end of each epoch, in training mode, before the task validates it and before its weights are kept.
+
+        For what prediction needs and training does not: statistics, a threshold, a posterior's precision.
+        """
+
     # --- Lightning ---------------------------------------------------------------------------------
 
     def parameter_groups(self) -> list[dict]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import sys
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from elboard.bench.card import MethodCard, TaskCard, fits
+from elboard.bench.card import MethodCard, TaskCard, fits, missing
 from elboard.bench.errors import UserError, nearest
-from elboard.bench.source import config_class, last_class, literal, text_of, tree
+from elboard.bench.kinds import offered, points
+from elboard.bench.source import ancestors, config_class, last_class, literal, text_of, tree
 
 CARDS = {"method": MethodCard, "task": TaskCard}
 
@@ -59,6 +60,10 @@ def _read(kind: str, file: Path, module: str) -> Entry | None:
     words = literal(file, "CARD")
     if words is None:
         return None
+    if "offers" in words:
+        raise UserError(f"{file}: CARD does not say `offers`: a method offers the protocols among the base classes of its class")
+    if kind == "method":
+        words = {**words, "offers": offered(ancestors(file, last_class(file)))}
     try:
         return Entry(kind, CARDS[kind](**words), file, module)
     except TypeError as error:
@@ -76,7 +81,7 @@ def _package_files(package: str) -> list[tuple[Path, str]]:
 
 def _entry_point_files(group: str) -> list[tuple[Path, str]]:
     files = []
-    for point in importlib.metadata.entry_points(group=group):
+    for point in points(group):
         spec = importlib.util.find_spec(point.value.split(":")[0])
         if spec and spec.submodule_search_locations:
             files += [(file, f"{spec.name}.{file.stem}") for file in sorted(Path(spec.submodule_search_locations[0]).glob("*.py"))]
@@ -98,7 +103,7 @@ def _path_files(path: Path) -> list[tuple[Path, str]]:
 def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
     """All entries of ``kind`` ("method" or "task") by name.
 
-    Raises UserError where two files claim one name.
+    Raises UserError where two files claim one name or alias.
     """
     if paths:  # what is installed is read once, whatever lies beside it
         entries = dict(discover(kind))
@@ -106,28 +111,52 @@ def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
     else:
         entries = {}
         files = _package_files(f"elboard.{kind}s") + _entry_point_files(f"elboard.{kind}s")
+    claimed = {word: entry for entry in entries.values() for word in (entry.card.name, *entry.card.aliases)}
     for file, module in files:
         if kind == "method" and "TaskCard(" in text_of(file) or kind == "task" and "MethodCard(" in text_of(file):
             continue
         entry = _read(kind, file, module)
         if entry is None:
             continue
-        other = entries.get(entry.card.name)
-        if other is not None and other.file.resolve() != file.resolve():
-            raise UserError(f"{kind} {entry.card.name!r} is claimed by two files: {other.file} and {file}")
+        for word in (entry.card.name, *entry.card.aliases):
+            other = claimed.setdefault(word, entry)
+            if other is not entry and other.file.resolve() != file.resolve():
+                raise UserError(f"{kind} {word!r} is claimed by two files: {other.file} and {file}")
         entries[entry.card.name] = entry
     return entries
 
 
+@cache
+def aliases(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, str]:
+    """The name that each alias stands for."""
+    return {alias: name for name, entry in discover(kind, paths).items() for alias in entry.card.aliases}
+
+
 def find(kind: str, name: str, paths: tuple[Path, ...] = ()) -> Entry:
-    """The entry called ``name``. Raises UserError with the nearest names."""
-    entries = discover(kind, paths)
-    if name not in entries:
-        raise UserError(f"no {kind} {name!r}: {nearest(name, entries)}")
-    return entries[name]
+    """The entry called ``name``, or that has it as an alias. Raises UserError with the nearest names."""
+    entries, others = discover(kind, paths), aliases(kind, paths)
+    found = entries.get(others.get(name, name))
+    if found is None:
+        raise UserError(f"no {kind} {name!r}: {nearest(name, [*entries, *others])}")
+    return found
+
+
+def require(task: str, method: str, paths: tuple[Path, ...] = ()) -> None:
+    """Raises UserError where this machine lacks what ``task`` or ``method`` requires."""
+    for entry in (find("task", task, paths), find("method", method, paths)):
+        if missing(entry.card):
+            raise UserError(missing(entry.card))
 
 
 def compatible(paths: tuple[Path, ...] = ()) -> list[tuple[str, str]]:
-    """All (task, method) pairs whose protocols fit, sorted."""
-    tasks, methods = discover("task", paths), discover("method", paths)
+    """All (task, method) pairs whose protocols fit and that have here what they require, sorted."""
+    tasks, methods = (here(discover(kind, paths)) for kind in ("task", "method"))
     return sorted((t, m) for t, task in tasks.items() for m, method in methods.items() if fits(method.card, task.card))
+
+
+def here(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Those of ``entries`` that have here what they require; of each of the others a line on standard error says what it lacks."""
+    lacking = {name: reason for name, entry in entries.items() if (reason := missing(entry.card))}
+    for reason in lacking.values():
+        print(f"left out: {reason}", file=sys.stderr)
+    return {name: entry for name, entry in entries.items() if name not in lacking}

@@ -16,7 +16,7 @@ from elboard.bench.config import RunSpec
 from elboard.bench.errors import NonFiniteLoss, UserError
 from elboard.bench.journal import Journal, Report
 from elboard.bench.record import Record
-from elboard.bench.registry import find
+from elboard.bench.registry import find, require
 from elboard.bench.runs import Runs
 from elboard.bench.stopping import Preempted, Pruned
 
@@ -48,11 +48,12 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
         report: called with ``{"event": "stage" | "epoch", ...}`` for a live display.
 
     Raises:
-        UserError: a mistake in the specification, or a folder that cannot be written.
+        UserError: a mistake in the specification, what this machine lacks for it, or a folder that cannot be written.
         KeyboardInterrupt: passed on after the record of the killed attempt is written.
         Preempted, Pruned: the run was asked to stop and saved a checkpoint, or given up by a search (:mod:`elboard.bench.stopping`); no
         record.
     """
+    require(spec.task, spec.method, tuple(map(Path, spec.paths)))
     report, rank, started = report or (lambda event: None), rank_of(spec), records.now()
     runs = Runs(root)
     bases = ((base, runs.trained(base) or execute(base, root, "none", report)) for base in spec.starts_from())

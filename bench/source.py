@@ -61,18 +61,32 @@ def _file_of(module: str) -> Path | None:
     return None
 
 
+@cache
+def _code(file: Path) -> str:
+    """The text of ``file`` without the texts between triple quotes, which may look like code."""
+    return re.sub(r'("""|\'\'\').*?\1', '""', text_of(file), flags=re.DOTALL)
+
+
+@cache
+def _imports(file: Path) -> dict[str, tuple[str, str]]:
+    """Module and name behind each name that ``file`` imports; those within a block (``if TYPE_CHECKING:``) count where no other has
+    that name. The name is empty where it is a module itself."""
+    found: dict[str, tuple[str, str]] = {}
+    for words in re.findall(r"^([ \t]*)(?:from[ \t]+([\w.]+)[ \t]+)?import[ \t]+(\([^)]*\)|[^\n(;]+)", _code(file), re.MULTILINE):
+        indent, module, names = words
+        for part in re.sub(r"#[^\n]*|[()\\]", "", names).split(","):
+            name, _, alias = (word.strip() for word in part.partition(" as "))
+            key = alias or (name if module else name.split(".")[0])
+            if not indent or key not in found:
+                found[key] = (module, name) if module else (name if alias else key, "")
+    return found
+
+
 def _imported_from(file: Path, name: str) -> tuple[Path, str] | None:
     """File and name behind ``from module import name`` in ``file``."""
-    if name not in text_of(file):
-        return None
-    body = tree(file).body  # and what lies in `if TYPE_CHECKING:`, for names that come lazily
-    for node in [*body, *(inner for outer in body if isinstance(outer, ast.If) for inner in outer.body)]:
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    source = _file_of(node.module)
-                    return (source, alias.name) if source else None
-    return None
+    module, found = _imports(file).get(name, ("", ""))
+    source = _file_of(module) if found else None
+    return (source, found) if source else None
 
 
 def _statements(file: Path, name: str) -> list[ast.stmt]:
@@ -168,9 +182,39 @@ def config_class(file: Path, class_name: str) -> type:
     return make_dataclass(f"{class_name}Config", columns, kw_only=True)
 
 
+CLASS = re.compile(r"^class[ \t]+(\w+)[ \t]*(?:\(([^()]*)\))?[ \t]*:", re.MULTILINE)
+FOREIGN = ("abc", "elboard.bench", "pytorch_lightning", "torch", "typing")  # whose classes have no protocol among their own bases
+
+
+@cache
+def ancestors(file: Path, class_name: str) -> tuple[tuple[str, str], ...]:
+    """(module, name) of the imported classes from which ``class_name`` of ``file`` inherits, as far as sources can be found; imports none.
+
+    A module is the one that a name is imported from, which may have it from another.
+    """
+    bases = dict(CLASS.findall(_code(file))).get(class_name)
+    if bases is None:
+        source = _imported_from(file, class_name)
+        return ancestors(*source) if source else ()
+    found: dict[tuple[str, str], None] = {}
+    for word in re.sub(r"\[[^\]]*\]", "", bases).split(","):
+        head, _, name = word.strip().rpartition(".")
+        module, original = _imports(file).get(head.split(".")[0] or name, ("", ""))
+        if head:
+            module, original = f"{module}.{original}".rstrip(".") if module != head.split(".")[0] else head, name
+        if not module:
+            found |= dict.fromkeys(ancestors(file, name) if name in dict(CLASS.findall(_code(file))) else ())
+            continue
+        found[module, original] = None
+        if module != "elboard" and not f"{module}.".startswith(tuple(f"{one}." for one in FOREIGN)):
+            source = _file_of(module)
+            found |= dict.fromkeys(ancestors(source, original) if source else ())
+    return tuple(found)
+
+
 def last_class(file: Path) -> str:
     """Name of the last class that ``file`` defines: by convention its method or its task."""
-    names = [node.name for node in tree(file).body if isinstance(node, ast.ClassDef)]
+    names = [name for name, _ in CLASS.findall(_code(file))]
     if not names:
         raise UserError(f"{file}: has a CARD but defines no class")
     return names[-1]

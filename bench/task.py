@@ -11,29 +11,11 @@ import numpy as np
 from torch import Generator, Tensor
 
 from elboard.bench.card import TaskCard
+from elboard.bench.kinds import DataSpec
 from elboard.bench.metrics.conventions import parse
 
 Batch = dict[str, Tensor]
 EXACT = 1e-9  # another order of summation, on another machine
-
-
-@dataclass(frozen=True)
-class DataSpec:
-    """What a method may know of the data when it builds its networks.
-
-    Attributes:
-        shape: of one example (``(1, 28, 28)``, ``(64,)``, ``(n_items,)``).
-        likelihood: "bernoulli", "discretised-logistic" or "gaussian" for density tasks, else "".
-        levels: number of grey levels under "discretised-logistic" (256 for bytes).
-        n_classes, n_train, n_nodes: counts; 0 where they do not apply.
-    """
-
-    shape: tuple[int, ...]
-    n_train: int
-    likelihood: str = ""
-    levels: int = 256
-    n_classes: int = 0
-    n_nodes: int = 0
 
 
 @dataclass

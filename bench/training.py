@@ -151,6 +151,7 @@ class _Loop(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, method: Any) -> None:
         row: dict[str, float] = {"epoch": trainer.current_epoch, **{f"train/{k}": v for k, v in method.epoch_means().items()}}
+        method.before_validation()
         every, last = self.training.config["train"]["validate_every"], trainer.current_epoch + 1 == trainer.max_epochs
         if last or every and (trainer.current_epoch + 1) % every == 0:
             row.update(self._validate(method))

@@ -1,7 +1,7 @@
 """ELBOard: what authors of methods, tasks, metrics and protocols import, and notebooks. Names come when they are asked for.
 
     from elboard import Method, MethodCard                  # and the protocols: Classifier, Generator, ...
-    from elboard import Data, DataSpec, Scores, Task, TaskCard
+    from elboard import Data, Scores, Task, TaskCard        # and the facts of data: ClassSpec, LikelihoodSpec, ...
     from elboard import execute, resolve
 
 The package's parts lie in folders of their own: inside this one where it is installed, beside it in a checkout.
@@ -19,10 +19,11 @@ if not Path(__file__).with_name("bench").is_dir():
 if TYPE_CHECKING:
     from elboard.bench.card import MethodCard, TaskCard
     from elboard.bench.config import RunSpec, resolve
+    from elboard.bench.kinds import DataSpec
     from elboard.bench.method import Method
     from elboard.bench.record import Record
     from elboard.bench.run import execute
-    from elboard.bench.task import Batch, Data, DataSpec, Scores, Task
+    from elboard.bench.task import Batch, Data, Scores, Task
 
 __version__ = "0.1.0"
 
@@ -30,31 +31,28 @@ _HOMES = {
     "bench.card": ("MethodCard", "TaskCard"),
     "bench.config": ("RunSpec", "resolve"),
     "bench.errors": ("UserError",),
+    "bench.kinds": ("DataSpec",),
     "bench.method": ("Method",),
     "bench.metrics.conventions": ("Convention",),
     "bench.record": ("Record",),
     "bench.run": ("execute",),
-    "bench.task": ("Batch", "Data", "DataSpec", "Scores", "Task"),
+    "bench.task": ("Batch", "Data", "Scores", "Task"),
 }
 _HOME = {name: f"elboard.{module}" for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    home = _HOME.get(name) or _protocol(name)
-    return getattr(importlib.import_module(home), name)
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    from elboard.bench.kinds import lookup
+
+    found = None if name.startswith("_") else lookup("protocols", name) or lookup("specs", name)
+    if found is None:
+        raise AttributeError(f"module 'elboard' has no attribute {name!r}")
+    return found
 
 
 def __dir__() -> list[str]:
-    from elboard.bench.protocols import PROTOCOLS
+    from elboard.bench.kinds import catalogue
 
-    return sorted({*globals(), *_HOME, *PROTOCOLS})
-
-
-def _protocol(name: str) -> str:
-    from elboard.bench.protocols import PROTOCOLS
-
-    if name not in PROTOCOLS:
-        raise AttributeError(f"module 'elboard' has no attribute {name!r}")
-    return PROTOCOLS[name].__module__
+    return sorted({*globals(), *_HOME, *catalogue().protocols, *catalogue().specs})

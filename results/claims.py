@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from elboard.bench.registry import aliases
 from elboard.results.measured import Estimate, Interval, Measurements, equivalence, estimate, estimate_difference, metric_key
 from elboard.results.papers import Check, Claim, Paper, papers
 
@@ -95,7 +96,7 @@ def ledger(
     Raises:
         UserError: a check with an option that its method does not have.
     """
-    measurements = Measurements(groups, paths)
+    measurements, methods = Measurements(groups, paths), {*methods, *aliases("method", paths)}
     return [
         _entry(paper, number, claim, measurements, methods, tasks)
         for paper in (papers() if of is None else of)

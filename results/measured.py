@@ -57,7 +57,9 @@ class Measurements:
         spec = resolve(task, method, budget=budget, overrides=options, origin=f"{method} on {task}", paths=self._paths)
         if spec.key not in self._found:
             wanted = spec.configuration()
-            groups = [group for group in self._groups[task, method, budget] if RunSpec.from_dict(group.spec).configuration() == wanted]
+            groups = [
+                group for group in self._groups[spec.task, spec.method, budget] if RunSpec.from_dict(group.spec).configuration() == wanted
+            ]
             self._found[spec.key] = _measurement(groups) if groups else None
         return self._found[spec.key]
 

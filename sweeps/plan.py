@@ -38,7 +38,8 @@ from typing import Any
 from elboard.bench.card import fits
 from elboard.bench.config import RunSpec, numbers, resolve
 from elboard.bench.errors import UserError, nearest
-from elboard.bench.registry import discover
+from elboard.bench.registry import aliases, discover, here
+from elboard.bench.registry import find as find_entry
 from elboard.sweeps.search import Search, parse
 from elboard.sweeps.work import Resources, needs
 
@@ -174,29 +175,33 @@ def expand(file: Path, overrides: Mapping[str, Any] | None = None, paths: tuple[
 
 
 def _pairs(file: Path, entry: Mapping, paths: tuple[str, ...]) -> list[tuple[str, str]]:
-    """(task, method) of an entry; a pattern stands for the names that it matches and that fit.
+    """(task, method) of an entry; a pattern stands for the names that it matches, that fit and that have here what they require.
 
     Raises UserError for a pattern that matches nothing.
     """
     roots = tuple(Path(path) for path in paths)
-    cards = {kind: {name: found.card for name, found in discover(kind, roots).items()} for kind in ("task", "method")}
-    named_pairs: dict[tuple[str, str], bool] = {}
+    pairs: dict[tuple[str, str], None] = {}
     for task, method in itertools.product(entry["tasks"], entry["methods"]):
-        found = [_matching(file, kind, word, cards[kind]) for kind, word in (("task", task), ("method", method))]
-        literal = found == [[task], [method]]
+        found = [_matching(file, kind, str(word), roots) for kind, word in (("task", task), ("method", method))]
+        literal = not any(map(_is_pattern, (task, method)))
         for t, m in itertools.product(*found):
-            if literal or fits(cards["method"][m], cards["task"][t]):
-                named_pairs.setdefault((t, m), True)
-    return list(named_pairs)
+            if literal or fits(find_entry("method", m, roots).card, find_entry("task", t, roots).card):
+                pairs[t, m] = None
+    return list(pairs)
 
 
-def _matching(file: Path, kind: str, word: str, known: Mapping) -> list[str]:
-    if not any(character in str(word) for character in "*?["):
-        return [word]
-    found = [name for name in known if fnmatch.fnmatchcase(name, word)]
+def _is_pattern(word: Any) -> bool:
+    return any(character in str(word) for character in "*?[")
+
+
+def _matching(file: Path, kind: str, word: str, roots: tuple[Path, ...]) -> list[str]:
+    if not _is_pattern(word):
+        return [find_entry(kind, word, roots).card.name]
+    known = discover(kind, roots)
+    found = {name: known[name] for name in sorted(known) if fnmatch.fnmatchcase(name, word)}
     if not found:
         raise UserError(f"{file}: no {kind} matches {word!r}: {nearest(word, known)}")
-    return sorted(found)
+    return list(here(found))
 
 
 def grid_points(file: Path, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -227,6 +232,8 @@ def _excluded(file: Path, entry: Mapping, point: Mapping[str, Any]) -> bool:
     rules = entry.get("exclude", [])
     if not isinstance(rules, list) or not all(isinstance(rule, dict) and rule for rule in rules):
         raise UserError(f"{file}: `exclude` is a list of mappings such as {{method: iwae, lr: 0.1}}")
+    others = aliases("method")
+    rules = [rule | {"method": others.get(str(rule["method"]), rule["method"])} if "method" in rule else rule for rule in rules]
     return any(all(_same(point.get(name), value) for name, value in rule.items()) for rule in rules)
 
 
@@ -236,12 +243,12 @@ def _same(value: Any, wanted: Any) -> bool:
 
 def resources_of(file: Path, tree: Mapping[str, Mapping], runs: Sequence[RunSpec]) -> dict[str, dict[str, float]]:
     """The file's words on what runs need, checked; times in seconds."""
-    parsed, known = {}, {"default", *(spec.task for spec in runs), *(spec.method for spec in runs)}
+    parsed, known, others = {}, {"default", *(spec.task for spec in runs), *(spec.method for spec in runs)}, aliases("method")
     for name, words in tree.items():
-        if name not in known:
+        if others.get(name, name) not in known:
             raise UserError(f"{file}: resources.{name} is no method or task of this sweep, {nearest(name, known)}")
         if not isinstance(words, dict):
             raise UserError(f"{file}: resources.{name} is a mapping with {', '.join(NEEDS)}")
         _check(file, words, NEEDS)
-        parsed[name] = {need: parse_time(value) if need == "time" else value for need, value in words.items()}
+        parsed[others.get(name, name)] = {need: parse_time(value) if need == "time" else value for need, value in words.items()}
     return parsed

@@ -10,9 +10,9 @@ import sys
 import textwrap
 from pathlib import Path
 
-from elboard.bench.card import fits
+from elboard.bench.card import fits, missing
 from elboard.bench.errors import UserError, nearest
-from elboard.bench.registry import Entry, discover
+from elboard.bench.registry import Entry, aliases, discover, here
 
 KINDS = ("methods", "tasks", "sweeps", "papers")
 
@@ -41,7 +41,7 @@ def print_list(what: str, paths: tuple[Path, ...]) -> None:
 
 
 def _methods(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
-    entries = sorted(discover("method", paths).values(), key=lambda entry: (entry.card.family, entry.card.name))
+    entries = sorted(here(discover("method", paths)).values(), key=lambda entry: (entry.card.family, entry.card.name))
     tasks = [entry.card for entry in discover("task", paths).values()]
     rows = []
     for entry in entries:
@@ -53,7 +53,7 @@ def _methods(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
 def _tasks(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
     methods = [entry.card for entry in discover("method", paths).values()]
     rows = []
-    for name, entry in sorted(discover("task", paths).items()):
+    for name, entry in sorted(here(discover("task", paths)).items()):
         fitting = sum(fits(method, entry.card) for method in methods)
         rows.append([name, f"v{entry.card.version}", entry.card.title, entry.card.primary, ", ".join(entry.budgets()), str(fitting)])
     return ["task", "version", "what", "primary metric", "budgets", "methods"], rows
@@ -80,11 +80,14 @@ def _papers(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
 def print_entry(name: str, paths: tuple[Path, ...]) -> None:
     """``elboard show``. Raises UserError with the nearest names."""
     methods, tasks = discover("method", paths), discover("task", paths)
-    if name not in methods and name not in tasks:
-        raise UserError(f"no method or task {name!r}: {nearest(name, [*methods, *tasks])}")
-    entry = methods.get(name) or tasks[name]
+    others = aliases("method", paths) | aliases("task", paths)
+    entry = (methods | tasks).get(others.get(name, name))
+    if entry is None:
+        raise UserError(f"no method or task {name!r}: {nearest(name, [*methods, *tasks, *others])}")
     card = entry.card
-    print(f"{name}: {card.title}\n")
+    print(f"{card.name}: {card.title}\n")
+    if missing(card):
+        print(f"not here: {missing(card)}\n")
     print(_docstring(entry.file), "\n")
     for field_name in card.__dataclass_fields__:
         value = getattr(card, field_name)

@@ -27,23 +27,23 @@ from torch.func import functional_call
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
-from elboard.bench.task import Batch, DataSpec
+from elboard.bench.task import DataSpec
 from elboard.methods.bayesian.ivon_optimizer import IVON
-from elboard.methods.nets.classifier import ClassifierMethod
+from elboard.methods.parts.classifier import ClassifierMethod
+from elboard.methods.parts.scores import MaximumProbability
 
 CARD = MethodCard(
     name="ivon",
     title="Variational learning with IVON",
     family="bayesian",
     home="calibration/mnist",
-    offers=("Classifier", "OODScorer"),
     paper="020",
     cite="Shen et al. 2024",
     splits=True,
 )
 
 
-class VariationalClassifier(ClassifierMethod):
+class VariationalClassifier(ClassifierMethod, MaximumProbability):
     """The shared classifier with a Gaussian over all its weights.
 
     Attributes:
@@ -80,10 +80,8 @@ class VariationalClassifier(ClassifierMethod):
         betas = (c.momentum, c.beta2)
         return IVON(groups, c.lr, self.ess, c.weight_decay, betas, c.h0, c.radius, c.samples, self.seed)
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        # After the last batch, not at the end of the epoch: the task validates before this module's own hook would run there.
-        if batch_idx + 1 == self.trainer.num_training_batches:
-            self.precision.copy_(self.trainer.optimizers[0].precision)
+    def before_validation(self) -> None:
+        self.precision.copy_(self.trainer.optimizers[0].precision)
 
     def draw(self) -> dict[str, Tensor]:
         """Parameters from q, by name."""

@@ -25,21 +25,21 @@ from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.bayesian.vbll_heads import DiscriminativeHead, GenerativeHead
-from elboard.methods.nets.classifier import ClassifierMethod
+from elboard.methods.parts.classifier import ClassifierMethod
+from elboard.methods.parts.scores import MaximumProbability
 
 CARD = MethodCard(
     name="vbll",
     title="Variational Bayesian last layer",
     family="bayesian",
     home="calibration/mnist",
-    offers=("Classifier", "OODScorer"),
     paper="012",
     cite="Harrison, Willes and Snoek 2024",
     splits=True,
 )
 
 
-class VBLL(ClassifierMethod):
+class VBLL(ClassifierMethod, MaximumProbability):
     """The shared backbone with a variational last layer."""
 
     @dataclass(kw_only=True)

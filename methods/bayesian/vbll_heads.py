@@ -12,22 +12,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from elboard.methods.parts.divergences import kl_to_isotropic
+
 DOF = 1.0  # of the inverse-Wishart prior; the package's default
-
-
-def gaussian_kl(mean: Tensor, factor: Tensor, prior: float) -> Tensor:
-    """KL(N(mean_k, L_k L_k^T) || N(0, prior I)) for each k, ``(C,)``.
-
-    Args:
-        mean: ``(C, H)``.
-        factor: L_k: ``(C, H, H)`` lower triangular with positive diagonal, or ``(C, H)`` its diagonal where the rest is zero.
-        prior: variance s0.
-    """
-    dense = factor.ndim == 3
-    trace = factor.square().sum((1, 2) if dense else 1)
-    log_det = 2 * (factor.diagonal(dim1=1, dim2=2) if dense else factor).log().sum(1)
-    h = mean.shape[1]
-    return 0.5 * ((mean.square().sum(1) + trace) / prior + h * math.log(prior) - log_det - h)
 
 
 class VariationalHead(nn.Module):
@@ -53,7 +40,7 @@ class VariationalHead(nn.Module):
         self.log_noise = nn.Parameter(torch.randn(noise_size) - 1)
 
     def factor(self) -> Tensor:
-        """L_k as :func:`gaussian_kl` takes it."""
+        """L_k as :func:`kl_to_isotropic` takes it."""
         diagonal = self.log_diagonal.exp()
         return diagonal if self.lower is None else self.lower.tril(-1) + torch.diag_embed(diagonal)
 
@@ -63,7 +50,7 @@ class VariationalHead(nn.Module):
 
     def kl(self) -> Tensor:
         """KL(q || prior), over all classes."""
-        return gaussian_kl(self.mean, self.factor(), self.prior).sum()
+        return kl_to_isotropic(self.mean, self.factor(), self.prior).sum()
 
     def log_prior_of_noise(self) -> Tensor:
         """log p(Sigma) = dof' log|Sigma^-1| - wishart_scale / 2 tr(Sigma^-1), dof' = (dof + size + 1) / 2, without its constant."""

@@ -24,14 +24,14 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.task import DataSpec
-from elboard.methods.nets.classifier import ClassifierMethod
+from elboard.methods.parts.classifier import ClassifierMethod
+from elboard.methods.parts.scores import MaximumProbability
 
 CARD = MethodCard(
     name="mc-dropout",
     title="Monte-Carlo dropout",
     family="dropout",
     home="calibration/mnist",
-    offers=("Classifier", "OODScorer"),
     cite="Gal and Ghahramani 2016",
     splits=True,
 )
@@ -50,7 +50,7 @@ def dropout_on(module: nn.Module) -> Iterator[None]:
             layer.train(was_training)
 
 
-class MCDropout(ClassifierMethod):
+class MCDropout(ClassifierMethod, MaximumProbability):
     """The shared classifier with dropout, averaged over masks."""
 
     @dataclass(kw_only=True)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.kinds.links import LinkPredictor
 from elboard.bench.method import Method
-from elboard.bench.protocols import LinkPredictor
 from elboard.bench.task import Data
 
 CARD = MethodCard(
@@ -24,7 +24,6 @@ CARD = MethodCard(
     title="Adamic-Adar index of common neighbours",
     family="graph",
     home="links/cora",
-    offers=("LinkPredictor",),
     cite="Adamic and Adar 2003; Liben-Nowell and Kleinberg 2007",
 )
 

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from elboard.bench.errors import UserError
+from elboard.bench.kinds.links import LinkPredictor
 from elboard.bench.method import Bases, Method
-from elboard.bench.protocols import LinkPredictor
 from elboard.bench.task import Data, DataSpec
 from elboard.methods.graph.sparse import from_dense, normalised_adjacency
 

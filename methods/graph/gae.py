@@ -21,7 +21,6 @@ CARD = MethodCard(
     title="Graph autoencoder",
     family="graph",
     home="links/cora",
-    offers=("LinkPredictor",),
     paper="051",
     cite="Kipf and Welling 2016",
 )

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.kinds.links import LinkPredictor
 from elboard.bench.method import Bases, Method
-from elboard.bench.protocols import LinkPredictor
 from elboard.bench.task import Data, DataSpec
 
 CARD = MethodCard(
@@ -31,7 +31,6 @@ CARD = MethodCard(
     title="Spectral embedding",
     family="graph",
     home="links/cora",
-    offers=("LinkPredictor",),
     cite="Tang and Liu 2011",
 )
 ROUNDING = 1e-9  # eigenvalues so close to 0 and 1 are taken for these

@@ -23,13 +23,13 @@ from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.graph.base import GraphAutoencoder, glorot
+from elboard.methods.parts.divergences import kl_to_standard_normal
 
 CARD = MethodCard(
     name="vgae",
     title="Variational graph autoencoder",
     family="graph",
     home="links/cora",
-    offers=("LinkPredictor",),
     paper="051",
     cite="Kipf and Welling 2016",
 )
@@ -54,10 +54,5 @@ class VGAE(GraphAutoencoder):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         mean, log_sigma = self.posterior()
         reconstruction = self.reconstruction(mean + torch.randn_like(mean) * log_sigma.exp())
-        kl = kl_to_standard_normal(mean, log_sigma).mean()
+        kl = kl_to_standard_normal(mean, 2 * log_sigma).mean()
         return {"loss": reconstruction + kl / len(mean), "reconstruction": reconstruction, "kl": kl}
-
-
-def kl_to_standard_normal(mean: Tensor, log_sigma: Tensor) -> Tensor:
-    """KL_i, summed over the last dimension."""
-    return -0.5 * (1 + 2 * log_sigma - mean**2 - (2 * log_sigma).exp()).sum(-1)

@@ -13,16 +13,7 @@ from torch import Tensor, nn
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.task import Batch, DataSpec
-from elboard.methods.nets.classifier import ClassifierMethod
-
-# The true rates of wrong labels, which the papers on co-teaching take as known; 0 where labels are taken as clean.
-RECIPES = {
-    "calibration": {"forget_rate": 0.0},
-    "noisy/digits-sym40": {"forget_rate": 0.4},
-    "noisy/mnist-sym50": {"forget_rate": 0.5},
-    "noisy/fashion-asym40": {"forget_rate": 0.2},
-    "noisy/cifar10n-worst": {"forget_rate": 0.4021},
-}
+from elboard.methods.parts.classifier import ClassifierMethod
 
 
 @contextmanager
@@ -51,18 +42,20 @@ class CoTaught(ClassifierMethod):
     optimisers exactly; gradients are clipped network by network to keep it so.
 
     Attributes:
+        forget_rate: share of a batch left out, for papers that take the rate of wrong labels as known.
         selected: boolean ``(n_train,)``: training examples that were selected when they were last seen.
     """
 
     @dataclass(kw_only=True)
     class Config(ClassifierMethod.Config):
-        forget_rate: float = 0.2  # share of a batch left out; Chen et al. 2021 on CIFAR-10, and RECIPES
+        forget_rate: float | None = None  # share of a batch left out; None: the data's rate of wrong labels
         ensemble: bool = False  # predict with the mean of both networks' logits instead of the first network
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        if not 0 <= config.forget_rate < 1:
-            raise UserError(f"forget_rate={config.forget_rate} is not in [0, 1)")
+        self.forget_rate = spec.noise_rate if config.forget_rate is None else config.forget_rate
+        if not 0 <= self.forget_rate < 1:
+            raise UserError(f"forget_rate={self.forget_rate} is not in [0, 1)")
         self.peer = self.make_peer()
         self.register_buffer("selected", torch.zeros(spec.n_train, dtype=torch.bool))
 

@@ -8,8 +8,8 @@ Two networks see every batch. Each ranks its examples by its own loss; the other
 
 because networks learn clean examples first, and a peer with other weights does not confirm one's own errors.
 
-tau is the rate of wrong labels, which the paper takes as known: RECIPES gives each task's true rate. Methods without a forget rate do not
-get this knowledge. At equal epochs the pair costs twice as much as one network.
+tau is the rate of wrong labels, which the paper takes as known: it comes with the data. Methods without a forget rate do not use this
+knowledge. At equal epochs the pair costs twice as much as one network.
 
 Differences from the paper: the shared backbone and Adam at a constant rate in the place of its nine-layer network with linear decay;
 T_k is a share of training, 10 of 200 epochs; the number selected is rounded, not cut off. As in the paper a single network predicts
@@ -26,14 +26,14 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.task import Batch
-from elboard.methods.noisy.base import RECIPES, CoTaught, small_loss  # noqa: F401 (the registry reads RECIPES)
+from elboard.methods.noisy.base import CoTaught, small_loss
+from elboard.methods.parts.schedules import ramp
 
 CARD = MethodCard(
     name="co-teaching",
     title="Co-teaching of two networks by small-loss examples",
     family="noisy",
     home="noisy/digits-sym40",
-    offers=("Classifier",),
     cite="Han et al. 2018",
 )
 
@@ -45,8 +45,7 @@ class CoTeaching(CoTaught):
 
     def forgotten(self) -> float:
         """1 - R(t): the share of a batch left out now."""
-        ramp = self.config.ramp
-        return self.config.forget_rate * (min(1.0, self.progress / ramp) if ramp > 0 else 1.0)
+        return self.forget_rate * ramp(self.progress, self.config.ramp)
 
     def teach(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         y, share = batch["y"], 1 - self.forgotten()

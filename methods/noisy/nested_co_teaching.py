@@ -10,9 +10,9 @@ is constant from the start and batch normalisation is frozen. k* is chosen again
 The mean of both networks' logits, each at its own k*, predicts, as the papers have it: part of the gain over a single network is that of an
 ensemble (``ensemble=false`` takes it away).
 
-RECIPES gives each task's true rate of wrong labels as tau, which other methods do not know; the papers use 0.2 on CIFAR-10. At equal epochs
-the pair costs about twice as much as one network. Other differences from the papers: both stages lie within one training, of which the
-first is ``pretrain`` (20 of 30 epochs; 350 of 450 there); shared backbone; Adam, whose state is reset between the stages.
+tau is the data's true rate of wrong labels, which other methods do not know; the papers use 0.2 on CIFAR-10. At equal epochs the pair costs
+about twice as much as one network. Other differences from the papers: both stages lie within one training, of which the first is
+``pretrain`` (20 of 30 epochs; 350 of 450 there); shared backbone; Adam, whose state is reset between the stages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
 from elboard.bench.task import Batch, Data, DataSpec
-from elboard.methods.noisy.base import RECIPES, CoTaught, quietly, small_loss  # noqa: F401 (the registry reads RECIPES)
+from elboard.methods.noisy.base import CoTaught, quietly, small_loss
 from elboard.methods.noisy.nested_dropout import NestedDropout
 
 CARD = MethodCard(
@@ -36,7 +36,6 @@ CARD = MethodCard(
     title="Nested dropout, then co-teaching",
     family="noisy",
     home="noisy/digits-sym40",
-    offers=("Classifier",),
     paper="096",
     cite="Chen et al. 2021",
 )
@@ -73,7 +72,7 @@ class NestedCoTeaching(CoTaught, NestedDropout):
         if not self.fine_tuning:
             out, other = NestedDropout.loss(self, batch), self.peer.loss(batch)
             return {**out, "loss": out["loss"] + other["loss"]}, kept
-        x, y, half, share = batch["x"], batch["y"], len(batch["y"]) // 2, 1 - self.config.forget_rate
+        x, y, half, share = batch["x"], batch["y"], len(batch["y"]) // 2, 1 - self.forget_rate
         with quietly(self):
             first = small_loss(F.cross_entropy(self(x[:half]), y[:half], reduction="none"), share)
             second = small_loss(F.cross_entropy(self.peer(x[half:]), y[half:], reduction="none"), share) + half
@@ -115,7 +114,7 @@ class NestedCoTeaching(CoTaught, NestedDropout):
             network.load_state_dict(best["state"], strict=False)
             best["state"] = {}
 
-    def after_epoch(self) -> None:
+    def before_validation(self) -> None:
         for network, best in zip((self, self.peer), self._best, strict=True):
             accuracy = network.choose_prefix()
             if not self.fine_tuning and accuracy > best["accuracy"]:

@@ -29,15 +29,14 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.task import Batch, Data, DataSpec
-from elboard.methods.nets.classifier import ClassifierMethod
 from elboard.methods.noisy.base import quietly
+from elboard.methods.parts.classifier import ClassifierMethod
 
 CARD = MethodCard(
     name="nested-dropout",
     title="Nested dropout of the last features",
     family="noisy",
     home="noisy/digits-sym40",
-    offers=("Classifier",),
     paper="013",
     cite="Chen et al. 2022",
 )
@@ -105,11 +104,5 @@ class NestedDropout(ClassifierMethod):
         self.prefix.copy_(best + 1)
         return float(accuracies[best])
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        # After the last batch, not at the end of the epoch: the task validates before this module's own hook would run there.
-        if batch_idx + 1 == self.trainer.num_training_batches:
-            self.after_epoch()
-
-    def after_epoch(self) -> None:
-        """What must be done before an epoch is validated."""
+    def before_validation(self) -> None:
         self.choose_prefix()

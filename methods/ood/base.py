@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from elboard.bench.errors import UserError
+from elboard.bench.kinds.classification import Predictor
+from elboard.bench.kinds.ood import OODScorer
 from elboard.bench.method import Bases, Method
-from elboard.bench.protocols import Classifier, OODScorer
 from elboard.bench.task import Data, DataSpec
 from elboard.bench.training import save_atomically
-from elboard.methods.nets.classifier import ClassifierMethod
+from elboard.methods.parts.classifier import ClassifierMethod
 
 CHUNK = 250  # training images in a batch
 
@@ -88,7 +89,7 @@ def _save(tensor: Tensor, path: Path) -> None:
         torch.save(tensor, file)
 
 
-class PostHoc(Method, Classifier, OODScorer):
+class PostHoc(Method, Predictor, OODScorer):
     """A detector on top of a classifier that is deterministic in evaluation mode.
 
     Raises UserError for a base whose logits are not ``head(features(x))``.

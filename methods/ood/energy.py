@@ -25,7 +25,6 @@ CARD = MethodCard(
     title="Energy score",
     family="ood",
     home="ood/digits",
-    offers=("OODScorer",),
     cite="Liu et al. 2020",
     bases={"classifier": {"method": "softmax"}},
 )

@@ -18,7 +18,6 @@ CARD = MethodCard(
     title="Maximum softmax probability",
     family="ood",
     home="ood/digits",
-    offers=("OODScorer",),
     cite="Hendrycks and Gimpel 2017",
     bases={"classifier": {"method": "softmax"}},
 )

@@ -26,7 +26,6 @@ CARD = MethodCard(
     title="Activations clipped from above, then energy",
     family="ood",
     home="ood/digits",
-    offers=("OODScorer",),
     cite="Sun, Guo and Li 2021",
     bases={"classifier": {"method": "softmax"}},
 )

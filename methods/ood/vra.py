@@ -41,7 +41,6 @@ CARD = MethodCard(
     title="Variational rectified activation",
     family="ood",
     home="ood/digits",
-    offers=("OODScorer",),
     paper="069",
     cite="Xu et al. 2023",
     bases={"classifier": {"method": "softmax"}},

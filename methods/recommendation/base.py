@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from elboard.bench.kinds.recommendation import Recommender
 from elboard.bench.method import Bases, Method
-from elboard.bench.protocols import Recommender
 from elboard.bench.task import DataSpec
 
 

@@ -24,7 +24,6 @@ CARD = MethodCard(
     title="EASE, linear autoencoder in closed form",
     family="recommendation",
     home="recommendation/ml-100k",
-    offers=("Recommender",),
     cite="Steck 2019",
 )
 

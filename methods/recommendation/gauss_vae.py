@@ -21,7 +21,6 @@ CARD = MethodCard(
     title="Variational autoencoder with Gaussian likelihood, for clicks",
     family="recommendation",
     home="recommendation/ml-100k",
-    offers=("Recommender",),
     paper="045",
     cite="Liang, Krishnan, Hoffman and Jebara 2018",
     splits=True,

@@ -18,7 +18,6 @@ CARD = MethodCard(
     title="Variational autoencoder with logistic likelihood, for clicks",
     family="recommendation",
     home="recommendation/ml-100k",
-    offers=("Recommender",),
     paper="045",
     cite="Liang, Krishnan, Hoffman and Jebara 2018",
     splits=True,

@@ -23,7 +23,6 @@ CARD = MethodCard(
     title="Denoising autoencoder with multinomial likelihood",
     family="recommendation",
     home="recommendation/ml-100k",
-    offers=("Recommender",),
     paper="045",
     cite="Liang, Krishnan, Hoffman and Jebara 2018",
     splits=True,

@@ -18,6 +18,8 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases, Method
 from elboard.bench.task import Batch, DataSpec
+from elboard.methods.parts.divergences import kl_to_standard_normal
+from elboard.methods.parts.schedules import ramp
 from elboard.methods.recommendation.base import ClickAutoencoder, multinomial_log_likelihood
 
 CARD = MethodCard(
@@ -25,7 +27,6 @@ CARD = MethodCard(
     title="Variational autoencoder with multinomial likelihood",
     family="recommendation",
     home="recommendation/ml-100k",
-    offers=("Recommender",),
     paper="045",
     cite="Liang, Krishnan, Hoffman and Jebara 2018",
     splits=True,
@@ -50,7 +51,7 @@ class MultVAE(ClickAutoencoder):
     def beta(self) -> float:
         """The KL's weight now."""
         c = self.config
-        return c.beta * (min(1.0, self.progress / c.anneal) if c.anneal > 0 else 1.0)
+        return c.beta * ramp(self.progress, c.anneal)
 
     def log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
         """``log p(x|z)`` of clicks ``(B, I)`` by the decoder's output ``(B, I)``, up to a constant -> ``(B,)``."""
@@ -61,7 +62,7 @@ class MultVAE(ClickAutoencoder):
         mean, logvar = self.code(x).chunk(2, dim=1)
         z = mean + torch.randn_like(mean) * torch.exp(0.5 * logvar)
         log_likelihood = self.log_likelihood(x, self.decoder(z)).mean()
-        kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).sum(1).mean()
+        kl = kl_to_standard_normal(mean, logvar).mean()
         return {"loss": -log_likelihood + self.beta() * kl, "elbo": log_likelihood - kl, "kl": kl}
 
     def scores(self, history: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ CARD = MethodCard(
     title="Most popular items",
     family="recommendation",
     home="recommendation/ml-100k",
-    offers=("Recommender",),
     cite="baseline of Liang et al. 2018",
 )
 

@@ -29,7 +29,6 @@ CARD = MethodCard(
     title="Weighted matrix factorisation",
     family="recommendation",
     home="recommendation/ml-100k",
-    offers=("Recommender",),
     cite="Hu, Koren and Volinsky 2008",
 )
 AT_ONCE = 500  # systems solved together: bounds the memory

@@ -20,24 +20,23 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.task import Batch
-from elboard.methods.vae.base import GaussianVAE
+from elboard.methods.vae.base import AnyDataVAE
 
 CARD = MethodCard(
     name="infovae",
     title="InfoVAE with maximum mean discrepancy (MMD-VAE)",
     family="vae",
     home="generation/digits",
-    offers=("Generator", "LatentModel", "BinaryLikelihood", "GreyLikelihood", "RealLikelihood", "OODScorer"),
     paper="007",
     cite="Zhao, Song and Ermon 2019",
 )
 
 
-class InfoVAE(GaussianVAE):
+class InfoVAE(AnyDataVAE):
     """Trained on a reweighted bound with a divergence of the aggregate posterior."""
 
     @dataclass(kw_only=True)
-    class Config(GaussianVAE.Config):
+    class Config(AnyDataVAE.Config):
         alpha: float = 1.0  # MMD-VAE, the variant of the paper's experiments
         lambda_: float = 1000.0  # the paper's order of magnitude for a summed log-likelihood
 

@@ -18,25 +18,24 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.task import Batch
-from elboard.methods.vae.base import GaussianVAE
+from elboard.methods.vae.base import AnyDataVAE
 
 CARD = MethodCard(
     name="iwae",
     title="Importance-weighted autoencoder",
     family="vae",
     home="generation/digits",
-    offers=("Generator", "LatentModel", "BinaryLikelihood", "GreyLikelihood", "RealLikelihood", "OODScorer"),
     paper="021",
     cite="Burda, Grosse and Salakhutdinov 2016",
     splits=True,
 )
 
 
-class IWAE(GaussianVAE):
+class IWAE(AnyDataVAE):
     """Trained on the k-sample importance bound."""
 
     @dataclass(kw_only=True)
-    class Config(GaussianVAE.Config):
+    class Config(AnyDataVAE.Config):
         k: int = 50  # Table 1
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

@@ -18,21 +18,23 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.kinds.generation import Generator, LatentModel
+from elboard.bench.kinds.likelihood import GreyLikelihood, RealLikelihood
 from elboard.bench.method import Bases, Method
-from elboard.bench.protocols import Generator, GreyLikelihood, LatentModel, OODScorer, RealLikelihood
 from elboard.bench.task import Data, DataSpec
+from elboard.methods.parts.divergences import kl_to_standard_normal
+from elboard.methods.parts.scores import NegativeBound
 
 CARD = MethodCard(
     name="ppca",
     title="Probabilistic PCA, closed form",
     family="vae",
     home="density/digits",
-    offers=("Generator", "LatentModel", "GreyLikelihood", "RealLikelihood", "OODScorer"),
     cite="Tipping and Bishop 1999",
 )
 
 
-class PPCA(Method, Generator, LatentModel, GreyLikelihood, RealLikelihood, OODScorer):
+class PPCA(Method, Generator, LatentModel, GreyLikelihood, RealLikelihood, NegativeBound):
     """Maximum likelihood in closed form. OOD score: minus the bound on the log evidence."""
 
     @dataclass(kw_only=True)
@@ -95,7 +97,7 @@ class PPCA(Method, Generator, LatentModel, GreyLikelihood, RealLikelihood, OODSc
         """With the exact posterior, so equal to the log density (of the dequantised values)."""
         x = self._values(x)
         mean, logvar = self._posterior(x)
-        divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).sum(-1)
+        divergence = kl_to_standard_normal(mean, logvar)
         value = self._log_density(x) + self._cell()
         return {"elbo": value.float(), "kl": divergence.float(), "reconstruction": (-value - divergence).float()}
 
@@ -104,6 +106,3 @@ class PPCA(Method, Generator, LatentModel, GreyLikelihood, RealLikelihood, OODSc
             return self._log_density(self._values(x)).float()
         draws = torch.stack([self._log_density(self._values(x)) for _ in range(k)])
         return (torch.logsumexp(draws, dim=0) - math.log(k) + self._cell()).float()
-
-    def ood_score(self, x: Tensor) -> Tensor:
-        return -self.elbo(x)["elbo"]

@@ -18,32 +18,30 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.task import Batch
-from elboard.methods.vae.base import GaussianVAE
+from elboard.methods.parts.schedules import ramp
+from elboard.methods.vae.base import AnyDataVAE
 
 CARD = MethodCard(
     name="vae",
     title="Variational autoencoder",
     family="vae",
     home="generation/digits",
-    offers=("Generator", "LatentModel", "BinaryLikelihood", "GreyLikelihood", "RealLikelihood", "OODScorer"),
     paper="025",
     cite="Kingma and Welling 2014",
     splits=True,
 )
 
 
-class VAE(GaussianVAE):
+class VAE(AnyDataVAE):
     """Trained on the evidence lower bound."""
 
     @dataclass(kw_only=True)
-    class Config(GaussianVAE.Config):
+    class Config(AnyDataVAE.Config):
         beta: float = 1.0
         kl_warmup: float = 0.0  # share of training over which beta rises from 0
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         terms = self.elbo(batch["x"])
-        beta = self.config.beta
-        if self.config.kl_warmup > 0:
-            beta *= min(1.0, self.progress / self.config.kl_warmup)
+        beta = self.config.beta * ramp(self.progress, self.config.kl_warmup)
         objective = terms["reconstruction"] + beta * terms["kl"]
         return {"loss": objective.mean(), "elbo": terms["elbo"].mean(), "kl": terms["kl"].mean()}

@@ -14,25 +14,24 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.task import Batch
-from elboard.methods.vae.base import GaussianVAE
+from elboard.methods.vae.base import AnyDataVAE
 
 CARD = MethodCard(
     name="vae-k",
     title="Variational autoencoder trained on k samples of its bound",
     family="vae",
     home="generation/digits",
-    offers=("Generator", "LatentModel", "BinaryLikelihood", "GreyLikelihood", "RealLikelihood", "OODScorer"),
     paper="021",
     cite="Burda, Grosse and Salakhutdinov 2016",
     splits=True,
 )
 
 
-class VAEk(GaussianVAE):
+class VAEk(AnyDataVAE):
     """Trained on the mean of k log-weights."""
 
     @dataclass(kw_only=True)
-    class Config(GaussianVAE.Config):
+    class Config(AnyDataVAE.Config):
         k: int = 50  # Table 1
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@ import torch.utils.flop_counter  # noqa: F401
 import torch.utils.serialization.config  # noqa: F401
 
 import elboard.bench.cost  # noqa: F401
+import elboard.bench.kinds  # noqa: F401
 import elboard.bench.method  # noqa: F401
-import elboard.bench.protocols  # noqa: F401
 import elboard.bench.run  # noqa: F401
 import elboard.bench.trackers  # noqa: F401
 import elboard.bench.training  # noqa: F401

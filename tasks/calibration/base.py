@@ -28,8 +28,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics.calibration import FLOOR, classification_metrics
-from elboard.bench.task import Batch, Data, DataSpec, Scores
+from elboard.bench.task import Batch, Data, Scores
 from elboard.tasks.calibration.diagram import reliability_diagram
 from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
 
@@ -109,7 +110,7 @@ class Calibration(DataTask):
         order = permutation(len(y), 1)
         train, valid = order[c.n_valid :][: c.n_train or None], order[: c.n_valid]
         test = spread(len(test_y), c.n_test)
-        spec = DataSpec((1, *x.shape[1:]), len(train), n_classes=10)
+        spec = ClassSpec((1, *x.shape[1:]), len(train), n_classes=10)
         return Data(spec, _batch(x[train], y[train]), _batch(x[valid], y[valid]), _batch(test_x[test], test_y[test]))
 
     def probabilities(self, method: Any, x: Tensor, n_samples: int) -> np.ndarray:

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from elboard.bench.card import TaskCard
+from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics.conventions import parse
-from elboard.bench.task import Data, DataSpec, Scores
+from elboard.bench.task import Data, Scores
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import DataTask, permutation
 
@@ -54,7 +55,7 @@ class DigitsDensity(DataTask):
         x = (levels.reshape(len(levels), -1) + np.random.default_rng(0).random((len(levels), 64))) / 17
         x = torch.from_numpy(x[permutation(len(x), 0)]).float()
         train, valid, test = x[:1200], x[1200:1400], x[1400:]
-        return Data(DataSpec((64,), len(train), "gaussian"), {"x": train}, {"x": valid}, {"x": test})
+        return Data(LikelihoodSpec((64,), len(train), likelihood="gaussian"), {"x": train}, {"x": valid}, {"x": test})
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         return {"elbo": method.elbo(data.valid["x"].to(self.device))["elbo"].mean().item()}

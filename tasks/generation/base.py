@@ -27,10 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elboard.bench.kinds.generation import LatentModel
+from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics import generation, likelihood
 from elboard.bench.metrics.conventions import parse
-from elboard.bench.protocols import LatentModel
-from elboard.bench.task import Batch, Data, DataSpec, Scores
+from elboard.bench.task import Batch, Data, Scores
 from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
 from elboard.tasks.generation import features
 from elboard.tasks.generation.pictures import grid
@@ -90,7 +91,7 @@ class Generation(DataTask):
         train, valid = images(pool[c.n_valid :][: c.n_train], self.levels), images(pool[: c.n_valid], self.levels)
         grey = images(test[: c.n_test], self.levels)
         kind = "bernoulli" if self.bernoulli else "discretised-logistic"
-        spec = DataSpec(tuple(train.shape[1:]), len(train), kind, self.levels)
+        spec = LikelihoodSpec(tuple(train.shape[1:]), len(train), likelihood=kind, levels=self.levels)
         fixed = torch.Generator().manual_seed(0)
         shown = (lambda x: binarise({"x": x}, fixed)) if self.bernoulli else (lambda x: {"x": x})
         return Data(spec, {"x": train}, shown(valid), shown(grey), {"grey": grey}, on_batch=binarise if self.bernoulli else None)

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from elboard.bench.kinds.links import GraphSpec
 from elboard.bench.metrics.links import link_metrics
-from elboard.bench.task import Batch, Data, DataSpec, Scores
+from elboard.bench.task import Batch, Data, Scores
 from elboard.tasks.data.loaders import planetoid
 from elboard.tasks.data.task import DataTask
 
@@ -63,7 +64,7 @@ class LinkPrediction(DataTask):
         test, valid, train = np.split(edges[rng.permutation(len(edges))], [n_test, n_test + n_valid])
         test_non, valid_non = np.split(sample_non_edges(nodes, edges, n_test + n_valid, rng), [n_test])
         return Data(
-            spec=DataSpec((features.shape[1],), nodes, n_nodes=nodes),
+            spec=GraphSpec((features.shape[1],), nodes, n_nodes=nodes),
             train={"node": torch.arange(nodes)},
             valid=_labelled(valid, valid_non),
             test=_labelled(test, test_non),

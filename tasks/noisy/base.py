@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics import noisy as noisy_metrics
 from elboard.bench.metrics.calibration import accuracy, classification_metrics
-from elboard.bench.task import Data, DataSpec, Scores, Task
+from elboard.bench.task import Data, Scores, Task
 from elboard.tasks.data.loaders import digits
 from elboard.tasks.data.task import DataTask, HalfPrecision
 
@@ -86,11 +87,13 @@ class NoisyLabels(HalfPrecision, DataTask):
     Attributes:
         shape: of an image, (C, H, W).
         levels: grey value that becomes 1.
+        noise_rate: expected share of wrong labels, which methods may know.
         transition: the corruption's matrix ``(C, C)``.
     """
 
     shape: tuple[int, ...] = (1, 28, 28)
     levels = 255
+    noise_rate: float
     transition: np.ndarray
 
     @dataclass(kw_only=True)
@@ -120,7 +123,7 @@ class NoisyLabels(HalfPrecision, DataTask):
         order = np.random.RandomState(SPLIT_SEED).permutation(len(clean))
         held_out, kept = order[: c.n_valid], order[c.n_valid :][: c.n_train or None]
         train = {**self._batch(x[kept], given[kept]), "index": torch.arange(len(kept))}
-        spec = DataSpec(self.shape, len(kept), n_classes=len(self.transition))
+        spec = ClassSpec(self.shape, len(kept), n_classes=len(self.transition), noise_rate=self.noise_rate)
         sealed = {"y": torch.from_numpy(clean[kept])}
         return Data(spec, train, self._batch(x[held_out], given[held_out]), self._batch(test_x, test_y), sealed)
 

@@ -55,7 +55,8 @@ def crop_and_flip(batch: dict[str, Tensor], generator: torch.Generator) -> dict[
 
 class CIFAR10NWorst(NoisyLabels):
     shape = (3, 32, 32)
-    transition = symmetric(10, 0.4021)  # of the smoke budget
+    noise_rate = 0.4021
+    transition = symmetric(10, noise_rate)  # of the smoke budget
 
     @dataclass(kw_only=True)
     class Config(NoisyLabels.Config):

@@ -29,7 +29,8 @@ BUDGETS = {
 class DigitsSym40(NoisyLabels):
     shape = (1, 8, 8)
     levels = 16
-    transition = symmetric(10, 0.4)
+    noise_rate = 0.4
+    transition = symmetric(10, noise_rate)
 
     def read(self) -> tuple[Labelled, Labelled]:
         return split_digits()

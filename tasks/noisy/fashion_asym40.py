@@ -30,6 +30,7 @@ DRESS, PULLOVER, COAT, SANDAL, SHIRT, SNEAKER, BOOT = 3, 2, 4, 5, 6, 7, 9
 
 
 class FashionAsym40(NoisyLabels):
+    noise_rate = 0.2  # two in five of half the images
     transition = asymmetric(10, 0.4, {BOOT: SNEAKER, SNEAKER: SANDAL, PULLOVER: SHIRT, COAT: DRESS, DRESS: COAT})
 
     def read(self) -> tuple[Labelled, Labelled]:

@@ -32,7 +32,8 @@ BUDGETS = {
 
 
 class MNISTSym50(NoisyLabels):
-    transition = symmetric(10, 0.5)
+    noise_rate = 0.5
+    transition = symmetric(10, noise_rate)
 
     def read(self) -> tuple[Labelled, Labelled]:
         return mnist("train"), mnist("test")

@@ -26,10 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elboard.bench.kinds.classification import Predictor
+from elboard.bench.kinds.ood import OODSpec
 from elboard.bench.metrics.calibration import accuracy, classification_metrics
 from elboard.bench.metrics.ood import ood_metrics
-from elboard.bench.protocols import Classifier
-from elboard.bench.task import Data, DataSpec, Scores
+from elboard.bench.task import Data, Scores
 from elboard.tasks.data.task import DataTask, HalfPrecision, images, permutation, upsampled_digits
 
 CHUNK = 250  # images scored at once: on CPUs faster than larger batches
@@ -123,7 +124,8 @@ class OODDetection(HalfPrecision, DataTask):
             "far": far,
             "validation": images(jigsaw(x[valid], self.block, JIGSAW_SEED), self.levels),
         }
-        spec = DataSpec((1, *x.shape[1:]), len(kept), "discretised-logistic", self.levels, n_classes=int(y.max()) + 1)
+        known = {"likelihood": "discretised-logistic", "levels": self.levels, "n_classes": int(y.max()) + 1}
+        spec = OODSpec((1, *x.shape[1:]), len(kept), **known)
         splits = (self._batch(x[kept], y[kept]), self._batch(x[valid], y[valid]), self._batch(test_x[inside], test_y[inside]))
         return Data(spec, *splits, sealed)
 
@@ -148,7 +150,7 @@ class OODDetection(HalfPrecision, DataTask):
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         metrics = _selection(self._against_jigsaws(method, data))
-        if isinstance(method, Classifier):
+        if isinstance(method, Predictor):
             metrics["accuracy"] = accuracy(self.probabilities(method, data.valid["x"]), data.valid["y"].numpy())
         return metrics
 
@@ -162,7 +164,7 @@ class OODDetection(HalfPrecision, DataTask):
             evidence |= {f"score_{name}": self.scores(method, x) for name, x in data.sealed[group].items()}
         evidence |= self._against_jigsaws(method, data)
         metrics = self._detection(evidence) | _selection(evidence)
-        if isinstance(method, Classifier):
+        if isinstance(method, Predictor):
             p, y = self.probabilities(method, data.test["x"]), data.test["y"].numpy()
             evidence |= {"p": p.astype(np.float16), "y": y.astype(np.uint8)}
             metrics |= {name: value for name, value in classification_metrics(p, y).items() if name in ("accuracy", "class_nll", "ece")}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elboard.bench.card import missing
 from elboard.bench.config import RunSpec, difference, flatten, parse_overrides, resolve
 from elboard.bench.errors import UserError
-from elboard.bench.registry import discover
+from elboard.bench.registry import compatible, discover, find
+from elboard.bench.run import execute
 from elboard.bench.source import literal
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
@@ -127,13 +131,13 @@ def test_two_files_cannot_claim_one_name(tmp_path: Path) -> None:
 
 def test_a_card_must_be_literal(tmp_path: Path) -> None:
     file = tmp_path / "m.py"
-    file.write_text("NAME = 'x'\nCARD = MethodCard(name=NAME, title='', family='', offers=())\n")
+    file.write_text("NAME = 'x'\nCARD = MethodCard(name=NAME, title='', family='')\n")
     with pytest.raises(UserError, match="m.py:2: CARD must be a literal"):
         literal(file, "CARD")
 
 
 def test_a_card_with_an_unknown_field(tmp_path: Path) -> None:
-    (tmp_path / "m.py").write_text("CARD = MethodCard(name='x', title='', family='', offers=(), colour='red')\nclass M: pass\n")
+    (tmp_path / "m.py").write_text("CARD = MethodCard(name='x', title='', family='', colour='red')\nclass M: pass\n")
     with pytest.raises(UserError, match="CARD is not a valid MethodCard"):
         discover("method", (tmp_path,))
 
@@ -147,3 +151,54 @@ def test_a_file_that_does_not_parse(tmp_path: Path) -> None:
 def test_missing_path() -> None:
     with pytest.raises(UserError, match="--path nowhere: no such folder or file"):
         discover("method", (Path("nowhere"),))
+
+
+def test_an_alias_finds_the_method(tmp_path: Path) -> None:
+    spec = resolve("noisy/digits-sym40", "cross-entropy", budget="smoke")
+    assert (spec.method, spec.key) == ("softmax", resolve("noisy/digits-sym40", "softmax", budget="smoke").key)
+    assert "cross-entropy" not in discover("method") and find("method", "cross-entropy") is find("method", "softmax")
+    with pytest.raises(UserError, match="did you mean 'cross-entropy'"):
+        find("method", "cros-entropy")
+    text = (Path(PLUGINS[0]) / "linear.py").read_text().replace("splits=True", 'aliases=("softmax",)')
+    (tmp_path / "linear.py").write_text(text)
+    with pytest.raises(UserError, match=r"'softmax' is claimed by two files: .*softmax.py and .*linear.py"):
+        discover("method", (tmp_path,))
+
+
+@pytest.mark.parametrize(
+    ("head", "offers"),
+    [
+        ("from elboard import Classifier, Method\nclass M(Method, Classifier): pass", {"Classifier", "Predictor"}),
+        ("import elboard\nclass M(elboard.Method, elboard.BinaryLikelihood): pass", {"BinaryLikelihood", "LikelihoodModel"}),
+        ("from elboard.bench.kinds import ood as of\nclass A(of.OODScorer):\n  x = 1\nclass M(A): pass", {"OODScorer"}),
+        ("from elboard.methods.vae.ppca import PPCA as P\nclass M(\n  P,\n): pass", set(find("method", "ppca").card.offers)),
+        ("class Generator: pass\nclass M(Generator): pass", set()),
+        ("from somewhere import Generator\nclass M(Generator): pass", set()),
+        ('"""\nfrom elboard import Generator\nclass M(Generator): pass\n"""\nclass M: pass', set()),
+    ],
+)
+def test_offers_are_read_from_base_classes(head: str, offers: set[str], tmp_path: Path) -> None:
+    card = "CARD = MethodCard(name='x', title='', family='')"
+    (tmp_path / "m.py").write_text(f"{head}\n{card}\n")
+    assert set(discover("method", (tmp_path,))["x"].card.offers) == offers
+
+
+def test_a_card_that_still_says_what_it_offers(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text("CARD = MethodCard(name='x', title='', family='', offers=())\nclass M: pass\n")
+    with pytest.raises(UserError, match="m.py: CARD does not say `offers`"):
+        discover("method", (tmp_path,))
+
+
+def test_what_a_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    text = (Path(PLUGINS[0]) / "linear.py").read_text().replace("splits=True", 'requires=("torch", "no_such_module")')
+    (tmp_path / "linear.py").write_text(text)
+    shutil.copy(Path(PLUGINS[0]) / "blobs.py", tmp_path)
+    reason = "test-linear needs no_such_module, which cannot be imported: pip install no-such-module"
+    assert missing(find("method", "test-linear", (tmp_path,)).card) == reason
+    assert ("test/blobs", "test-linear") not in compatible((tmp_path,)) and ("test/blobs", "softmax") in compatible((tmp_path,))
+    assert f"left out: {reason}\n" in capsys.readouterr().err
+    with pytest.raises(UserError, match=reason):
+        execute(resolve("test/blobs", "test-linear", budget="smoke", paths=(str(tmp_path),)), tmp_path / "runs")
+    card = dataclasses.replace(find("method", "softmax").card, requires=("gpu",))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert missing(card) == "softmax needs a GPU, and this machine shows none"

@@ -14,6 +14,7 @@ from elboard.bench import record as records
 from elboard.bench import stopping, training
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
+from elboard.bench.registry import find
 from elboard.bench.run import execute
 from elboard.bench.runs import Runs
 from elboard.bench.stages import load_trained
@@ -51,6 +52,16 @@ def test_same_seed_same_numbers(tmp_path: Path) -> None:
     other = execute(resolve("test/blobs", "test-linear", seed=1, budget="smoke", paths=PLUGINS), tmp_path / "a")
     assert first.metrics == second.metrics
     assert first.metrics != other.metrics
+
+
+def test_a_method_is_told_before_an_epoch_is_validated(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, task = (find(kind, name, (Path(PLUGINS[0]),)).load() for kind, name in (("method", "test-linear"), ("task", "test/blobs")))
+    heard, validate = [], task.validate
+    monkeypatch.setattr(method, "before_validation", lambda self: heard.append(("before", self.current_epoch, self.training)))
+    monkeypatch.setattr(task, "validate", lambda self, of, data: heard.append(("validated", of.current_epoch)) or validate(self, of, data))
+    execute(spec_of(**{"train.validate_every": 2}), home)
+    before = [("before", epoch, True) for epoch in range(3)]
+    assert heard == [before[0], before[1], ("validated", 1), before[2], ("validated", 2)]
 
 
 def test_checkpoint_gives_the_same_predictions(home: Path) -> None:

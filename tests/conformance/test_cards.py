@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from elboard import results
+from elboard.bench.card import fits
 from elboard.bench.config import BUDGETS, resolve
+from elboard.bench.kinds import catalogue
 from elboard.bench.metrics.conventions import bare, better, convention, parse
-from elboard.bench.protocols import PROTOCOLS
 from elboard.bench.registry import Entry, compatible, discover
 from elboard.bench.source import tree
 
@@ -31,9 +32,9 @@ def _same_config(entry: Entry) -> None:
 def test_method(name: str) -> None:
     entry = METHODS[name]
     cls, card = entry.load(), entry.card
-    assert card.offers and set(card.offers) <= set(PROTOCOLS)
-    for offer in card.offers:
-        assert issubclass(cls, PROTOCOLS[offer]), f"{name} says that it offers {offer}"
+    real = {protocol for protocol, base in catalogue().protocols.items() if issubclass(cls, base)}
+    assert card.offers and set(card.offers) == real, f"{name}: what its source was read to offer is not what its class is"
+    assert card.home in TASKS and fits(card, TASKS[card.home].card)
     assert card.family == entry.file.parent.name
     assert not card.paper or card.paper in PAPERS
     assert card.paper or card.cite, "a method has a source"
@@ -46,7 +47,7 @@ def test_method(name: str) -> None:
 def test_task(name: str) -> None:
     entry = TASKS[name]
     card = entry.card
-    assert set(card.needs) <= set(PROTOCOLS) and set(entry.budgets()) == set(BUDGETS)
+    assert set(card.needs) <= set(catalogue().protocols) and set(entry.budgets()) == set(BUDGETS)
     assert card.primary in card.metrics and set(card.papers) <= PAPERS
     assert name.split("/")[0] == entry.file.parent.name
     for key in (*card.metrics, card.primary, card.selection):

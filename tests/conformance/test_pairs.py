@@ -66,7 +66,7 @@ CANARIES = {
     "density": "ppca",
     "generation": "vae",
     "links": "gae",
-    "noisy": "cross-entropy",
+    "noisy": "softmax",
     "ood": "softmax",
     "recommendation": "ease",
 }

@@ -11,15 +11,17 @@ import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
 from elboard.bench.errors import UserError
+from elboard.bench.kinds.links import GraphSpec
 from elboard.bench.registry import find
-from elboard.bench.task import Data, DataSpec
+from elboard.bench.task import Data
 from elboard.methods.graph import base
 from elboard.methods.graph.adamic_adar import AdamicAdar
 from elboard.methods.graph.base import SoftplusOfAllPairs
 from elboard.methods.graph.gae import GAE
 from elboard.methods.graph.sparse import SparseMatrix, from_dense, normalised_adjacency
 from elboard.methods.graph.spectral import SpectralEmbedding
-from elboard.methods.graph.vgae import VGAE, kl_to_standard_normal
+from elboard.methods.graph.vgae import VGAE
+from elboard.methods.parts.divergences import kl_to_standard_normal
 
 N, WORDS = 12, 7
 EVERY = [GAE, VGAE, AdamicAdar, SpectralEmbedding]
@@ -40,7 +42,7 @@ def features(seed=0):
 
 def graph(given=None, x=None):
     given, x = edges() if given is None else given, features() if x is None else x
-    return Data(DataSpec((x.shape[1],), N, n_nodes=N), {"node": torch.arange(N)}, shared={"features": x, "edges": given})
+    return Data(GraphSpec((x.shape[1],), N, n_nodes=N), {"node": torch.arange(N)}, shared={"features": x, "edges": given})
 
 
 def build(cls, data=None, **options):
@@ -131,7 +133,7 @@ def test_without_the_weights_the_loss_is_minus_the_elbo_over_all_pairs() -> None
     """Where half of the pairs are edges, pos_weight = norm = 1, and N^2 times the loss is -log p(A + I | Z) + KL."""
     n = 4
     ring = torch.tensor([[0, 1], [1, 2], [2, 3], [0, 3]])
-    data = Data(DataSpec((n,), n, n_nodes=n), {}, shared={"features": torch.eye(n), "edges": ring})
+    data = Data(GraphSpec((n,), n, n_nodes=n), {}, shared={"features": torch.eye(n), "edges": ring})
     method = build(VGAE, data)
     torch.manual_seed(3)
     out = method.loss({})
@@ -149,7 +151,7 @@ def test_without_the_weights_the_loss_is_minus_the_elbo_over_all_pairs() -> None
 def test_kl_has_log_standard_deviations() -> None:
     mean, log_sigma = torch.randn(5, 4), torch.randn(5, 4)
     expected = kl_divergence(Normal(mean, log_sigma.exp()), Normal(0.0, 1.0)).sum(-1)
-    torch.testing.assert_close(kl_to_standard_normal(mean, log_sigma), expected)
+    torch.testing.assert_close(kl_to_standard_normal(mean, 2 * log_sigma), expected)
     out = build(VGAE).loss({})
     assert out["loss"].item() == pytest.approx((out["reconstruction"] + out["kl"] / N).item(), abs=1e-6)
 

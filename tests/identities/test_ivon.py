@@ -11,12 +11,12 @@ import torch
 from elboard.bench import training
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
+from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.run import execute
-from elboard.bench.task import DataSpec
 from elboard.methods.bayesian.ivon import VariationalClassifier
 from elboard.methods.bayesian.ivon_optimizer import IVON
 
-SPEC = DataSpec((1, 8, 8), 500, n_classes=4)
+SPEC = ClassSpec((1, 8, 8), 500, n_classes=4)
 
 
 def build(**options: object) -> VariationalClassifier:

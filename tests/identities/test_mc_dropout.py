@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from elboard.bench.errors import UserError
-from elboard.bench.task import DataSpec
+from elboard.bench.kinds.classification import ClassSpec
 from elboard.methods.dropout.mc_dropout import MCDropout
-from elboard.methods.nets.classifier import ClassifierMethod
+from elboard.methods.parts.classifier import ClassifierMethod
 
-SPEC = DataSpec((1, 8, 8), 100, n_classes=4)
+SPEC = ClassSpec((1, 8, 8), 100, n_classes=4)
 X = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 

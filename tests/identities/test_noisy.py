@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,17 @@ from torch import nn
 
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
-from elboard.bench.task import Data, DataSpec, Task
+from elboard.bench.kinds.classification import ClassSpec
+from elboard.bench.task import Data, Task
 from elboard.bench.training import Training
-from elboard.methods.nets.classifier import ClassifierMethod
+from elboard.methods.bayesian.softmax import Softmax
 from elboard.methods.noisy.base import quietly, small_loss
 from elboard.methods.noisy.co_teaching import CoTeaching
-from elboard.methods.noisy.cross_entropy import CrossEntropy
 from elboard.methods.noisy.nested_co_teaching import NestedCoTeaching
 from elboard.methods.noisy.nested_dropout import NestedDropout
+from elboard.methods.parts.classifier import ClassifierMethod
 
-SPEC = DataSpec((1, 8, 8), 64, n_classes=4)
+SPEC = ClassSpec((1, 8, 8), 64, n_classes=4)
 WIDTH = 128
 
 
@@ -57,7 +59,7 @@ def same(a, b):
 def test_co_teaching_that_forgets_nothing_is_two_plain_trainings(optimizer, clip):
     options = {"optimizer": optimizer, "clip": clip, "lr": 0.01}
     pair = make(CoTeaching, forget_rate=0.0, **options)
-    plain = [make(CrossEntropy, **options) for _ in range(2)]
+    plain = [make(Softmax, **options) for _ in range(2)]
     plain[0].load_state_dict(own_state(pair))
     plain[1].load_state_dict(pair.peer.state_dict())
     before = {name: tensor.clone() for name, tensor in own_state(pair).items()}
@@ -102,6 +104,12 @@ def test_forget_schedule_endpoints():
         values.append(pair.forgotten())
     assert values == [0.0, 0.2, 0.4, 0.4]
     assert make(CoTeaching, forget_rate=0.4, ramp=0.0).forgotten() == 0.4
+
+
+def test_the_forget_rate_is_that_of_the_data_unless_it_is_given():
+    spec = dataclasses.replace(SPEC, noise_rate=0.3)
+    assert [make(CoTeaching, spec=spec, forget_rate=rate).forget_rate for rate in (None, 0.0, 0.1)] == [0.3, 0.0, 0.1]
+    assert make(CoTeaching).forget_rate == 0.0
 
 
 def test_a_single_network_predicts_unless_the_ensemble_is_asked_for():
@@ -217,10 +225,10 @@ def test_second_stage_starts_from_the_best_epoch_of_each_network(monkeypatch):
     pair = make(NestedCoTeaching)
     accuracies = iter([0.5, 0.2, 0.4, 0.3])  # two epochs, two networks
     monkeypatch.setattr(NestedDropout, "choose_prefix", lambda self: next(accuracies))
-    pair.after_epoch()
+    pair.before_validation()
     first = {name: tensor.clone() for name, tensor in own_state(pair).items()}
     train(pair, 2)
-    pair.after_epoch()
+    pair.before_validation()
     second = {name: tensor.clone() for name, tensor in pair.peer.state_dict().items()}
     train(pair, 2)
     assert not same(own_state(pair), first)
@@ -253,7 +261,7 @@ class Watched(NestedCoTeaching):
 
 
 def test_stages_of_a_training(tmp_path: Path):
-    spec = DataSpec((3, 8, 8), 8, n_classes=4)
+    spec = ClassSpec((3, 8, 8), 8, n_classes=4)
     train_batch = batch_of(8, spec=spec)
     data = Data(spec, train_batch, {name: train_batch[name] for name in ("x", "y")})
     config = resolve(

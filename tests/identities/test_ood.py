@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from elboard.bench.errors import UserError
-from elboard.bench.task import Data, DataSpec
+from elboard.bench.kinds.ood import OODSpec
+from elboard.bench.task import Data
 from elboard.methods.bayesian.softmax import Softmax
-from elboard.methods.nets.classifier import ClassifierMethod
 from elboard.methods.ood.base import CHUNK, Features, PostHoc, quantile
 from elboard.methods.ood.energy import Energy
 from elboard.methods.ood.msp import MSP
 from elboard.methods.ood.react import ReAct
 from elboard.methods.ood.vra import VRA
+from elboard.methods.parts.classifier import ClassifierMethod
 
 N = CHUNK + 30  # two batches of training images
-SPEC = DataSpec((1, 8, 8), N, "discretised-logistic", 17, n_classes=3)
+SPEC = OODSpec((1, 8, 8), N, likelihood="discretised-logistic", levels=17, n_classes=3)
 
 
 def images(n: int, seed: int) -> Tensor:

@@ -11,17 +11,19 @@ import torch.nn.functional as F
 from scipy.stats import multivariate_normal
 from torch.distributions import Normal, kl_divergence
 
+from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics.likelihood import nll_from_log_weights
 from elboard.bench.task import Data, DataSpec
-from elboard.methods.vae.base import GaussianVAE, kl_to_standard_normal
+from elboard.methods.parts.divergences import kl_to_standard_normal
+from elboard.methods.parts.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
+from elboard.methods.vae.base import GaussianVAE
 from elboard.methods.vae.infovae import InfoVAE, mmd2
 from elboard.methods.vae.iwae import IWAE
-from elboard.methods.vae.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
 from elboard.methods.vae.ppca import PPCA
 from elboard.methods.vae.vae import VAE
 from elboard.methods.vae.vae_k import VAEk
 
-SPEC = DataSpec((1, 4, 4), 100, "bernoulli")
+SPEC = LikelihoodSpec((1, 4, 4), 100, likelihood="bernoulli")
 
 
 def build(cls: type, spec: DataSpec = SPEC, **options: object) -> GaussianVAE:
@@ -185,7 +187,7 @@ def test_gaussian_is_torchs() -> None:
 
 def test_samples_and_codes_have_the_shape_and_range_of_the_data() -> None:
     for likelihood in ("bernoulli", "discretised-logistic"):
-        method = build(VAE, DataSpec((1, 4, 4), 100, likelihood, 17))
+        method = build(VAE, LikelihoodSpec((1, 4, 4), 100, likelihood=likelihood, levels=17))
         sample = method.sample(5)
         assert sample.shape == (5, 1, 4, 4) and sample.min() >= 0 and sample.max() <= 1
         assert method.decode(method.encode(batch()["x"])[0]).shape == (7, 1, 4, 4)
@@ -206,7 +208,7 @@ def test_the_bias_starts_at_the_mean_pixel() -> None:
 def linear_data(n: int = 400, d: int = 6, q: int = 2) -> tuple[torch.Tensor, PPCA]:
     torch.manual_seed(0)
     x = torch.randn(n, q) @ torch.randn(q, d) * 1.5 + 0.3 * torch.randn(n, d) + torch.arange(d)
-    method = PPCA(PPCA.Config(latent_dim=q), DataSpec((d,), n, "gaussian"))
+    method = PPCA(PPCA.Config(latent_dim=q), LikelihoodSpec((d,), n, likelihood="gaussian"))
     method.fit(Data(method.spec, {"x": x}), None)
     return x, method
 
@@ -260,7 +262,7 @@ def test_a_linear_vae_at_the_optimum_reaches_the_evidence() -> None:
 
 def test_ppca_on_grey_levels_is_a_bound_below_one() -> None:
     """Masses of all levels of one pixel, by quadrature over the dequantisation noise, sum to the share of the density inside [0, 1]."""
-    spec = DataSpec((2,), 500, "discretised-logistic", 5)
+    spec = LikelihoodSpec((2,), 500, likelihood="discretised-logistic", levels=5)
     torch.manual_seed(0)
     x = torch.randint(0, 5, (500, 2)) / 4
     method = PPCA(PPCA.Config(latent_dim=1), spec)

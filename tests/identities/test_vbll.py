@@ -13,12 +13,13 @@ from scipy.stats import multivariate_normal
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from elboard.bench.errors import UserError
-from elboard.bench.task import DataSpec
+from elboard.bench.kinds.classification import ClassSpec
 from elboard.methods.bayesian.vbll import VBLL
-from elboard.methods.bayesian.vbll_heads import DiscriminativeHead, GenerativeHead, VariationalHead, gaussian_kl
+from elboard.methods.bayesian.vbll_heads import DiscriminativeHead, GenerativeHead, VariationalHead
+from elboard.methods.parts.divergences import kl_to_isotropic
 
 H, C, B = 6, 4, 9
-SPEC = DataSpec((1, 8, 8), 500, n_classes=C)
+SPEC = ClassSpec((1, 8, 8), 500, n_classes=C)
 KINDS = ("diagonal", "dense", "generative")
 
 
@@ -60,7 +61,7 @@ def test_kl_is_torchs(kind: str) -> None:
     made = head(kind)
     prior = MultivariateNormal(torch.zeros(H).double(), made.prior * torch.eye(H).double())
     expected = kl_divergence(MultivariateNormal(made.mean, covariances(made)), prior)
-    torch.testing.assert_close(gaussian_kl(made.mean, made.factor(), made.prior), expected)
+    torch.testing.assert_close(kl_to_isotropic(made.mean, made.factor(), made.prior), expected)
     torch.testing.assert_close(made.kl(), expected.sum())
     if kind != "dense":
         q = Independent(Normal(made.mean, made.log_diagonal.exp()), 1)

@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from elboard.bench.errors import UserError
 from elboard.bench.metrics import calibration, generation, likelihood, noisy, ranking
-from elboard.bench.metrics.conventions import CONVENTIONS, bare, better, convention, in_range, parse
+from elboard.bench.metrics.conventions import bare, better, convention, conventions, in_range, parse
 from elboard.bench.metrics.links import link_metrics
 from elboard.bench.metrics.ood import ood_metrics
 
@@ -323,7 +323,7 @@ def test_conventions() -> None:
     with pytest.raises(UserError, match="no direction"):
         better("kl", 1, 2)
     assert in_range("auroc/near", 1 + 1e-7) and not in_range("auroc/near", 1.01) and in_range("elbo", -1e9)
-    assert all(c.direction in ("higher", "lower", "none") and c.title for c in CONVENTIONS.values())
+    assert all(c.direction in ("higher", "lower", "none") and c.title for c in conventions().values())
 
 
 @settings(max_examples=20)

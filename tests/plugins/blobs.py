@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from elboard.bench.card import TaskCard
-from elboard.bench.task import Data, DataSpec, Scores, Task
+from elboard.bench.kinds.classification import ClassSpec
+from elboard.bench.task import Data, Scores, Task
 
 CARD = TaskCard(
     name="test/blobs",
@@ -35,7 +36,7 @@ class Blobs(Task):
         x = torch.eye(3)[y] * 2 + self.config.spread * torch.randn(self.config.n, 3, generator=generator)
         third = self.config.n // 3
         parts = [{"x": x[a : a + third], "y": y[a : a + third]} for a in (0, third, 2 * third)]
-        return Data(DataSpec((3,), third, n_classes=3), *parts)
+        return Data(ClassSpec((3,), third, n_classes=3), *parts)
 
     def _accuracy(self, method, batch):
         p = method.predict(batch["x"].to(self.device)).mean(0).cpu()

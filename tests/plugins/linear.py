@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from elboard.bench.card import MethodCard
+from elboard.bench.kinds.classification import Classifier
 from elboard.bench.method import Method
-from elboard.bench.protocols import Classifier
 
-CARD = MethodCard(name="test-linear", title="Logistic regression", family="test", offers=("Classifier",), splits=True)
+CARD = MethodCard(name="test-linear", title="Logistic regression", family="test", splits=True)
 
 
 class Linear(Method, Classifier):

@@ -67,7 +67,9 @@ def test_certain_flips_and_no_flips():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_smoke_data(name):
-    data = make(name).load()
+    task = make(name)
+    data = task.load()
+    assert data.spec.noise_rate == pytest.approx(1 - np.diag(task.transition).mean())
     assert data.spec.n_classes == 10 and data.train["x"].shape[1:] == data.spec.shape and data.spec.n_train == 256
     for batch in (data.train, data.valid, data.test):
         assert batch["x"].dtype == torch.float32 and batch["x"].min() >= 0 and batch["x"].max() == 1 and batch["y"].dtype == torch.int64

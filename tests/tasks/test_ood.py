@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from elboard.bench.kinds.classification import Classifier
 from elboard.bench.metrics.ood import ood_metrics
-from elboard.bench.protocols import Classifier
 from elboard.bench.registry import find
 from elboard.tasks.data.loaders import digits
 from elboard.tasks.data.task import upsampled_digits

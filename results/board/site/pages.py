@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from elboard.bench.metrics.conventions import CONVENTIONS, convention, parse
+from elboard.bench.metrics.conventions import convention, conventions, parse
 from elboard.results.board.build import Board, Row, arrow
 from elboard.results.board.render import caption, heading, number
 from elboard.results.board.site.data import task_data
@@ -127,7 +127,7 @@ def _metrics(model: Model) -> list[dict[str, Any]]:
             "high": "" if of.high == float("inf") else f"{of.high:g}",
             "tasks": [{"name": task, "url": task_url(task)} for task in dict.fromkeys(used.get(name, []))],
         }
-        for name, of in CONVENTIONS.items()
+        for name, of in conventions().items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""What classifiers share: a backbone, a linear head, cross-entropy, softmax probabilities, an out-of-distribution score."""
+"""What classifiers share: a backbone, a linear head, cross-entropy, softmax probabilities."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from elboard.bench.kinds.classification import Classifier
 from elboard.bench.method import Bases, Method
-from elboard.bench.protocols import Classifier, OODScorer
 from elboard.bench.task import Batch, DataSpec
-from elboard.methods.nets.backbones import backbone
+from elboard.methods.parts.networks import backbone
 
 
-class ClassifierMethod(Method, Classifier, OODScorer):
+class ClassifierMethod(Method, Classifier):
     """A deterministic classifier trained by maximum likelihood; base of the others.
 
-    ``features(x)`` gives the penultimate activations ``(B, n_features)``, ``head`` the logits ``(B, C)`` of them. OOD score: one minus the
-    largest probability of the averaged predictive (Hendrycks and Gimpel 2017); stochastic methods average ``ood_samples`` draws.
+    ``features(x)`` gives the penultimate activations ``(B, n_features)``, ``head`` the logits ``(B, C)`` of them.
     """
-
-    ood_samples = 32
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
@@ -46,6 +43,3 @@ class ClassifierMethod(Method, Classifier, OODScorer):
 
     def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
         return self(x).softmax(1)[None]
-
-    def ood_score(self, x: Tensor) -> Tensor:
-        return 1 - self.predict(x, self.ood_samples).mean(0).max(1).values

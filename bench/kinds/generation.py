@@ -1,0 +1,59 @@
+"""New examples, and the codes behind them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from elboard.bench.metrics.conventions import Convention, share
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Generator(ABC):
+    """Draws new examples."""
+
+    @abstractmethod
+    def sample(self, n: int) -> Tensor:
+        """``n`` examples of the task's shape, ``(n, *shape)``, in data units (means for Bernoulli pixels)."""
+
+
+class LatentModel(ABC):
+    """Has a code per example."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x), each ``(B, latent)``."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Mean of p(x|z), ``(B, *shape)``, in data units."""
+
+
+METRICS = (
+    Convention(
+        "mse",
+        "mean squared error of the reconstruction",
+        "",
+        "lower",
+        0.0,
+        note="mean over pixels, of the decoder's mean at the code's mean",
+    ),
+    Convention(
+        "active_units",
+        "active latent units",
+        "units",
+        "none",
+        0.0,
+        note="variance over x of E_q[z|x] above 0.01 (Burda et al. 2016, section 5.2)",
+    ),
+    Convention("mutual_information", "I_q(x; z)", "nats", "none", note="Hoffman & Johnson 2016; at most the log of the number of examples"),
+    Convention("fid", "Frechet Inception distance", "", "lower", -1e-3, note="feature network and samples in the key (Heusel et al. 2017)"),
+    Convention(
+        "fd", "Frechet distance of features", "", "lower", -1e-3, note="feature network in the key; not an Inception network, so not FID"
+    ),
+    Convention("kid", "kernel distance of features", "", "lower", note="unbiased, cubic kernel (Binkowski et al. 2018); may be negative"),
+    share("gen_precision", "precision of samples", "higher", "k = 3 (Kynkaanniemi et al. 2019)"),
+    share("gen_recall", "recall of samples", "higher", "k = 3 (Kynkaanniemi et al. 2019)"),
+)

@@ -1,0 +1,66 @@
+"""Densities and masses of examples, and bounds on them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from elboard.bench.kinds import DataSpec
+from elboard.bench.metrics.conventions import Convention
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class LikelihoodModel(ABC):
+    """Assigns a (bound on a) likelihood to examples; all values in nats per example."""
+
+    @abstractmethod
+    def elbo(self, x: Tensor) -> dict[str, Tensor]:
+        """``{"elbo", "kl", "reconstruction"}``, each ``(B,)``: one-sample evidence lower bound and its terms,
+        elbo = -reconstruction - kl."""
+
+    @abstractmethod
+    def log_evidence(self, x: Tensor, k: int) -> Tensor:
+        """Estimate of log p(x), ``(B,)``: the k-sample importance bound, or the exact value where ``exact`` is true."""
+
+    exact: bool = False
+
+
+class BinaryLikelihood(LikelihoodModel):
+    """Likelihood of pixels in {0, 1} (Bernoulli)."""
+
+
+class GreyLikelihood(LikelihoodModel):
+    """Probability mass of grey levels; ``x`` holds level / (levels - 1)."""
+
+
+class RealLikelihood(LikelihoodModel):
+    """Density of real vectors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelihoodSpec(DataSpec):
+    """Attributes:
+    likelihood: "bernoulli", "discretised-logistic" or "gaussian".
+    levels: number of grey levels under "discretised-logistic" (256 for bytes).
+    """
+
+    likelihood: str
+    levels: int = 256
+
+
+METRICS = (
+    Convention("elbo", "evidence lower bound", "nats", "higher", note="one sample of z an example, mean over examples"),
+    Convention(
+        "nll",
+        "negative log likelihood",
+        "nats",
+        "lower",
+        note="minus the k-sample importance bound (Burda et al. 2016, eq. 8); k in the key",
+    ),
+    Convention("bits_per_dim", "bits per dimension", "bits", "lower", note="nats / (D ln 2)"),
+    Convention("kl", "KL(q(z|x) || p(z))", "nats", "none"),
+    Convention("reconstruction", "-E_q log p(x|z)", "nats", "lower"),
+)

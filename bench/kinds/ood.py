@@ -1,0 +1,36 @@
+"""Out-of-distribution detection."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from elboard.bench.kinds.classification import ClassSpec
+from elboard.bench.kinds.likelihood import LikelihoodSpec
+from elboard.bench.metrics.conventions import share
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class OODScorer(ABC):
+    """Scores how far out of distribution an example is."""
+
+    @abstractmethod
+    def ood_score(self, x: Tensor) -> Tensor:
+        """``(B,)``; higher means more out of distribution."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OODSpec(LikelihoodSpec, ClassSpec):
+    """Of the in-distribution images, for classifiers and for models of their likelihood."""
+
+
+METRICS = (
+    share("auroc", "area under the ROC curve", "higher", "OOD positive; ties count half"),
+    share("aupr_in", "average precision, ID positive", "higher", "of the negated scores"),
+    share("aupr_out", "average precision, OOD positive", "higher"),
+    share("fpr95_ood_positive", "ID flagged at 95 % OOD detected", "lower"),
+    share("fpr95_id_positive", "OOD accepted at 95 % ID accepted", "lower", "the FPR95 of ReAct and OpenOOD"),
+)
