@@ -161,9 +161,9 @@ def _record(spec: RunSpec, folder: Path, journal: Journal, started: str, fields:
 
 def _primary(wanted: str, metrics: dict[str, float]) -> str:
     """The key of the card's primary metric, which may leave out the parameters (``nll`` for ``nll[k=500]``)."""
-    from elboard.bench.metrics.conventions import bare
+    from elboard.bench.metrics.conventions import bare, whole
 
-    found = [key for key in metrics if wanted in (key, bare(key))]
+    found = [key for key in whole(tuple(metrics)) if wanted in (key, bare(key))]
     if len(found) != 1:
         raise RuntimeError(f"the task's primary metric {wanted!r} is {len(found)} times among its metrics {sorted(metrics)}")
     return found[0]

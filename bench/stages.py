@@ -17,6 +17,7 @@ from elboard.bench.runs import Runs
 
 if TYPE_CHECKING:
     from elboard.bench.cost import Meter
+    from elboard.bench.evidence import Scores
     from elboard.bench.training import Training
 
 
@@ -151,25 +152,25 @@ def select(spec: RunSpec, loaded: Loaded, training: Training) -> dict[str, Any]:
     return {} if value is None else {"metric": name, "value": float(value)}
 
 
-def evaluate(spec: RunSpec, loaded: Loaded, training: Training, journal: Journal) -> Any:
+def evaluate(spec: RunSpec, loaded: Loaded, training: Training, journal: Journal) -> Scores:
     """The task's scores of the method on test data. Raises NonFiniteLoss for one that is no finite number."""
     import numpy as np
 
+    from elboard.bench.evidence import scored
     from elboard.bench.training import evaluating
 
     journal.enter("evaluate")
     loaded.method.to(loaded.task.device)
     seed_everything(spec.seed + 1)
     with evaluating(loaded.method):
-        scores = loaded.task.evaluate(loaded.method, loaded.data, training.history)
-    scores.metrics = {name: float(value) for name, value in scores.metrics.items()}
+        scores = scored(type(loaded.task), loaded.task.observe(loaded.method, loaded.data, training.history))
     bad = [name for name, value in scores.metrics.items() if not np.isfinite(value)]
     if bad:
         raise NonFiniteLoss(f"metric {bad[0]} is {scores.metrics[bad[0]]}")
     return scores
 
 
-def keep(spec: RunSpec, folder: Path, method: Any, scores: Any) -> dict[str, list[str]]:
+def keep(spec: RunSpec, folder: Path, method: Any, scores: Scores) -> dict[str, list[str]]:
     """Write evidence, pictures and the final checkpoint; the files by kind, relative to the run's ``folder``."""
     import numpy as np
     import torch

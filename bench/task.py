@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -11,8 +11,9 @@ import numpy as np
 from torch import Generator, Tensor
 
 from elboard.bench.card import TaskCard
+from elboard.bench.evidence import Sets, cut, examples_of, number
 from elboard.bench.kinds import DataSpec
-from elboard.bench.metrics.conventions import parse
+from elboard.bench.metrics.conventions import of_examples, parse
 
 Batch = dict[str, Tensor]
 EXACT = 1e-9  # another order of summation, on another machine
@@ -23,7 +24,7 @@ class Data:
     """The splits of a task as tensors on the CPU.
 
     ``train`` and ``valid`` hold batches' fields (``x``, ``y`` ...); ``test`` and ``sealed`` (OOD sets, held-out edges, clean labels)
-    are for ``Task.evaluate`` alone: :meth:`for_training` gives methods a view without them.
+    are for ``Task.observe`` alone: :meth:`for_training` gives methods a view without them.
     ``shared`` is what both may see (a training graph). ``on_batch(batch, generator)`` transforms each training batch on its device.
     """
 
@@ -40,14 +41,10 @@ class Data:
 
 
 @dataclass
-class Scores:
-    """What ``Task.evaluate`` returns.
+class Observed:
+    """What :meth:`Task.observe` saw: ``arrays`` at full precision and ``pictures``, uint8 images ``(H, W)`` or ``(H, W, 3)``."""
 
-    ``evidence`` are compact arrays from which the metrics can be computed again; ``pictures`` are uint8 images ``(H, W)`` or ``(H, W, 3)``.
-    """
-
-    metrics: dict[str, float]
-    evidence: dict[str, np.ndarray] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray]
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -59,10 +56,14 @@ class Task(ABC):
         budget: "smoke", "lite" or "full". At smoke, ``load`` needs no download.
         seed: the run's seed; only tasks whose card says that the split varies may use it.
         device: where evaluation runs; set by ``execute``.
+        sets: the sets of examples that evidence is cut in, by name; arrays and metrics of none are never cut.
+        unreported: names of metrics that the evidence gives and records do not hold.
         rounding: what the rounding of the evidence does to metrics, by name without parameters and slice: see :meth:`tolerance`.
     """
 
     card: TaskCard
+    sets: ClassVar[Sets] = {}
+    unreported: ClassVar[tuple[str, ...]] = ()
     rounding: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
     @dataclass(kw_only=True)
@@ -90,32 +91,59 @@ class Task(ABC):
         return {}
 
     @abstractmethod
-    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
-        """Metrics on the test split. ``history`` holds one dict per epoch, with what ``validate`` returned."""
+    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
+        """What ``method`` does on the test split: all that the metrics need, once, and nothing is trained.
+
+        ``history`` holds one dict per epoch, with what ``validate`` returned. What a key states and no array shows (the ``k`` of an NLL, a
+        network) is an array too: numbers, or the array's name.
+        """
 
     @classmethod
-    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
-        """Those of ``metrics`` that follow from ``evidence`` alone, by the functions that :meth:`evaluate` calls.
+    @abstractmethod
+    def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+        """Metrics by key from arrays of :meth:`observe` or :meth:`compact`: those of ``asked`` that they give, if None all reported ones.
 
-        Needs neither data nor method. Keys are a record's metric keys, with their parameters; a metric may be asked for that ``evaluate``
-        does not report. What the evidence does not give is absent from the answer. A task that leaves evidence overrides this.
+        Needs neither data nor method. More than was asked for may be in the answer. Raises as :meth:`score`.
+        """
+
+    @classmethod
+    def rounded(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """``observed`` as evidence keeps it: in fewer bits, statistics for what is too large. Takes its own answer for ``observed``."""
+        return dict(observed)
+
+    @classmethod
+    def score(cls, observed: Mapping[str, np.ndarray], metrics: Iterable[str] | None = None) -> dict[str, float]:
+        """All metrics that the task reports, or those of ``metrics`` that ``observed`` gives; it may be asked for unreported ones too.
+
+        Of evidence that was cut, metrics of the subset are under the keys that state its size (:mod:`elboard.bench.evidence`).
 
         Raises:
-            KeyError, ValueError, IndexError: arrays that are no evidence of this task.
+            KeyError, ValueError, IndexError: arrays that are not of this task.
         """
-        return {}
+        asked = None if metrics is None else list(metrics)
+        found = cls.measure(observed, None if asked is None else {*asked, *map(of_examples, asked)})
+        few = {name: number(cls.sets, name, observed) for name in found}
+        found = {of_examples(name, few[name]) if few[name] else name: value for name, value in found.items()}
+        if asked is None:
+            return {name: value for name, value in found.items() if parse(name).name not in cls.unreported}
+        return {name: found[name] for name in asked if name in found}
+
+    @classmethod
+    def compact(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The evidence: ``observed`` rounded, and cut to a stated subset where it takes more than 100 KB. Takes evidence too."""
+        was_cut = any(name.startswith("kept_") for name in observed)
+        return dict(observed) if was_cut else cut(cls.sets, cls.rounded(observed))
 
     @classmethod
     def tolerance(cls, metric: str, evidence: Mapping[str, np.ndarray]) -> float:
         """Largest absolute difference between a record's metric and the recomputed one that rounding explains.
 
-        ``absolute + examples / n``, from :attr:`rounding`, with n of :meth:`examples`: half precision shifts probabilities a little, and
-        moves single examples over the edge of a bin or into a tie. Metrics that are not listed are exact (1e-9).
+        ``absolute + moved / n``, from :attr:`rounding`, with the n examples that ``metric`` is of: half precision shifts probabilities a
+        little, and moves single examples over the edge of a bin or into a tie. Exact (1e-9) is what is not listed or of a subset.
         """
+        if number(cls.sets, metric, evidence):
+            return EXACT
+        of = examples_of(cls.sets, metric)
+        examples = cls.sets[of].count(evidence) if of else 1
         absolute, moved = cls.rounding.get(parse(metric).name, (EXACT, 0.0))
-        return absolute + moved / max(1, cls.examples(metric, evidence))
-
-    @classmethod
-    def examples(cls, metric: str, evidence: Mapping[str, np.ndarray]) -> int:
-        """Number of examples over which ``metric`` is a mean: the length of ``y`` in the evidence, 1 if there is none."""
-        return len(evidence["y"]) if "y" in evidence else 1
+        return absolute + moved / max(1, examples)

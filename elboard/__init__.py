@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from elboard.bench.method import Method
     from elboard.bench.record import Record
     from elboard.bench.run import execute
-    from elboard.bench.task import Batch, Data, Scores, Task
+    from elboard.bench.task import Batch, Data, Observed, Task
 
 __version__ = "0.1.0"
 
@@ -36,7 +36,7 @@ _HOMES = {
     "bench.metrics.conventions": ("Convention",),
     "bench.record": ("Record",),
     "bench.run": ("execute",),
-    "bench.task": ("Batch", "Data", "Scores", "Task"),
+    "bench.task": ("Batch", "Data", "Observed", "Task"),
 }
 _HOME = {name: f"elboard.{module}" for module, names in _HOMES.items() for name in names}
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from elboard.bench import record as records
 from elboard.bench.errors import UserError
-from elboard.bench.metrics.conventions import convention, in_range
+from elboard.bench.evidence import number
+from elboard.bench.metrics.conventions import convention, in_range, of_examples
 from elboard.bench.provenance import revision, versions
 from elboard.bench.record import Record
 from elboard.results.evidence import InvalidEvidence, all_beside, all_beside_shipped, beside, evidence_of, in_runs, read_evidence
@@ -66,7 +67,9 @@ def backfill(record_path: Path, metric: str, paths: Sequence[Path] = ()) -> Path
         raise UserError(f"{file}: {error}") from None
     found = recomputed(entry, evidence, [metric])
     if metric not in found:
-        raise UserError(f"{record.key}: the evidence of {entry.card.name} does not give {metric}")
+        n = number(entry.load().sets, metric, evidence)
+        less = f", only {of_examples(metric, n)}" if n else ""
+        raise UserError(f"{record.key}: the evidence of {entry.card.name} does not give {metric}{less}")
     task = entry.load()
     tree = {
         "key": record.key,
@@ -74,7 +77,7 @@ def backfill(record_path: Path, metric: str, paths: Sequence[Path] = ()) -> Path
         "metric": metric,
         "value": found[metric],
         "tolerance": task.tolerance(metric, evidence),
-        "function": f"{task.recompute.__func__.__module__}.{task.recompute.__func__.__qualname__}",
+        "function": f"{task.measure.__func__.__module__}.{task.measure.__func__.__qualname__}",
         "commit": str(revision().get("commit", "")),
         "versions": dict(versions()),
         "when": records.now(),

@@ -32,7 +32,8 @@ KEPT = "badges.json"
 def badge(record: Record, verifications: Iterable[Verification]) -> str:
     """``"re-run"``, ``"recomputed"``, ``"claimed"`` or ``"disputed"``: what ``verifications`` of exactly this content say.
 
-    One that disagrees outweighs all others. A recomputation counts if the primary metric is among those checked.
+    One that disagrees outweighs all others. A recomputation counts if the primary metric is among those checked, of all examples or of the
+    subset that the evidence keeps.
     """
     digest = digest_of(record)
     said = [of for of in verifications if of.digest == digest and of.ok is not None]
@@ -40,7 +41,7 @@ def badge(record: Record, verifications: Iterable[Verification]) -> str:
         return "disputed"
     if any(of.kind == "rerun" for of in said):
         return "re-run"
-    return "recomputed" if any(record.primary in of.checked for of in said) else "claimed"
+    return "recomputed" if any(of.proves(record.primary) for of in said) else "claimed"
 
 
 def badges(root: Path | None, shipped: bool = True, among: Sequence[Group] | None = None) -> dict[str, dict[str, str]]:

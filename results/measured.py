@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
-from elboard.bench.metrics.conventions import bare
+from elboard.bench.metrics.conventions import bare, whole
 
 if TYPE_CHECKING:
     from elboard.results.store import Group
@@ -75,13 +75,14 @@ def _measurement(groups: list[Group]) -> Measurement:
 
 
 def metric_key(name: str, present: Sequence[Iterable[str]]) -> str | None:
-    """The one key that all of ``present`` have and ``name`` stands for: itself, or a key that equals it but for its parameters.
+    """The one key that all of ``present`` have and ``name`` stands for: itself, or a key that equals it but for its parameters, never
+    one of a subset.
 
     None if there is none. Raises UserError if several keys do.
     """
-    common = set.intersection(*(set(keys) for keys in present))
-    if name in common:
+    if all(name in keys for keys in present):
         return name
+    common = set.intersection(*(set(whole(tuple(keys))) for keys in present))
     found = sorted(key for key in common if bare(key) == name)
     if len(found) > 1:
         raise UserError(f"metric {name!r} may be any of {', '.join(found)}")

@@ -281,7 +281,7 @@ class _Reviewer:
             said.append(f"{spec['method']} is version {method.card.version} here, not {spec['method_version']}")
         if found.verification.ok is None:
             said.append(f"nothing could be recomputed ({found.verification.note}): it stays claimed")
-        elif record.primary not in found.verification.checked:
+        elif not found.verification.proves(record.primary):
             said.append(f"its primary metric {record.primary} does not follow from the evidence: it stays claimed")
         source = record.provenance.get("source", {})
         if not isinstance(source, dict) or source.get("dirty") or not source.get("commit"):

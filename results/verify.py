@@ -24,6 +24,7 @@ import numpy as np
 from elboard.bench import record as records
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import UserError
+from elboard.bench.metrics.conventions import of_examples
 from elboard.bench.provenance import revision, versions
 from elboard.bench.record import Record
 from elboard.bench.registry import Entry, find
@@ -83,6 +84,10 @@ class Verification:
         name = max(self.checked, key=strain, default="")
         return (name, strain(name)[1]) if name else ("", 0.0)
 
+    def proves(self, primary: str) -> bool:
+        """Whether the metric ``primary``, or that of the subset which the evidence keeps, is among those checked."""
+        return of_examples(primary) in map(of_examples, self.checked)
+
     def to_dict(self) -> dict:
         """As it is written: plain JSON, with the largest difference spelled out."""
         name, gap = self.largest
@@ -117,9 +122,9 @@ def task_of(record: Record, paths: Sequence[Path] = ()) -> Entry:
 
 
 def recomputed(entry: Entry, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
-    """``Task.recompute`` of evidence from anywhere. Raises UserError where it is no evidence of the task."""
+    """``Task.score`` of evidence from anywhere. Raises UserError where it is no evidence of the task."""
     try:
-        return entry.load().recompute(evidence, list(metrics))
+        return entry.load().score(evidence, list(metrics))
     except (KeyError, ValueError, IndexError, TypeError, AttributeError, OverflowError, MemoryError, RuntimeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(f"the evidence is none of {entry.card.name} ({reason})") from None

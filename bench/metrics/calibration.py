@@ -90,3 +90,4 @@ _SCORES = {
     "adaptive_ece": adaptive_ece,
     "classwise_ece": classwise_ece,
 }
+CLASSIFICATION = (*_SCORES, "entropy")

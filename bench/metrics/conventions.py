@@ -3,6 +3,9 @@
 A key is ``name``, ``name@K`` or ``name[parameters]``, then ``/slice`` for a part of the data: ``ndcg@100``, ``nll[k=5000]``,
 ``fid[inception-2015,n=10000]``, ``auroc/near``. Keys that differ in anything are different metrics and never share a column. The
 conventions themselves belong to the kinds of work (:mod:`elboard.bench.kinds`).
+
+``n`` is a number of examples or samples. Where it is the only parameter (``accuracy[n=500]``), or a record holds the same key with a larger
+one (``nll[k=50,n=400]`` beside ``n=1000``), the key is of the subset that the evidence keeps: a bare name never stands for it.
 """
 
 from __future__ import annotations
@@ -71,6 +74,24 @@ def conventions() -> dict[str, Convention]:
     from elboard.bench.kinds import catalogue
 
     return catalogue().metrics
+
+
+@functools.lru_cache(maxsize=4096)
+def of_examples(key: str, n: int | None = None) -> str:
+    """``key`` of ``n`` examples, without their number if None: ``auroc[n=4]/near`` for ``auroc/near``, ``nll[k=5,n=4]`` for
+    ``nll[k=5,n=9]``."""
+    of = parse(key)
+    said = [text for text in of.parameters.split(",") if text and not text.startswith("n=")] + ([] if n is None else [f"n={n}"])
+    return of.name + (f"@{of.at}" if of.at else "") + (f"[{','.join(said)}]" if said else "") + (f"/{of.slice}" if of.slice else "")
+
+
+@functools.lru_cache(maxsize=4096)
+def whole(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """``keys`` of one record without those of a subset of its examples."""
+    said = {key: re.search(r"(?:^|,)n=(\d+)", parse(key).parameters) for key in keys}
+    n = {key: int(found[1]) if found else INF for key, found in said.items()}
+    least = {key: INF if "[" not in of_examples(key) else max(n[of] for of in keys if of_examples(of) == of_examples(key)) for key in keys}
+    return tuple(key for key in keys if n[key] == least[key])
 
 
 def convention(key: str) -> Convention:

@@ -16,7 +16,7 @@ import numpy as np
 from elboard.bench.card import TaskCard
 from elboard.bench.config import RunSpec, difference, resolve
 from elboard.bench.errors import UserError
-from elboard.bench.metrics.conventions import bare, convention
+from elboard.bench.metrics.conventions import bare, convention, whole
 from elboard.bench.registry import discover
 from elboard.results.board.summaries import by_seed, summarise_board
 from elboard.results.stats import Cell, ranks
@@ -196,7 +196,9 @@ def _board(
     kept_in: Path | None,
 ) -> Board:
     groups = [group for group in groups if group.n >= choice.min_n or group.failed and choice.min_n == 1]
-    present = list(dict.fromkeys(key for group in groups for key in group.metrics))
+    named = (*choice.metrics, choice.sort)
+    present = [key for group in groups for key in (*whole(tuple(group.metrics)), *(key for key in named if key in group.metrics))]
+    present = list(dict.fromkeys(present))
     columns = columns_of(choice.metrics or card.metrics, present) if choice.metrics != ("all",) else tuple(present)
     primary = next(iter(columns_of((choice.sort or card.primary,), present)), card.primary)
     if primary in present and primary not in columns:

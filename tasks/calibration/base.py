@@ -19,7 +19,7 @@ All metrics follow from it, up to rounding.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -28,9 +28,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics.calibration import FLOOR, classification_metrics
-from elboard.bench.task import Batch, Data, Scores
+from elboard.bench.task import Batch, Data, Observed
 from elboard.tasks.calibration.diagram import reliability_diagram
 from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
 
@@ -71,6 +72,10 @@ def spread(n: int, wanted: int) -> slice:
 class Calibration(DataTask):
     """The family's protocol; a subclass gives the images."""
 
+    sets: ClassVar[Sets] = {
+        "shift": Examples(arrays=("log_p_rot*", "y_shift"), metrics=("*/*",)),
+        "test": Examples(arrays=("log_p", "y"), metrics=("*",)),
+    }
     # Over seven runs, 5,000 clean and 500 rotated images: accuracy, ECE and adaptive ECE differed by 1.07 / n at most, classwise ECE by
     # 0.19 / n, NLL by 1.7e-4, Brier score and entropy by 1.1e-5.
     rounding: ClassVar[Mapping[str, tuple[float, float]]] = {
@@ -121,27 +126,28 @@ class Calibration(DataTask):
         p = self.probabilities(method, data.valid["x"], self.config.valid_samples)
         return {name: value for name, value in classification_metrics(p, data.valid["y"].numpy()).items() if name in TRACKED}
 
-    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
+    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
         c, y = self.config, data.test["y"].numpy()
         p = self.probabilities(method, data.test["x"], c.n_samples)
         few = spread(len(y), c.n_shift)
         turned = {a: self.probabilities(method, rotate(data.test["x"][few], a), c.n_samples) for a in c.angles}
-        metrics = _metrics(p, y, turned, y[few])
-        evidence = {"log_p": _log(p), "y": y.astype(np.uint8), "angles": np.array(c.angles)}
-        evidence |= {f"log_p_rot{a}": _log(q) for a, q in turned.items()} | {"y_shift": y[few].astype(np.uint8)}
+        arrays = {"p": p, "y": y, "angles": np.array(c.angles), **{f"p_rot{a}": q for a, q in turned.items()}, "y_shift": y[few]}
         pooled = np.concatenate(list(turned.values())), np.tile(y[few], len(turned))
-        picture = reliability_diagram({"clean": (p, y), "rotated": pooled})
-        return Scores(metrics, evidence, {"reliability": picture})
+        return Observed(arrays, {"reliability": reliability_diagram({"clean": (p, y), "rotated": pooled})})
 
     @classmethod
-    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
-        turned = {int(a): _exp(evidence[f"log_p_rot{a}"]) for a in evidence["angles"]}
-        found = _metrics(_exp(evidence["log_p"]), evidence["y"], turned, evidence["y_shift"])
-        return {name: found[name] for name in metrics if name in found}
+    def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+        def p(of: str) -> np.ndarray:
+            return observed[of] if of in observed else _exp(observed[f"log_{of}"])
+
+        turned = {int(a): p(f"p_rot{a}") for a in observed["angles"]}
+        return _metrics(p("p"), observed["y"], turned, observed["y_shift"])
 
     @classmethod
-    def examples(cls, metric: str, evidence: Mapping[str, np.ndarray]) -> int:
-        return len(evidence["y_shift" if "/" in metric else "y"])
+    def rounded(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        logs = {f"log_{name}": _log(array) for name, array in observed.items() if name.startswith("p")}
+        rest = {name: array for name, array in observed.items() if not name.startswith("p")}
+        return {**logs, **rest, **{name: rest[name].astype(np.uint8) for name in ("y", "y_shift")}}
 
 
 def _metrics(p: np.ndarray, y: np.ndarray, turned: Mapping[int, np.ndarray], y_turned: np.ndarray) -> dict[str, float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from elboard.bench.metrics.calibration import half_precision_slack
 from elboard.bench.metrics.conventions import parse
-from elboard.bench.task import Task
+from elboard.bench.task import EXACT, Task
 from elboard.tasks.data.fetch import checksums
 
 
@@ -39,12 +39,19 @@ class HalfPrecision(Task):
         "classwise_ece": (1e-3, 4.0),
         "entropy": (4e-3, 0.0),
     }
+    unreported: ClassVar[tuple[str, ...]] = ("brier", "adaptive_ece", "classwise_ece", "entropy")
+
+    @classmethod
+    def rounded(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """``p`` in half precision, classes as bytes."""
+        as_bytes = {name: array.astype(np.uint8) for name, array in observed.items() if array.dtype.kind in "iu"}
+        return {**observed, **as_bytes} | ({"p": observed["p"].astype(np.float16)} if "p" in observed else {})
 
     @classmethod
     def tolerance(cls, metric: str, evidence: Mapping[str, np.ndarray]) -> float:
-        of_nll = parse(metric).name == "class_nll" and "p" in evidence
-        slack = half_precision_slack(evidence["p"], evidence["y"]) if of_nll else 0.0
-        return super().tolerance(metric, evidence) + slack
+        allowed = super().tolerance(metric, evidence)
+        of_nll = parse(metric).name == "class_nll" and "p" in evidence and allowed > EXACT
+        return allowed + (half_precision_slack(evidence["p"], evidence["y"]) if of_nll else 0.0)
 
 
 def permutation(n: int, seed: int) -> np.ndarray:

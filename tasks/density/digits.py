@@ -8,7 +8,7 @@ the exact value for methods that have it (k is then without meaning). Densities 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from elboard.bench.card import TaskCard
+from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.likelihood import LikelihoodSpec
-from elboard.bench.metrics.conventions import parse
-from elboard.bench.task import Data, Scores
+from elboard.bench.metrics.conventions import bare, of_examples
+from elboard.bench.task import Data, Observed
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import DataTask, permutation
 
@@ -38,11 +39,13 @@ BUDGETS = {
     "full": {"train": {"epochs": 3000, "batch_size": 100, "validate_every": 25, "keep": "best"}, "task": {"k": 5000}},
 }
 TERMS = ("elbo", "kl", "reconstruction")
+OF_EACH = (*TERMS, "log_evidence")
 
 
 class DigitsDensity(DataTask):
     """See the module."""
 
+    sets: ClassVar[Sets] = {"images": Examples(arrays=OF_EACH, metrics=(*TERMS, "nll"))}
     # Evidence is in single precision, as are most methods' terms: at most 1e-7 of values up to a few hundred nats.
     rounding: ClassVar[Mapping[str, tuple[float, float]]] = dict.fromkeys((*TERMS, "nll"), (5e-5, 0.0))
 
@@ -60,21 +63,20 @@ class DigitsDensity(DataTask):
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         return {"elbo": method.elbo(data.valid["x"].to(self.device))["elbo"].mean().item()}
 
-    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
+    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
         x = data.test["x"].to(self.device)
-        terms = {name: value.cpu().double() for name, value in method.elbo(x).items() if name != "z"}
-        log_p = method.log_evidence(x, self.config.k).cpu().double()
-        metrics = {name: _mean(value) for name, value in terms.items()}
-        metrics[f"nll[k={self.config.k}]"] = -_mean(log_p)
-        return Scores(metrics, {name: value.float().numpy() for name, value in {**terms, "log_evidence": log_p}.items()})
+        terms = {**method.elbo(x), "log_evidence": method.log_evidence(x, self.config.k)}
+        arrays = {name: terms[name].cpu().double().numpy() for name in OF_EACH if name in terms}
+        return Observed({**arrays, "k": np.array(self.config.k)})
 
     @classmethod
-    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
-        found = {name: _mean(torch.tensor(evidence[name]).double()) for name in TERMS if name in evidence}
-        found["nll"] = -_mean(torch.tensor(evidence["log_evidence"]).double())
-        keys = {name: parse(name) for name in metrics}
-        return {name: found[key.name] for name, key in keys.items() if key.name in found and not key.slice}
+    def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+        means = {name: torch.tensor(observed[name]).double().mean().item() for name in OF_EACH if name in observed}
+        nll = -means.pop("log_evidence")
+        if "k" in observed:
+            return {**means, f"nll[k={int(observed['k'])}]": nll}
+        return {**means, **{key: nll for key in asked or () if bare(key) == "nll" and key == of_examples(key)}}
 
-
-def _mean(values: torch.Tensor) -> float:
-    return values.mean().item()
+    @classmethod
+    def rounded(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: array.astype(np.float32) if name in OF_EACH else array for name, array in observed.items()}

@@ -10,16 +10,17 @@ Protocol, common to the family:
   precision and recall. The feature network and n are in the keys; only inception-2015 gives numbers comparable with papers.
 * Codes. ``active_units``, ``mutual_information`` (of at most 2,000 images), ``mse`` of decoding the code's mean; for methods with codes.
 
-Evidence: the terms of the bound and ``log_evidence`` of each image; moments of the features; mean, log variance and standardised sample of
-the codes in half precision (``code_mean``, ``code_logvar``, ``code_noise``), ``squared_error`` of each image. Kernel distance, precision
-and recall need the features themselves, which are too large to keep: only running the method again checks them.
+Evidence: the terms of the bound and ``log_evidence`` of each image, ``nll_k``; moments of the features, and under the name of distance and
+network (``fid[mnist-cnn-49f47c8a]``) the number of samples; mean, log variance and standardised sample of the codes in half precision
+(``code_mean``, ``code_logvar``, ``code_noise``), ``squared_error`` of each image. Kernel distance, precision and recall need the features
+themselves, which are too large to keep: only running the method again checks them.
 
 The primary metric is the NLL: it is a bound on a proper score, while the distances depend on a network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,17 +28,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.generation import LatentModel
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics import generation, likelihood
 from elboard.bench.metrics.conventions import parse
-from elboard.bench.task import Batch, Data, Scores
+from elboard.bench.task import Batch, Data, Observed
 from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
 from elboard.tasks.generation import features
 from elboard.tasks.generation.pictures import grid
 
 BATCH = 500  # images evaluated at once
 CODES = 2000  # images for the statistics of codes
+TERMS = ("elbo", "kl", "reconstruction")
 MOMENTS = ("real_mean", "real_covariance", "fake_mean", "fake_covariance")
 
 
@@ -53,6 +56,13 @@ class Generation(DataTask):
     bernoulli = True
     levels = 256
     network = "mnist-cnn"
+
+    sets: ClassVar[Sets] = {
+        "images": Examples(arrays=TERMS, metrics=TERMS),
+        "bound": Examples(arrays=("log_evidence",), metrics=("nll", "bits_per_dim")),
+        "codes": Examples(arrays=("code_*",), metrics=("active_units", "mutual_information")),
+        "decoded": Examples(arrays=("squared_error",), metrics=("mse",)),
+    }
 
     # Moments are kept in single precision: over nine runs with Frechet distances of 200 to 320 these differed by 4.3e-5, as with singular
     # covariances of 2,048 features. Codes in half precision changed the mutual information by 2.8e-5 over six
@@ -100,87 +110,101 @@ class Generation(DataTask):
         values = [method.elbo(x.to(self.device))["elbo"] for x in data.valid["x"].split(BATCH)]
         return {"elbo": torch.cat(values).mean().item()}
 
-    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
-        metrics, evidence = self._likelihood(method, data.test["x"])
-        pictures = {}
-        for part in (self._samples(method, data.sealed["grey"]), self._codes(method, data.test["x"])):
-            metrics |= part.metrics
-            evidence |= part.evidence
-            pictures |= part.pictures
-        return Scores(metrics, evidence, pictures)
-
-    def _likelihood(self, method: Any, x: Tensor) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        c = self.config
-        terms = self._map(lambda part: {name: value for name, value in method.elbo(part).items() if name != "z"}, x)
-        log_p = self._map(lambda part: {"log_p": method.log_evidence(part, c.nll_k)}, x[: c.nll_n], size=100)["log_p"]
-        nll = -_mean(log_p)
-        metrics = {name: _mean(value) for name, value in terms.items()}
-        metrics[f"nll[k={c.nll_k},n={len(log_p)}]"] = nll
-        metrics[f"bits_per_dim[k={c.nll_k},n={len(log_p)}]"] = likelihood.bits_per_dim(nll, x[0].numel())
-        return metrics, {**terms, "log_evidence": log_p, "dimensions": np.array(x[0].numel())}
+    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
+        c, x = self.config, data.test["x"]
+        arrays = self._map(lambda part: {name: value for name, value in method.elbo(part).items() if name in TERMS}, x)
+        arrays |= self._map(lambda part: {"log_evidence": method.log_evidence(part, c.nll_k)}, x[: c.nll_n], size=100)
+        seen = Observed({**arrays, "nll_k": np.array(c.nll_k), "dimensions": np.array(x[0].numel())})
+        for part in (self._samples(method, data.sealed["grey"]), self._codes(method, x)):
+            seen.arrays |= part.arrays
+            seen.pictures |= part.pictures
+        return seen
 
     def _map(self, function: Callable[[Tensor], dict[str, Tensor]], x: Tensor, size: int = BATCH) -> dict[str, np.ndarray]:
         parts = [function(part.to(self.device)) for part in x.split(size)]
         return {name: torch.cat([part[name] for part in parts]).float().cpu().numpy() for name in parts[0]}
 
-    def _samples(self, method: Any, grey: Tensor) -> Scores:
+    def _samples(self, method: Any, grey: Tensor) -> Observed:
         n = self.config.samples
         fake = torch.cat([method.sample(min(BATCH, n - start)).cpu() for start in range(0, n, BATCH)])
         distance, network, of = features.load(self.config.network or self.network, self.device)
         real_f = self._map(lambda part: {"f": of(part)}, grey)["f"].astype(np.float64)
         fake_f = self._map(lambda part: {"f": of(part.clamp(0, 1))}, fake)["f"].astype(np.float64)
-        moments = [(f.mean(0), np.cov(f, rowvar=False)) for f in (real_f, fake_f)]
-        few = min(len(real_f), len(fake_f), 5000)
-        precision, recall = generation.precision_recall(real_f[:few], fake_f[:few])
-        rng = np.random.default_rng(0)
-        metrics = {
-            f"{distance}[{network},n={n}]": generation.frechet_distance(*moments[0], *moments[1]),
-            f"kid[{network},n={n}]": generation.kid(real_f, fake_f, subsets=20, subset_size=500, rng=rng),
-            f"gen_precision[{network},n={few}]": precision,
-            f"gen_recall[{network},n={few}]": recall,
-        }
-        evidence = {name: array.astype(np.float32) for name, array in zip(MOMENTS, (*moments[0], *moments[1]), strict=True)}
-        return Scores(metrics, evidence, {"samples": grid(fake[:100], 10)})
+        moments = [moment for f in (real_f, fake_f) for moment in (f.mean(0), np.cov(f, rowvar=False))]
+        arrays = {**dict(zip(MOMENTS, moments, strict=True)), f"{distance}[{network}]": np.array(n)}
+        return Observed({**arrays, "real_features": real_f, "fake_features": fake_f}, {"samples": grid(fake[:100], 10)})
 
-    def _codes(self, method: Any, x: Tensor) -> Scores:
+    def _codes(self, method: Any, x: Tensor) -> Observed:
         if not isinstance(method, LatentModel):
-            return Scores({})
+            return Observed({})
         x = x[:CODES]
-        codes = self._map(lambda part: dict(zip(("mean", "logvar"), method.encode(part), strict=True)), x)
+        codes = self._map(lambda part: dict(zip(("code_mean", "code_logvar"), method.encode(part), strict=True)), x)
         decoded = self._map(lambda part: {"x": method.decode(method.encode(part)[0])}, x)["x"]
-        codes["noise"] = torch.randn(codes["mean"].shape).numpy()
-        squared = (decoded - x.numpy()) ** 2
-        metrics = {**_codes(**codes), "mse": _mean(squared)}
+        codes["code_noise"] = torch.randn(codes["code_mean"].shape).numpy()
         pairs = torch.stack([x[:50], torch.from_numpy(decoded[:50])], dim=1).flatten(0, 1)
-        evidence = {f"code_{name}": array.astype(np.float16) for name, array in codes.items()}
-        evidence["squared_error"] = squared.reshape(len(x), -1).mean(axis=1, dtype=np.float64).astype(np.float32)
-        return Scores(metrics, evidence, {"reconstructions": grid(pairs, 10)})
+        return Observed({**codes, "squared_error": (decoded - x.numpy()) ** 2}, {"reconstructions": grid(pairs, 10)})
 
     @classmethod
-    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
-        found = {name: _mean(evidence[name]) for name in ("elbo", "kl", "reconstruction") if name in evidence}
-        log_p, moments = evidence["log_evidence"], [evidence[name] for name in MOMENTS]
-        found["nll"] = -_mean(log_p)
-        if "dimensions" in evidence:
-            found["bits_per_dim"] = likelihood.bits_per_dim(found["nll"], int(evidence["dimensions"]))
-        if "code_noise" in evidence:
-            found |= _codes(**{name: evidence[f"code_{name}"].astype(np.float32) for name in ("mean", "logvar", "noise")})
-            found["mse"] = _mean(evidence["squared_error"])
-        keys = {name: parse(name) for name in metrics}
-        if any(key.name in ("fid", "fd") for key in keys.values()):
-            found["fid"] = found["fd"] = generation.frechet_distance(*moments)
-        bounded = ("nll", "bits_per_dim")  # their key says of how many images they are the mean
-        return {
-            name: found[key.name]
-            for name, key in keys.items()
-            if key.name in found and not key.slice and (key.name not in bounded or f"n={len(log_p)}" in key.parameters.split(","))
-        }
+    def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+        keys, log_p = asked or (), observed["log_evidence"]
+        found = {name: _mean(observed[name]) for name in TERMS if name in observed}
+        nll, n = -_mean(log_p), len(log_p)
+        bounds = {"nll": nll}
+        if "dimensions" in observed:
+            bounds["bits_per_dim"] = likelihood.bits_per_dim(nll, int(observed["dimensions"]))
+        for name, value in bounds.items():
+            found |= dict.fromkeys(_stated(name, f"k={observed['nll_k']},n={n}" if "nll_k" in observed else "", f",n={n}", keys), value)
+        codes = {name[5:]: array.astype(np.float32) for name, array in observed.items() if name.startswith("code_")}
+        if codes:
+            found |= {"active_units": float(likelihood.active_units(codes["mean"])), "mse": _mean(observed["squared_error"])}
+        if "noise" in codes:
+            z = codes["mean"] + np.exp(0.5 * codes["logvar"]) * codes["noise"]
+            found["mutual_information"] = likelihood.mutual_information(codes["mean"], codes["logvar"], z)
+        return found | _distances(observed, asked)
+
+    @classmethod
+    def rounded(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Moments without the features, the mean error of each image, codes in half precision."""
+        kept = {name: array for name, array in observed.items() if not name.endswith("_features")}
+        kept |= {name: array.astype(np.float16) for name, array in kept.items() if name.startswith("code_")}
+        kept |= {name: kept[name].astype(np.float32) for name in MOMENTS if name in kept}
+        if "squared_error" in kept:
+            error = kept["squared_error"]
+            kept["squared_error"] = error.reshape(len(error), -1).mean(axis=1, dtype=np.float64).astype(np.float32)
+        return kept
+
+    @classmethod
+    def compact(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Where codes must be cut without those that the mutual information alone needs: of few codes that is the log of their number."""
+        kept = super().compact(observed)
+        if "kept_codes" not in kept or "code_noise" not in kept:
+            return kept
+        return super().compact({name: array for name, array in observed.items() if name not in ("code_logvar", "code_noise")})
+
+
+def _stated(name: str, parameters: str, ending: str, asked: Collection[str]) -> list[str]:
+    """The key of ``name`` with the ``parameters`` that arrays state; else those asked for whose parameters end in ``ending``."""
+    if parameters:
+        return [f"{name}[{parameters}]"]
+    parsed = {key: parse(key) for key in asked}
+    return [key for key, of in parsed.items() if of.name == name and not of.slice and f",{of.parameters}".endswith(ending)]
+
+
+def _distances(observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+    """What compares samples with images: the Frechet distance by moments; of the run itself also what needs the features."""
+    said = next((name for name in observed if name.startswith(("fid[", "fd["))), "")
+    keys = [f"{said[:-1]},n={int(observed[said])}]"] if said else [key for key in asked or () if parse(key).name in ("fid", "fd")]
+    keys = [key for key in keys if (asked is None or key in asked) and not parse(key).slice and observed.keys() >= set(MOMENTS)]
+    found = dict.fromkeys(keys, generation.frechet_distance(*(observed[name] for name in MOMENTS))) if keys else {}
+    if "real_features" not in observed:
+        return found
+    real, fake = observed["real_features"], observed["fake_features"]
+    network, few = said[:-1].partition("[")[2], min(len(real), len(fake), 5000)
+    precision, recall = generation.precision_recall(real[:few], fake[:few])
+    kid = generation.kid(real, fake, subsets=20, subset_size=500, rng=np.random.default_rng(0))
+    of = {"kid": (kid, len(fake)), "gen_precision": (precision, few), "gen_recall": (recall, few)}
+    return found | {f"{name}[{network},n={n}]": value for name, (value, n) in of.items()}
 
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean(dtype=np.float64))
-
-
-def _codes(mean: np.ndarray, logvar: np.ndarray, noise: np.ndarray) -> dict[str, float]:
-    z = mean + np.exp(0.5 * logvar) * noise
-    return {"active_units": float(likelihood.active_units(mean)), "mutual_information": likelihood.mutual_information(mean, logvar, z)}

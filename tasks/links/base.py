@@ -11,15 +11,16 @@ A method gives one score a pair. Scores are compared as float32, edges being pos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.links import GraphSpec
 from elboard.bench.metrics.links import link_metrics
-from elboard.bench.task import Batch, Data, Scores
+from elboard.bench.task import Batch, Data, Observed
 from elboard.tasks.data.loaders import planetoid
 from elboard.tasks.data.task import DataTask
 
@@ -56,6 +57,8 @@ def sample_non_edges(n_nodes: int, edges: np.ndarray, count: int, rng: np.random
 class LinkPrediction(DataTask):
     """The family's protocol, on the data set that the card names."""
 
+    sets: ClassVar[Sets] = {"pairs": Examples(arrays=("scores", "y"), metrics=("auc", "ap"))}
+
     def load(self) -> Data:
         graph = generated_graph() if self.budget == "smoke" else planetoid(self.card.data[0])
         edges, features = graph["edges"], torch.from_numpy(graph["features"])
@@ -79,14 +82,12 @@ class LinkPrediction(DataTask):
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         return _metrics(**self.scores(method, data.valid))
 
-    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
-        evidence = self.scores(method, data.test)
-        return Scores(_metrics(**evidence), evidence)
+    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
+        return Observed(self.scores(method, data.test))
 
     @classmethod
-    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
-        found = _metrics(evidence["scores"], evidence["y"])
-        return {name: found[name] for name in metrics if name in found}
+    def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+        return _metrics(observed["scores"], observed["y"])
 
 
 def _labelled(edges: np.ndarray, non_edges: np.ndarray) -> Batch:

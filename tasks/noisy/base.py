@@ -12,25 +12,25 @@ training labels: nothing that selects an epoch, a prefix or a hyper-parameter se
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics import noisy as noisy_metrics
-from elboard.bench.metrics.calibration import accuracy, classification_metrics
-from elboard.bench.task import Data, Scores, Task
+from elboard.bench.metrics.calibration import CLASSIFICATION, accuracy, classification_metrics
+from elboard.bench.task import Data, Observed, Task
 from elboard.tasks.data.loaders import digits
 from elboard.tasks.data.task import DataTask, HalfPrecision
 
 CORRUPTION_SEED, SPLIT_SEED, DIGITS_SEED = 2018, 2021, 8
 DIGITS_TEST = 497
 CHUNK = 250  # examples a forward pass: on CPUs about three times as fast as 1,000
-UNREPORTED = ("brier", "adaptive_ece", "classwise_ece", "entropy")  # the evidence gives them, records do not hold them
 
 Labelled = tuple[np.ndarray, np.ndarray]
 
@@ -95,6 +95,10 @@ class NoisyLabels(HalfPrecision, DataTask):
     levels = 255
     noise_rate: float
     transition: np.ndarray
+    sets: ClassVar[Sets] = {
+        "test": Examples(arrays=("p", "y"), metrics=CLASSIFICATION),
+        "train": Examples(arrays=("train_*",), metrics=("memorised", "label_precision")),
+    }
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
@@ -144,15 +148,15 @@ class NoisyLabels(HalfPrecision, DataTask):
         tracked = {name: tensor[::step] for name, tensor in data.test.items()}
         return {"accuracy": self._accuracy(method, **data.valid), "track/accuracy": self._accuracy(method, **tracked)}
 
-    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
-        """Metrics of the weights kept and of the curve over epochs.
+    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
+        """For metrics of the weights kept and of the curve over epochs.
 
         ``accuracy``, ``class_nll``, ``ece``: of the weights kept, on all test images. ``accuracy_last``, ``_best``, ``_peak``, ``_last10``:
         over the epochs validated, on the tracked test images; where there was no epoch (a closed form) all equal ``accuracy``.
         ``memorised``: of the weights kept, in evaluation mode. ``label_precision`` if the method has ``selected``, a boolean tensor
         ``(n_train,)``: the examples from which it learned in the last epoch.
 
-        Evidence: averaged probabilities ``p`` and ``y`` of the test images, ``train_predicted``, ``train_given``, ``train_clean`` and where
+        Arrays: averaged probabilities ``p`` and ``y`` of the test images, ``train_predicted``, ``train_given``, ``train_clean`` and where
         there is one ``train_selected``; the accuracies of the epochs validated, ``epoch_test`` and ``epoch_valid``.
         """
         p, y = self.probabilities(method, data.test["x"]), data.test["y"].numpy()
@@ -164,24 +168,16 @@ class NoisyLabels(HalfPrecision, DataTask):
         selected = getattr(method, "selected", None)
         if selected is not None and bool(selected.any()):
             measured["train_selected"] = selected.cpu().numpy()
-        small = {name: array.astype(np.uint8) for name, array in measured.items() if np.issubdtype(array.dtype, np.integer)}
-        metrics = {name: value for name, value in _metrics(measured).items() if name not in UNREPORTED}
-        return Scores(metrics, {**measured, **small, "p": p.astype(np.float16)})
+        return Observed(measured)
 
     @classmethod
-    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
-        found = _metrics(evidence)
-        return {name: found[name] for name in metrics if name in found}
-
-
-def _metrics(evidence: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """All metrics that follow from what :meth:`NoisyLabels.evaluate` leaves."""
-    metrics = classification_metrics(evidence["p"], evidence["y"])
-    if "epoch_test" in evidence:
-        test, valid = evidence["epoch_test"].tolist(), evidence["epoch_valid"].tolist()
-        metrics |= {"accuracy_last": test[-1], **noisy_metrics.accuracy_over_epochs(test, valid)}
-    given, clean = evidence["train_given"], evidence["train_clean"]
-    metrics["memorised"] = noisy_metrics.memorised(evidence["train_predicted"], given, clean)
-    if "train_selected" in evidence:
-        metrics["label_precision"] = noisy_metrics.label_precision(evidence["train_selected"], given, clean)
-    return metrics
+    def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+        metrics = classification_metrics(observed["p"], observed["y"])
+        if "epoch_test" in observed:
+            test, valid = observed["epoch_test"].tolist(), observed["epoch_valid"].tolist()
+            metrics |= {"accuracy_last": test[-1], **noisy_metrics.accuracy_over_epochs(test, valid)}
+        given, clean = observed["train_given"], observed["train_clean"]
+        metrics["memorised"] = noisy_metrics.memorised(observed["train_predicted"], given, clean)
+        if "train_selected" in observed:
+            metrics["label_precision"] = noisy_metrics.label_precision(observed["train_selected"], given, clean)
+        return metrics

@@ -18,19 +18,20 @@ Splits, subsets, noise and jigsaws are drawn with seeds of the task: runs with o
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.classification import Predictor
 from elboard.bench.kinds.ood import OODSpec
-from elboard.bench.metrics.calibration import accuracy, classification_metrics
+from elboard.bench.metrics.calibration import CLASSIFICATION, accuracy, classification_metrics
 from elboard.bench.metrics.ood import ood_metrics
-from elboard.bench.task import Data, Scores
+from elboard.bench.task import Data, Observed
 from elboard.tasks.data.task import DataTask, HalfPrecision, images, permutation, upsampled_digits
 
 CHUNK = 250  # images scored at once: on CPUs faster than larger batches
@@ -92,6 +93,11 @@ class OODDetection(HalfPrecision, DataTask):
     foreign: tuple[str, ...]
     levels = 256
     block = 4
+    sets: ClassVar[Sets] = {
+        "labelled": Examples(arrays=("p", "y"), metrics=CLASSIFICATION),
+        "validation": Examples(arrays=("valid_*",), metrics=("*/validation",)),
+        "images": Examples(arrays=("score_*",), metrics=("*/*",)),  # at most as many of each test set
+    }
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
@@ -154,37 +160,27 @@ class OODDetection(HalfPrecision, DataTask):
             metrics["accuracy"] = accuracy(self.probabilities(method, data.valid["x"]), data.valid["y"].numpy())
         return metrics
 
-    def evaluate(self, method: Any, data: Data, history: list[dict[str, float]]) -> Scores:
-        """The metrics named above.
-
-        Evidence: ``score_id``, ``score_<set>``, ``valid_id``, ``valid_jigsaw``; of classifiers ``p`` and ``y`` of the ID test images.
-        """
-        evidence = {"score_id": self.scores(method, data.test["x"])}
+    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
+        """Arrays: ``score_id``, ``score_<set>``, ``valid_id``, ``valid_jigsaw``; of classifiers ``p`` and ``y`` of the ID test images."""
+        arrays = {"score_id": self.scores(method, data.test["x"])}
         for group in ("near", "far"):
-            evidence |= {f"score_{name}": self.scores(method, x) for name, x in data.sealed[group].items()}
-        evidence |= self._against_jigsaws(method, data)
-        metrics = self._detection(evidence) | _selection(evidence)
+            arrays |= {f"score_{name}": self.scores(method, x) for name, x in data.sealed[group].items()}
+        arrays |= self._against_jigsaws(method, data)
         if isinstance(method, Predictor):
-            p, y = self.probabilities(method, data.test["x"]), data.test["y"].numpy()
-            evidence |= {"p": p.astype(np.float16), "y": y.astype(np.uint8)}
-            metrics |= {name: value for name, value in classification_metrics(p, y).items() if name in ("accuracy", "class_nll", "ece")}
-        return Scores(metrics, evidence)
+            arrays |= {"p": self.probabilities(method, data.test["x"]), "y": data.test["y"].numpy()}
+        return Observed(arrays)
 
     @classmethod
-    def _detection(cls, evidence: Mapping[str, np.ndarray]) -> dict[str, float]:
+    def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
         groups = {"near": ("held-out",), "far": (*cls.foreign, "noise")}
-        inside = evidence["score_id"]
-        return averages({group: {of: ood_metrics(inside, evidence[f"score_{of}"]) for of in sets} for group, sets in groups.items()})
-
-    @classmethod
-    def recompute(cls, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
-        found = cls._detection(evidence)
-        if "valid_id" in evidence:
-            found |= _selection(evidence)
-        if "p" in evidence:
-            found |= classification_metrics(evidence["p"], evidence["y"])
-        return {name: found[name] for name in metrics if name in found}
+        inside = observed["score_id"]
+        found = averages({group: {of: ood_metrics(inside, observed[f"score_{of}"]) for of in sets} for group, sets in groups.items()})
+        if "valid_id" in observed:
+            found |= _selection(observed)
+        if "p" in observed:
+            found |= classification_metrics(observed["p"], observed["y"])
+        return found
 
 
-def _selection(evidence: Mapping[str, np.ndarray]) -> dict[str, float]:
-    return {"auroc/validation": ood_metrics(evidence["valid_id"], evidence["valid_jigsaw"])["auroc"]}
+def _selection(observed: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {"auroc/validation": ood_metrics(observed["valid_id"], observed["valid_jigsaw"])["auroc"]}

@@ -10,6 +10,7 @@ import pytest
 
 from elboard.bench import record as records
 from elboard.bench.config import RunSpec, resolve
+from elboard.bench.evidence import scored
 from elboard.bench.metrics.conventions import bare
 from elboard.bench.record import Record
 from elboard.bench.registry import compatible, discover
@@ -28,7 +29,7 @@ def _evaluate_again(spec: RunSpec, root: Path) -> dict[str, float]:
     task, data, _ = build(spec, method.bases)
     seed_everything(spec.seed + 1)
     with evaluating(method):
-        return task.evaluate(method, data, _history(root / spec.key)).metrics
+        return scored(type(task), task.observe(method, data, _history(root / spec.key))).metrics
 
 
 @pytest.mark.parametrize(("task", "method"), compatible())

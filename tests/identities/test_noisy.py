@@ -247,7 +247,11 @@ class Silent(Task):
     def load(self):
         raise NotImplementedError
 
-    def evaluate(self, method, data, history):
+    def observe(self, method, data, history):
+        raise NotImplementedError
+
+    @classmethod
+    def measure(cls, observed, asked):
         raise NotImplementedError
 
 

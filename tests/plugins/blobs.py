@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from elboard.bench.card import TaskCard
+from elboard.bench.evidence import Examples
 from elboard.bench.kinds.classification import ClassSpec
-from elboard.bench.task import Data, Scores, Task
+from elboard.bench.metrics.calibration import classification_metrics
+from elboard.bench.task import Data, Observed, Task
 
 CARD = TaskCard(
     name="test/blobs",
@@ -25,6 +28,9 @@ BUDGETS = {
 
 
 class Blobs(Task):
+    sets = {"test": Examples(arrays=("p", "y"), metrics=("*",))}
+    unreported = ("brier", "ece", "adaptive_ece", "classwise_ece", "entropy")
+
     @dataclass(kw_only=True)
     class Config(Task.Config):
         n: int = 200
@@ -38,15 +44,16 @@ class Blobs(Task):
         parts = [{"x": x[a : a + third], "y": y[a : a + third]} for a in (0, third, 2 * third)]
         return Data(ClassSpec((3,), third, n_classes=3), *parts)
 
-    def _accuracy(self, method, batch):
-        p = method.predict(batch["x"].to(self.device)).mean(0).cpu()
-        return p, (p.argmax(1) == batch["y"]).float().mean().item()
+    def _p(self, method, batch):
+        return method.predict(batch["x"].to(self.device)).mean(0).cpu().numpy()
 
     def validate(self, method, data):
-        return {"accuracy": self._accuracy(method, data.valid)[1]}
+        return {"accuracy": float((self._p(method, data.valid).argmax(1) == data.valid["y"].numpy()).mean())}
 
-    def evaluate(self, method, data, history):
-        p, accuracy = self._accuracy(method, data.test)
-        nll = -p.gather(1, data.test["y"][:, None]).log().mean().item()
-        picture = (p * 255).byte().numpy()
-        return Scores({"accuracy": accuracy, "class_nll": nll}, {"p": p.half().numpy()}, {"probabilities": picture})
+    def observe(self, method, data, history):
+        p = self._p(method, data.test)
+        return Observed({"p": p, "y": data.test["y"].numpy()}, {"probabilities": (p * 255).astype(np.uint8)})
+
+    @classmethod
+    def measure(cls, observed, asked):
+        return classification_metrics(observed["p"], observed["y"])

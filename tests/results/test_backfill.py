@@ -44,7 +44,7 @@ def test_a_metric_added_later(done: tuple[Path, Record], home: Path) -> None:
     tree = json.loads(file.read_text())
     assert tree["value"] == pytest.approx(brier(evidence["p"].astype(float), evidence["y"]), abs=1e-12) and 0 < tree["value"] < 2
     assert (tree["metric"], tree["digest"]) == ("brier", records.read(path).digest)
-    assert tree["function"] == "elboard.tasks.ood.base.OODDetection.recompute" and tree["tolerance"] == 1e-3
+    assert tree["function"] == "elboard.tasks.ood.base.OODDetection.measure" and tree["tolerance"] == 1e-3
     assert backfilled(path) == {**record.metrics, "brier": tree["value"]}
     assert backfill(path, "brier") is None and backfill(path, "accuracy") is None
     with warnings.catch_warnings():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import warnings
 
+import numpy as np
 import pytest
 
 from elboard.bench import record as records
-from elboard.bench.registry import discover
+from elboard.bench.evidence import LIMIT, number, of_subsets
+from elboard.bench.metrics.conventions import of_examples
+from elboard.bench.registry import discover, find
 from elboard.results.evidence import evidence_of, read_evidence, record_files
 from elboard.results.store import SHIPPED, load
 from elboard.results.verify import verify
@@ -32,6 +37,24 @@ def test_they_come_from_committed_source_and_lie_where_they_belong() -> None:
         )
         assert spec["task_version"] == tasks[spec["task"]].card.version, file
         assert spec["method_version"] == methods[spec["method"]].card.version, file
+
+
+@pytest.mark.parametrize("task", sorted({file.parent.relative_to(SHIPPED).as_posix() for file in FILES if evidence_of(file)}))
+def test_evidence_of_each_board_fits_and_gives_the_primary_metric(task: str) -> None:
+    file = next(file for file in FILES if file.parent == SHIPPED / task and evidence_of(file) is not None)
+    record, old, cls = records.read(file), read_evidence(evidence_of(file)), find("task", task).load()
+    new = cls.compact(old)
+    assert sum(array.nbytes for array in new.values()) <= LIMIT + 1024 and set(cls.compact(new)) == set(new)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **new)
+    assert len(packed.getvalue()) <= LIMIT * 1.05
+    few, whole = of_subsets(cls, new, record.metrics), cls.score(new, record.metrics)
+    (name,) = {record.primary, of_examples(record.primary, number(cls.sets, record.primary, new))} & {*few, *whole}
+    assert (name in few) == (record.primary not in whole)
+    again = verify(dataclasses.replace(record, metrics={**few, **record.metrics}), new)
+    assert again.ok and again.proves(record.primary) and {**few, **whole}.keys() == again.checked.keys()
+    for key in few:
+        assert abs(again.checked[key].found - few[key]) <= 1e-9
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from elboard.bench import record as records
 from elboard.bench.cli import verifying
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
+from elboard.bench.registry import find
 from elboard.bench.run import execute
 from elboard.results import bundle
 from elboard.results.badges import badge
@@ -99,11 +100,14 @@ def test_an_honest_submission_comes_through_whole(runs: Path, honest: Files, tmp
     assert again.refused == [f"records/{record.key}.{record.attempt}.json: it is here already"] and not again.written
 
 
-def test_curves_and_pictures_travel_too(tmp_path: Path) -> None:
+def test_curves_and_pictures_travel_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     execute(resolve("test/blobs", "test-linear", budget="smoke", paths=(str(PLUGINS),)), tmp_path / "runs")
     file = submit(tmp_path / "runs", tmp_path / "x.elboard.zip")
     names = bundle.contents_of(file)
     assert [name.split("/")[0] for name in sorted(names)] == ["curves", "evidence", "pictures", "records"]
+    report = review(file, into=tmp_path / "records", paths=PATHS)
+    assert "2 of 2 metrics recomputed" in "\n".join(report.lines()) and not any("claimed" in line for line in report.flagged)
+    monkeypatch.setattr(find("task", "test/blobs", PATHS).load(), "measure", lambda observed, asked: {})
     report = review(file, into=tmp_path / "records", paths=PATHS)
     assert len(report.accepted) == 1 and any("it stays claimed" in line for line in report.flagged)
     assert "no task 'test/blobs'" in review(file, into=tmp_path / "records").refused[0], "code is found by the reviewer's paths alone"

@@ -17,6 +17,7 @@ from elboard.bench.cli import verifying
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.record import Record
+from elboard.bench.registry import find
 from elboard.bench.run import execute
 from elboard.results import evidence as evidences
 from elboard.results.badges import badge, badges
@@ -70,8 +71,9 @@ def test_evidence_agrees_and_a_changed_metric_does_not(home: Path) -> None:
     assert bad.largest == ("auc", pytest.approx(1e-6))
 
 
-def test_a_task_that_recomputes_nothing_has_no_verdict(home: Path) -> None:
+def test_evidence_that_gives_nothing_is_no_verdict(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = blobs(home)
+    monkeypatch.setattr(find("task", "test/blobs", PATHS).load(), "measure", lambda observed, asked: {})
     found = verify(record, {"p": np.zeros(3)}, PATHS)
     assert found.ok is None and found.unchecked == ["accuracy", "class_nll"] and "gives none" in found.note
     assert badge(record, [found]) == "claimed"

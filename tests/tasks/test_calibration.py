@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from elboard.bench.evidence import scored
 from elboard.bench.metrics.calibration import classification_metrics, ece
 from elboard.bench.registry import find
 from elboard.tasks.calibration.base import rotate, spread
@@ -93,9 +94,10 @@ def test_slices_and_averages():
     task = make(n_shift=50, angles=[30, 90], n_samples=3)
     data = task.load()
     model = Answers(by_brightness)
-    scores = task.evaluate(model, data, [])
+    scores = scored(task, task.observe(model, data, []))
+    metrics, _ = scores.metrics, scores.evidence
     expected = {f"{name}{part}" for name in METRICS for part in ("", "/shift", "/rot30", "/rot90")}
-    assert set(scores.metrics) == expected and all(n == 3 for _, n in model.asked)
+    assert set(metrics) == expected and all(n == 3 for _, n in model.asked)
 
     def averaged(x):
         return torch.stack([by_brightness(x, s) for s in range(3)]).mean(0).numpy()
@@ -104,22 +106,22 @@ def test_slices_and_averages():
     few, labels = data.test["x"][::4], data.test["y"][::4].numpy()
     turned = classification_metrics(averaged(torch.rot90(few, 1, (2, 3))), labels)
     for name in METRICS:
-        assert scores.metrics[name] == pytest.approx(clean[name], abs=1e-6)
-        assert scores.metrics[f"{name}/rot90"] == pytest.approx(turned[name], abs=1e-4)
-        mean = (scores.metrics[f"{name}/rot30"] + scores.metrics[f"{name}/rot90"]) / 2
-        assert scores.metrics[f"{name}/shift"] == pytest.approx(mean)
+        assert metrics[name] == pytest.approx(clean[name], abs=1e-6)
+        assert metrics[f"{name}/rot90"] == pytest.approx(turned[name], abs=1e-4)
+        mean = (metrics[f"{name}/rot30"] + metrics[f"{name}/rot90"]) / 2
+        assert metrics[f"{name}/shift"] == pytest.approx(mean)
 
 
 def test_evidence_gives_the_metrics_again():
     task = make()
     data = task.load()
-    scores = task.evaluate(Answers(by_brightness), data, [])
-    found = scores.evidence
+    scores = scored(task, task.observe(Answers(by_brightness), data, []))
+    metrics, found = scores.metrics, scores.evidence
     assert found["log_p"].dtype == found["log_p_rot30"].dtype == np.float16 and found["angles"].tolist() == [30, 90]
     for part, labels, ending in (("log_p", "y", ""), ("log_p_rot30", "y_shift", "/rot30")):
         again = classification_metrics(np.exp(found[part].astype(np.float64)), found[labels])
         for name in ("accuracy", "class_nll", "brier", "entropy"):
-            assert again[name] == pytest.approx(scores.metrics[name + ending], rel=2e-3)
+            assert again[name] == pytest.approx(metrics[name + ending], rel=2e-3)
 
 
 def test_a_perfect_classifier():

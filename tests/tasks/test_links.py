@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from elboard.bench.evidence import scored
 from elboard.bench.registry import find
 from elboard.tasks.data.loaders import planetoid
 from elboard.tasks.links.base import generated_graph, sample_non_edges
@@ -114,11 +115,12 @@ def test_the_generated_graph_has_blocks_that_the_words_tell():
 def test_scores_of_an_oracle_its_opposite_and_a_constant(name):
     task, edges = make(name), whole(name, "smoke")["edges"]
     data = task.load()
-    perfect = task.evaluate(Oracle(edges), data, [])
-    assert perfect.metrics == {"auc": 1.0, "ap": 1.0} == task.validate(Oracle(edges), data)
-    assert task.evaluate(Oracle(edges, 0.0, 1.0), data, []).metrics["auc"] == 0.0
-    assert task.evaluate(Oracle(edges, 1.0, 1.0), data, []).metrics == {"auc": 0.5, "ap": 0.5}
-    assert perfect.evidence["scores"].dtype == np.float32 and perfect.evidence["y"].dtype == np.uint8
+    scores = scored(task, task.observe(Oracle(edges), data, []))
+    metrics, evidence = scores.metrics, scores.evidence
+    assert metrics == {"auc": 1.0, "ap": 1.0} == task.validate(Oracle(edges), data)
+    assert task.score(task.observe(Oracle(edges, 0.0, 1.0), data, []).arrays)["auc"] == 0.0
+    assert task.score(task.observe(Oracle(edges, 1.0, 1.0), data, []).arrays) == {"auc": 0.5, "ap": 0.5}
+    assert evidence["scores"].dtype == np.float32 and evidence["y"].dtype == np.uint8
 
 
 def test_metrics_are_those_of_scikit_learn_on_the_evidence():
@@ -127,7 +129,8 @@ def test_metrics_are_those_of_scikit_learn_on_the_evidence():
             return torch.randn(len(pairs), generator=torch.Generator().manual_seed(0), dtype=torch.float64).round(decimals=1)
 
     task = make("links/citeseer")
-    scores = task.evaluate(Noise(), task.load(), [])
-    y, s = scores.evidence["y"], scores.evidence["scores"]
-    assert scores.metrics["auc"] == pytest.approx(roc_auc_score(y, s), abs=1e-9)
-    assert scores.metrics["ap"] == pytest.approx(average_precision_score(y, s), abs=1e-9)
+    scores = scored(task, task.observe(Noise(), task.load(), []))
+    metrics, evidence = scores.metrics, scores.evidence
+    y, s = evidence["y"], evidence["scores"]
+    assert metrics["auc"] == pytest.approx(roc_auc_score(y, s), abs=1e-9)
+    assert metrics["ap"] == pytest.approx(average_precision_score(y, s), abs=1e-9)

@@ -151,7 +151,7 @@ def test_digits_in_other_shapes():
 def test_memorised_of_a_memoriser_and_of_a_perfect_classifier():
     task = make("noisy/digits-sym40")
     data = task.load()
-    memory, clean = task.evaluate(memoriser(data), data, []).metrics, task.evaluate(perfect(data), data, []).metrics
+    memory, clean = (task.score(task.observe(model, data, []).arrays) for model in (memoriser(data), perfect(data)))
     assert memory["memorised"] == 1.0 and clean["memorised"] == 0.0
     assert memory["accuracy"] == clean["accuracy"] == 1.0 and clean["ece"] == 0.0 and clean["class_nll"] == 0.0
     assert "label_precision" not in memory
@@ -162,10 +162,10 @@ def test_metrics_over_epochs():
     data = task.load()
     model = perfect(data)
     epochs = dict.fromkeys(("accuracy_last", "accuracy_best", "accuracy_peak", "accuracy_last10"), 1.0)
-    metrics = task.evaluate(model, data, []).metrics
+    metrics = task.score(task.observe(model, data, []).arrays)
     assert {name: metrics[name] for name in epochs} == epochs  # a closed form has no epochs
     rows = [{"epoch": i, "train/loss": 0.0, "valid/accuracy": 0.5 - abs(i - 2) / 10, "track/accuracy": i / 20} for i in range(12)]
-    metrics = task.evaluate(model, data, [*rows, {"epoch": 12, "train/loss": 0.0}]).metrics  # the last epoch was not validated
+    metrics = task.score(task.observe(model, data, [*rows, {"epoch": 12, "train/loss": 0.0}]).arrays)  # the last epoch was not validated
     assert metrics["accuracy_last"] == metrics["accuracy_peak"] == 11 / 20 and metrics["accuracy_best"] == 2 / 20
     assert metrics["accuracy_last10"] == pytest.approx(6.5 / 20)
 
@@ -176,10 +176,10 @@ def test_label_precision_of_what_the_method_selected():
     model, good = perfect(data), data.train["y"] == data.sealed["y"]
     for selected, value in ((good, 1.0), (~good, 0.0), (torch.ones_like(good), good.double().mean().item())):
         model.selected = selected
-        scores = task.evaluate(model, data, [])
-        assert scores.metrics["label_precision"] == pytest.approx(value)
+        metrics = task.score(task.observe(model, data, []).arrays)
+        assert metrics["label_precision"] == pytest.approx(value)
     model.selected = torch.zeros_like(good)
-    assert "label_precision" not in task.evaluate(model, data, []).metrics
+    assert "label_precision" not in task.score(task.observe(model, data, []).arrays)
 
 
 def test_validation_accuracy_is_noisy_and_the_tracked_one_is_clean():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from elboard.bench.evidence import scored
 from elboard.bench.kinds.classification import Classifier
 from elboard.bench.metrics.ood import ood_metrics
 from elboard.bench.registry import find
@@ -163,23 +164,24 @@ def test_noise_is_uniform_over_the_levels():
 def test_a_perfect_and_a_constant_scorer(name):
     task = make(name)
     data = task.load()
-    best = task.evaluate(Known(data), data, [])
+    best = task.score(task.observe(Known(data), data, []).arrays)
     for of in ("held-out", *FAR[name], "near", "far", "mean", "validation"):
-        assert best.metrics[f"auroc/{of}"] == 1.0
-        assert of == "validation" or best.metrics[f"fpr95_id_positive/{of}"] == best.metrics[f"fpr95_ood_positive/{of}"] == 0.0
-    assert best.metrics["accuracy"] == 1.0 and best.metrics["ece"] == best.metrics["class_nll"] == 0.0
-    same = task.evaluate(Scorer(lambda row: 0.25), data, [])
-    assert all(value == 0.5 for key, value in same.metrics.items() if key.startswith("auroc/"))
-    assert "accuracy" not in same.metrics and "p" not in same.evidence
+        assert best[f"auroc/{of}"] == 1.0
+        assert of == "validation" or best[f"fpr95_id_positive/{of}"] == best[f"fpr95_ood_positive/{of}"] == 0.0
+    assert best["accuracy"] == 1.0 and best["ece"] == best["class_nll"] == 0.0
+    scores = scored(task, task.observe(Scorer(lambda row: 0.25), data, []))
+    same, evidence = scores.metrics, scores.evidence
+    assert all(value == 0.5 for key, value in same.items() if key.startswith("auroc/"))
+    assert "accuracy" not in same and "p" not in evidence
 
 
 @pytest.mark.parametrize("name", FAR)
 def test_metrics_are_of_the_evidence_and_averages_are_means(name):
     task = make(name)
     data = task.load()
-    found = task.evaluate(Scorer(lambda row: zlib.crc32(row) % 1000), data, [])
-    score = {key[6:]: value for key, value in found.evidence.items() if key.startswith("score_")}
-    metrics = found.metrics
+    scores = scored(task, task.observe(Scorer(lambda row: zlib.crc32(row) % 1000), data, []))
+    metrics, evidence = scores.metrics, scores.evidence
+    score = {key[6:]: value for key, value in evidence.items() if key.startswith("score_")}
     assert all(value.dtype == np.float32 for value in score.values()) and set(score) == {"id", "held-out", *FAR[name]}
     for of in ("held-out", *FAR[name]):
         for key, value in ood_metrics(score["id"], score[of]).items():
@@ -207,4 +209,4 @@ def test_validation_sees_no_test_image_and_averages_draws():
 def test_scores_that_are_not_finite_are_refused():
     task = make("ood/digits")
     with pytest.raises(ValueError, match="finite"):
-        task.evaluate(Scorer(lambda row: float("nan")), task.load(), [])
+        task.score(task.observe(Scorer(lambda row: float("nan")), task.load(), []).arrays)

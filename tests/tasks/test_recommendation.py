@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from elboard.bench.evidence import scored
 from elboard.bench.registry import find
 from elboard.tasks.data.fetch import available
 from elboard.tasks.recommendation import ml_100k
@@ -141,12 +142,12 @@ def test_a_perfect_scorer_a_blind_one_and_a_repeater() -> None:
     task = make()
     data = task.load()
     history, targets = data.test["history"], data.test["targets"].float()
-    perfect = task.evaluate(Fixed(history, targets), data, []).metrics
+    perfect = task.score(task.observe(Fixed(history, targets), data, []).arrays)
     assert {perfect[name] for name in ("ndcg@100", "recall@20", "recall@50")} == {1.0}
     # the highest scores are on the history, which the task masks: no worse than perfect
-    repeater = task.evaluate(Fixed(history, targets + 9 * history.float()), data, []).metrics
+    repeater = task.score(task.observe(Fixed(history, targets + 9 * history.float()), data, []).arrays)
     assert repeater == perfect
-    worst = task.evaluate(Fixed(history, -targets), data, []).metrics
+    worst = task.score(task.observe(Fixed(history, -targets), data, []).arrays)
     assert worst["recall@20"] < 0.1 and worst["ndcg@100"] < perfect["ndcg@100"]
 
 
@@ -155,19 +156,20 @@ def test_evidence_holds_each_user_and_the_lists() -> None:
     data = task.load()
     history, targets = data.test["history"], data.test["targets"].numpy()
     scores = torch.rand(history.shape, generator=torch.Generator().manual_seed(0))
-    found = task.evaluate(Fixed(history, scores), data, [])
+    found = scored(task, task.observe(Fixed(history, scores), data, []))
+    metrics, evidence = found.metrics, found.evidence
     users = len(history)
-    assert found.evidence["top"].dtype == np.uint16 and found.evidence["top"].shape == (users, min(100, history.shape[1]))
+    assert evidence["top"].dtype == np.uint16 and evidence["top"].shape == (users, min(100, history.shape[1]))
     for name in ("ndcg@100", "recall@20", "recall@50"):
-        assert found.evidence[name].shape == (users,) and found.metrics[name] == pytest.approx(found.evidence[name].mean(), abs=1e-6)
+        assert evidence[name].shape == (users,) and metrics[name] == pytest.approx(evidence[name].mean(), abs=1e-6)
     for u in range(users):
         ranked = [i for i in np.argsort(-scores[u].numpy(), kind="stable") if not history[u, i]]
-        assert found.evidence["top"][u, : len(ranked)].tolist() == ranked[:100]
+        assert evidence["top"][u, : len(ranked)].tolist() == ranked[:100]
         hits = targets[u, ranked[:20]].sum()
-        assert found.evidence["recall@20"][u] == pytest.approx(hits / min(20, targets[u].sum()))
+        assert evidence["recall@20"][u] == pytest.approx(hits / min(20, targets[u].sum()))
         gains = sum(1 / np.log2(rank + 2) for rank, i in enumerate(ranked[:100]) if targets[u, i])
         ideal = sum(1 / np.log2(rank + 2) for rank in range(targets[u].sum()))
-        assert found.evidence["ndcg@100"][u] == pytest.approx(gains / ideal, abs=1e-6)
+        assert evidence["ndcg@100"][u] == pytest.approx(gains / ideal, abs=1e-6)
 
 
 def test_validation_uses_validation_users() -> None:

@@ -1,0 +1,98 @@
+"""Evidence: the arrays that a run keeps, cut to subsets of its examples where they are large, and which metrics these give.
+
+The rule is in docs/results.md. ``kept_<set>`` of cut evidence states ``[n, of how many]``; a metric of the subset states n in its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from elboard.bench.metrics.conventions import bare, of_examples
+
+LIMIT = 100 * 1024  # bytes of all arrays, before compression
+SMALL = 1024  # bytes of an array that is always kept
+Arrays = Mapping[str, np.ndarray]
+
+
+class Examples(NamedTuple):
+    """A set of examples: patterns of the arrays whose first axis runs over them, and of the metrics (without parameters) that are of them.
+
+    Arrays of one set may differ in length, as sets that are compared do: each then keeps at most the number of the subset.
+    """
+
+    arrays: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+    def among(self, arrays: Arrays) -> list[str]:
+        return [name for name in arrays if any(fnmatchcase(name, pattern) for pattern in self.arrays)]
+
+    def count(self, arrays: Arrays) -> int:
+        return max((len(arrays[name]) for name in self.among(arrays)), default=0)
+
+
+Sets = Mapping[str, Examples]
+
+
+@dataclass
+class Scores:
+    """Metrics of a run, those of the subsets among them, its evidence and its pictures."""
+
+    metrics: dict[str, float]
+    evidence: dict[str, np.ndarray]
+    pictures: dict[str, np.ndarray]
+
+
+def cut(sets: Sets, arrays: Arrays) -> dict[str, np.ndarray]:
+    """``arrays`` within :data:`LIMIT`."""
+    members = {of: {name: arrays[name] for name in examples.among(arrays)} for of, examples in sets.items()}
+    loose = {name: array for name, array in arrays.items() if not any(name in among for among in members.values())}
+    if sum(array.nbytes for array in loose.values()) > LIMIT // 2:
+        loose = {name: array for name, array in loose.items() if array.nbytes <= SMALL}
+    kept = {of: examples.count(arrays) for of, examples in sets.items()}
+
+    def size(of: str) -> int:
+        return sum(array.nbytes // max(1, len(array)) * min(len(array), kept[of]) for array in members[of].values())
+
+    while sum(array.nbytes for array in loose.values()) + sum(map(size, kept)) > LIMIT and max(kept.values(), default=0) > 1:
+        largest = max((of for of in kept if kept[of] > 1), key=size)
+        unit = 10 ** (len(str(kept[largest] - 1)) - 1)
+        kept[largest] = (kept[largest] - 1) // unit * unit
+    for of, n in kept.items():
+        loose |= {name: array[np.arange(n) * len(array) // n] if n < len(array) else array for name, array in members[of].items()}
+        if n < sets[of].count(arrays):
+            loose[f"kept_{of}"] = np.array([n, sets[of].count(arrays)])
+    return loose
+
+
+def examples_of(sets: Sets, key: str) -> str:
+    """The set that the metric ``key`` is of; empty if of none."""
+    return next((of for of, examples in sets.items() if any(fnmatchcase(bare(key), pattern) for pattern in examples.metrics)), "")
+
+
+def number(sets: Sets, key: str, arrays: Arrays) -> int:
+    """How many examples of the set of the metric ``key`` were kept; 0 if all. Raises ValueError where ``arrays`` are not so many."""
+    of = examples_of(sets, key)
+    if f"kept_{of}" not in arrays:
+        return 0
+    n, total = arrays[f"kept_{of}"].tolist()
+    if not 0 < n < total or n != sets[of].count(arrays) or sum(array.nbytes for array in arrays.values()) < LIMIT // 2:
+        raise ValueError(f"kept_{of} says {n} of {total} examples: its arrays have others, or room for more")
+    return n
+
+
+def of_subsets(task: Any, evidence: Arrays, metrics: Iterable[str]) -> dict[str, float]:
+    """Those of ``metrics`` of all examples that ``evidence`` of ``task`` (a class) keeps a subset for, of it, under keys that state n."""
+    sizes = {key: number(task.sets, key, evidence) for key in metrics}
+    return task.score(evidence, [of_examples(key, n) for key, n in sizes.items() if n])
+
+
+def scored(task: Any, observed: Any) -> Scores:
+    """What becomes of an ``Observed`` of ``task`` (a class)."""
+    metrics, evidence = task.score(observed.arrays), task.compact(observed.arrays)
+    few = {key: value for key, value in of_subsets(task, evidence, metrics).items() if np.isfinite(value)}
+    return Scores({key: float(value) for key, value in {**few, **metrics}.items()}, evidence, observed.pictures)

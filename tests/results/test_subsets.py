@@ -1,0 +1,110 @@
+"""A run whose evidence is cut to a subset: its record, verification, badge, boards and claims."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from elboard.bench import record as records
+from elboard.bench.config import resolve
+from elboard.bench.errors import UserError
+from elboard.bench.metrics.calibration import classification_metrics
+from elboard.bench.record import Record
+from elboard.bench.run import execute
+from elboard.results.backfill import backfill, filled
+from elboard.results.badges import badge
+from elboard.results.board.build import Choice, boards
+from elboard.results.evidence import evidence_of, read_evidence
+from elboard.results.measured import metric_key
+from elboard.results.store import groups
+from elboard.results.submission import review, submit
+from elboard.results.verify import verify
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+PATHS = (PLUGINS,)
+FEW = {"accuracy[n=5000]", "class_nll[n=5000]"}
+
+
+@pytest.fixture(autouse=True)
+def no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elboard.results.store.files.SHIPPED", tmp_path / "shipped")
+
+
+@pytest.fixture
+def done(home: Path) -> tuple[Path, Record]:
+    """20,000 test points, whose evidence takes 400 kB."""
+    overrides = {"task.n": 60_000, "task.spread": 2.0, "train.epochs": 1, "train.batch_size": 1000}
+    spec = resolve("test/blobs", "test-linear", budget="smoke", overrides=overrides, paths=(str(PLUGINS),))
+    record = execute(spec, home)
+    assert record.status == "done", record.failure
+    return next((home / spec.key / "attempts").glob("*.json")), record
+
+
+def test_metrics_of_the_subset_stand_beside_the_full_ones(done: tuple[Path, Record]) -> None:
+    path, record = done
+    evidence = read_evidence(evidence_of(path))
+    assert evidence["kept_test"].tolist() == [5000, 20_000] and evidence_of(path).stat().st_size <= 100 * 1024 * 1.05
+    assert set(record.metrics) == {"accuracy", "class_nll"} | FEW and record.primary == "accuracy"
+    again = classification_metrics(evidence["p"], evidence["y"])
+    assert {name: record.metrics[f"{name}[n=5000]"] for name in ("accuracy", "class_nll")} == {
+        name: again[name] for name in ("accuracy", "class_nll")
+    }
+    assert 0 < abs(record.metrics["accuracy"] - record.metrics["accuracy[n=5000]"]) < 0.05
+
+
+def test_the_subset_is_checked_exactly_and_the_rest_is_unchecked(done: tuple[Path, Record]) -> None:
+    path, record = done
+    evidence = read_evidence(evidence_of(path))
+    found = verify(record, evidence, PATHS)
+    assert found.ok and set(found.checked) == FEW and set(found.unchecked) == {"accuracy", "class_nll"}
+    assert all(check.tolerance == 1e-9 for check in found.checked.values()) and badge(record, [found]) == "recomputed"
+    other = records.seal(dataclasses.replace(record, metrics={**record.metrics, "accuracy[n=5000]": record.metrics["accuracy"]}))
+    assert verify(other, evidence, PATHS).ok is False
+    less = dataclasses.replace(found, checked={"class_nll[n=5000]": found.checked["class_nll[n=5000]"]})
+    assert badge(record, [less]) == "claimed", "not the primary metric"
+    with pytest.raises(UserError, match="kept_test says 50 of 20000"):
+        verify(record, {"p": evidence["p"][:50], "y": evidence["y"][:50], "kept_test": np.array([50, 20_000])}, PATHS)
+
+
+def test_a_submission_comes_in_as_recomputed(done: tuple[Path, Record], home: Path, tmp_path: Path) -> None:
+    report = review(submit(home, tmp_path / "x.elboard.zip"), into=tmp_path / "records", paths=PATHS)
+    assert not report.refused and "recomputed, 2 of 4 metrics recomputed" in "\n".join(report.lines())
+    assert not any("claimed" in line for line in report.flagged)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "columns"),
+    [
+        ((), ("accuracy", "class_nll")),
+        (("all",), ("accuracy", "class_nll")),
+        (("class_nll",), ("accuracy", "class_nll")),
+        (("class_nll[n=5000]",), ("accuracy", "class_nll[n=5000]")),
+    ],
+)
+def test_boards_show_it_where_it_is_asked_for_by_its_key(
+    metrics: tuple[str, ...], columns: tuple[str, ...], done: tuple[Path, Record], home: Path
+) -> None:
+    (board,) = boards(groups(home, shipped=False), paths=PATHS, choice=Choice(metrics=metrics))
+    assert board.columns == columns and board.primary == "accuracy"
+    assert board.rows[0].cells["accuracy"].mean == done[1].metrics["accuracy"]
+
+
+def test_a_backfilled_metric_of_the_subset_says_so(done: tuple[Path, Record], home: Path) -> None:
+    path, record = done
+    with pytest.raises(UserError, match=r"does not give brier, only brier\[n=5000\]"):
+        backfill(path, "brier", PATHS)
+    backfill(path, "brier[n=5000]", PATHS)
+    (group,) = filled(groups(home, shipped=False), home, shipped=False)
+    assert "brier[n=5000]" in group.metrics and metric_key("brier", [group.metrics]) is None
+    assert metric_key("brier[n=5000]", [group.metrics]) == "brier[n=5000]"
+
+
+def test_a_bare_name_in_a_claim_or_a_table_is_the_full_metric() -> None:
+    left, right = ["nll[k=5,n=1000]", "nll[k=5,n=400]", "elbo"], ["nll[k=5,n=1000]", "nll[k=5,n=300]", "elbo[n=300]", "elbo"]
+    assert metric_key("nll", [left, right]) == metric_key("nll", [right]) == "nll[k=5,n=1000]"
+    assert metric_key("elbo", [left, right]) == "elbo" and metric_key("elbo", [["elbo[n=300]"]]) is None
+    with pytest.raises(UserError, match="may be any of"):
+        metric_key("fid", [["fid[a,n=5]", "fid[b,n=5]"]])
