@@ -18,17 +18,14 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elboard.bench.registry import aliases
+from elboard.bench.papers import Check, Claim, Paper, papers
+from elboard.results import markup
 from elboard.results.measured import Estimate, Interval, Measurements, equivalence, estimate, estimate_difference, metric_key
-from elboard.results.papers import Check, Claim, Paper, papers
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from elboard.results.store import Group
 
 STATUSES = ("holds", "refuted", "undecided", "not run", "not implemented")
 FORMATS = ("table", "md", "json")
@@ -36,6 +33,7 @@ LEGEND = (
     "left - right [95 % interval] in the metric's unit; p: of no difference, for = of the two one-sided tests; "
     "each claim is tested at its own level of 5 %"
 )
+HEAD = ("paper", "claim", "status", "tested as", "left - right")
 ONE = "one seed has no interval"
 _EQUAL = {"equal": "holds", "different": "refuted", "open": "undecided"}
 
@@ -79,24 +77,11 @@ class Entry:
     note: str = ""
 
 
-def ledger(
-    groups: Iterable[Group],
-    methods: Collection[str],
-    tasks: Collection[str],
-    paths: tuple[Path, ...] = (),
-    of: Sequence[Paper] | None = None,
-) -> list[Entry]:
-    """All claims of the papers ``of`` (all if None), in their order.
+def ledger(measurements: Measurements, methods: Collection[str], tasks: Collection[str], of: Sequence[Paper] | None = None) -> list[Entry]:
+    """All claims of the papers ``of`` (all if None), in their order; ``methods`` and ``tasks`` are the names that exist.
 
-    Args:
-        groups: of records.
-        methods, tasks: the names that exist.
-        paths: where methods and tasks outside the package are.
-
-    Raises:
-        UserError: a check with an option that its method does not have.
+    Raises UserError for a check with an option that its method does not have.
     """
-    measurements, methods = Measurements(groups, paths), {*methods, *aliases("method", paths)}
     return [
         _entry(paper, number, claim, measurements, methods, tasks)
         for paper in (papers() if of is None else of)
@@ -108,10 +93,10 @@ def _entry(paper: Paper, number: int, claim: Claim, measurements: Measurements, 
     check = claim.check
     if check is None:
         return Entry(paper, number, claim, "not implemented", note=claim.missing)
-    absent = [name for name in dict.fromkeys(check.methods) if name not in methods] + [name for name in check.tasks if name not in tasks]
+    absent = [side.method for side in check.sides if side.method not in methods] + [name for name in check.tasks if name not in tasks]
     if absent:
-        return Entry(paper, number, claim, "not implemented", note=", ".join(absent))
-    parts = tuple(_part(check, task, measurements) for task in check.tasks)
+        return Entry(paper, number, claim, "not implemented", note=", ".join(dict.fromkeys(absent)))
+    parts = tuple(_part(paper, check, task, measurements) for task in check.tasks)
     return Entry(paper, number, claim, together([part.status for part in parts]), parts)
 
 
@@ -134,10 +119,9 @@ def verdict(relation: str, margin: float, outer: Interval, inner: Interval = (-m
     return "holds" if low > margin else "refuted" if high < margin else "undecided"
 
 
-def _part(check: Check, task: str, measurements: Measurements) -> Part:
-    sides = [side for side in (check.left, check.right) if side.method]
-    found = [measurements.find(task, side.method, check.budget, side.set) for side in sides]
-    absent = [side.label for side, measured in zip(sides, found, strict=True) if measured is None]
+def _part(paper: Paper, check: Check, task: str, measurements: Measurements) -> Part:
+    found = [measurements.find(task, side.method, check.budget, paper.options(side, check.budget)) for side in check.sides]
+    absent = [side.label for side, measured in zip(check.sides, found, strict=True) if measured is None]
     key = None if absent else metric_key(check.metric, [measured.metrics for measured in found])
     if key is None:
         note = f"no records of {' and '.join(dict.fromkeys(absent))}" if absent else f"no records with {check.metric}"
@@ -224,30 +208,24 @@ def _lines(entry: Entry) -> tuple[str, str]:
     return tested, "\n".join(found)
 
 
+def _row(entry: Entry) -> tuple[str, ...]:
+    """The entry under HEAD."""
+    return f"{entry.paper.number} {entry.paper.slug}", entry.claim.text, entry.status, *_lines(entry)
+
+
 def terminal(entries: Sequence[Entry]) -> Table:
     """A rich table for the terminal, a row for each claim."""
-    from rich import box
-    from rich.table import Table
-
-    below = f"{summary_text(entries)}\n{LEGEND}"
-    out = Table(title="Claims of the papers", caption=below, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    for name in ("paper", "claim", "status", "tested as", "left - right"):
+    out = markup.frame("Claims of the papers", f"{summary_text(entries)}\n{LEGEND}")
+    for name in HEAD:
         out.add_column(name, overflow="fold", no_wrap=name == "status")
     for entry in entries:
-        out.add_row(f"{entry.paper.number} {entry.paper.slug}", entry.claim.text, entry.status, *_lines(entry))
+        out.add_row(*_row(entry))
     return out
 
 
 def markdown(entries: Sequence[Entry]) -> str:
     """A Markdown table, a row for each claim."""
-
-    def line(cells: Iterable[str]) -> str:
-        escaped = (text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>") for text in cells)
-        return "| " + " | ".join(escaped) + " |"
-
-    rows = [line([f"{entry.paper.number} {entry.paper.slug}", entry.claim.text, entry.status, *_lines(entry)]) for entry in entries]
-    head = line(["paper", "claim", "status", "tested as", "left - right"])
-    return "\n".join([summary_text(entries), "", LEGEND, "", head, "|---|---|---|---|---|", *rows, ""])
+    return "\n".join([summary_text(entries), "", LEGEND, "", *markup.markdown(HEAD, map(_row, entries), HEAD), ""])
 
 
 def flat(entries: Sequence[Entry]) -> dict[str, Any]:

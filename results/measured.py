@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,14 +55,15 @@ class Measurements:
 
         Raises UserError as :func:`elboard.bench.config.resolve`.
         """
-        spec = resolve(task, method, budget=budget, overrides=options, origin=f"{method} on {task}", paths=self._paths)
-        if spec.key not in self._found:
+        asked = json.dumps([task, method, budget, options])
+        if asked not in self._found:
+            spec = resolve(task, method, budget=budget, overrides=options, origin=f"{method} on {task}", paths=self._paths)
             wanted = spec.configuration()
             groups = [
                 group for group in self._groups[spec.task, spec.method, budget] if RunSpec.from_dict(group.spec).configuration() == wanted
             ]
-            self._found[spec.key] = _measurement(groups) if groups else None
-        return self._found[spec.key]
+            self._found[asked] = _measurement(groups) if groups else None
+        return self._found[asked]
 
 
 def _measurement(groups: list[Group]) -> Measurement:

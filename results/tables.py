@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elboard.bench.metrics.conventions import bare
+from elboard.bench.papers import Mapped, Paper, Reported
+from elboard.results import markup
 from elboard.results.measured import Measurements, equivalence, estimate, metric_key
-from elboard.results.papers import Mapped, Paper, Reported
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "md", "latex", "json", "html")
 VERDICTS = ("reproduced", "differs", "underpowered", "different data", "not run")
+LEFT = ("row", "column", "verdict")
 HEAD = ("row", "column", "published", "measured", "n", "difference", "verdict")
 _PLAIN = {"equal": "reproduced", "different": "differs", "open": "underpowered"}
 
@@ -93,15 +95,15 @@ def table(paper: Paper, groups: Iterable[Group], budget: str = "", paths: tuple[
 
 
 def _cell(mapped: Mapped, paper: Paper, budget: str, measurements: Measurements) -> TableCell:
-    of, number = mapped.measured, mapped.published.number
+    of, number = mapped.of, mapped.published.number
     same_data, why = mapped.setting(budget)
-    margin = paper.margins[of.metric][0] if same_data else None
+    margin = paper.margins[mapped.metric][0] if same_data else None
     about = {"row": mapped.row, "column": mapped.column, "published": mapped.published, "number": number, "method": of.label}
-    about |= {"task": of.task, "same_data": same_data, "why": why, "margin": margin}
-    found = measurements.find(of.task, of.method, budget, of.set)
-    key = metric_key(of.metric, [found.metrics]) if found else None
+    about |= {"task": mapped.task, "same_data": same_data, "why": why, "margin": margin}
+    found = measurements.find(mapped.task, of.method, budget, paper.options(of, budget))
+    key = metric_key(mapped.metric, [found.metrics]) if found else None
     if key is None:
-        return TableCell(**about, metric=of.metric, verdict="not run")
+        return TableCell(**about, metric=mapped.metric, verdict="not run")
     by_seed = found.values(key)
     values = [mapped.scale * value for value in by_seed.values()]
     mean = math.fsum(values) / len(values)
@@ -171,71 +173,12 @@ def _rows(found: PaperTable) -> list[list[str]]:
 
 def terminal(found: PaperTable) -> Table:
     """A rich table for the terminal."""
-    from rich import box
-    from rich.table import Table
-
-    below = "\n".join(notes(found))
-    out = Table(title=heading(found), caption=below, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    out = markup.frame(heading(found), "\n".join(notes(found)))
     for name in HEAD:
-        out.add_column(name, justify="left" if name in ("row", "column", "verdict") else "right", overflow="fold")
+        out.add_column(name, justify="left" if name in LEFT else "right", overflow="fold")
     for row in _rows(found):
         out.add_row(*row)
     return out
-
-
-def markdown(found: PaperTable) -> str:
-    """A Markdown table."""
-
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in cells) + " |"
-
-    rule = "|" + "|".join("---" if name in ("row", "column", "verdict") else "---:" for name in HEAD) + "|"
-    body = [line(row) for row in _rows(found)]
-    return "\n".join([f"**{heading(found)}**", "", line(HEAD), rule, *body, "", *(f"- {note}" for note in notes(found)), ""])
-
-
-_LATEX = {character: "\\" + character for character in "_%&#${}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "–": "--",
-    "±": r"$\pm$",
-}
-
-
-def escape_latex(text: str) -> str:
-    """``text`` with everything that LaTeX would act on escaped."""
-    return "".join(_LATEX.get(character, character) for character in text)
-
-
-def latex(found: PaperTable) -> str:
-    """A booktabs table; needs the package booktabs."""
-
-    def line(cells: Iterable[str]) -> str:
-        # a line that begins with [ would be an argument of the \\ before it
-        return " & ".join("{}" + escape_latex(text) if text.startswith("[") else escape_latex(text) for text in cells) + r" \\"
-
-    comments = [f"% {text}" for text in (heading(found), *notes(found))]
-    top = [r"\begin{tabular}{llrrrrl}", r"\toprule", line(HEAD), r"\midrule"]
-    return "\n".join([*comments, *top, *map(line, _rows(found)), r"\bottomrule", r"\end{tabular}", ""])
-
-
-def html_table(found: PaperTable) -> str:
-    """A table element, everything escaped; the verdict is also the class of its cell."""
-
-    def cells(tag: str, texts: Iterable[str]) -> str:
-        return "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts)
-
-    rows = []
-    for row in _rows(found):
-        kind = row[-1].partition(":")[0].replace(" ", "-")
-        rows.append(f'<tr>{cells("td", row[:-1])}<td class="{html.escape(kind)}">{html.escape(row[-1])}</td></tr>')
-    said = "".join(f"<li>{html.escape(note)}</li>" for note in notes(found))
-    caption = f"<caption>{html.escape(heading(found))}</caption>"
-    body = "\n".join(rows)
-    return f"<table>\n{caption}\n<thead><tr>{cells('th', HEAD)}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n<ul>{said}</ul>\n"
 
 
 def flat(found: PaperTable) -> dict[str, Any]:
@@ -257,6 +200,11 @@ def flat(found: PaperTable) -> dict[str, Any]:
 
 def render(found: PaperTable, kind: str) -> str:
     """The table as text in the format ``kind``: md, latex, json or html."""
+    title, rows, said = heading(found), _rows(found), notes(found)
     if kind == "json":
         return json.dumps(flat(found), indent=1, ensure_ascii=False) + "\n"
-    return {"md": markdown, "latex": latex, "html": html_table}[kind](found)
+    if kind == "md":
+        return "\n".join([f"**{title}**", "", *markup.markdown(HEAD, rows, LEFT), "", *(f"- {note}" for note in said), ""])
+    if kind == "latex":
+        return markup.latex("llrrrrl", HEAD, [list(map(markup.tex, row)) for row in rows], (title, *said))
+    return markup.html(title, HEAD, rows) + f"<ul>{''.join(f'<li>{html.escape(note)}</li>' for note in said)}</ul>\n"

@@ -69,23 +69,6 @@ class Sweep:
         return len(self.runs) + sum(search.trials + len(search.seeds) for search in self.searches)
 
 
-def named() -> dict[str, Path]:
-    """The sweeps that ship with the package, by name."""
-    return {file.stem: file for file in sorted(FOLDER.glob("*.yaml"))}
-
-
-def find(name: str) -> Path:
-    """The file of the sweep ``name``, a shipped one or a path. Raises UserError with the nearest names."""
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        if not Path(name).is_file():
-            raise UserError(f"no sweep file {name!r}")
-        return Path(name)
-    sweeps = named()
-    if name not in sweeps:
-        raise UserError(f"no sweep {name!r}: {nearest(name, sweeps)}")
-    return sweeps[name]
-
-
 def read(file: Path) -> dict[str, Any]:
     """The tree of a sweep file. Raises UserError for bad YAML and for unknown keys."""
     import yaml
@@ -140,13 +123,13 @@ def parse_time(given: Any) -> float:
     return sum(float(number) * UNITS[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)([smhd])", given))
 
 
-def expand(file: Path, overrides: Mapping[str, Any] | None = None, paths: tuple[str, ...] = ()) -> Sweep:
-    """The runs of a sweep file, in its order; the run that a post-hoc method starts from comes before it, once.
+def expand(file: Path | Mapping[str, Any], overrides: Mapping[str, Any] | None = None, paths: tuple[str, ...] = ()) -> Sweep:
+    """The runs of a sweep's file or tree, in its order; the run that a post-hoc method starts from comes before it, once.
 
     ``overrides`` (from the command line) win over the file's ``set``. Raises UserError as :func:`elboard.bench.config.resolve`.
     """
-    tree = read(file)
-    name = tree.get("name", file.stem)
+    tree, file = (file, file["name"]) if isinstance(file, Mapping) else (read(file), file)
+    name = tree.get("name") or file.stem
     runs: dict[str, RunSpec] = {}
     searches: dict[tuple, Search] = {}
     for entry in tree["runs"]:

@@ -26,12 +26,16 @@ Force = Annotated[bool, typer.Option("--force", help="Run again what is done.")]
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="methods, tasks, sweeps or papers.")],
+    family: Annotated[str, typer.Option(help="Of methods, tasks and papers: this family alone.")] = "",
+    state: Annotated[str, typer.Option(help="Of papers: none, code, runs, claim or full.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="As a list of objects.")] = False,
+    out: Out = None,
     path: Paths = [],  # noqa: B006 (typer reads the default)
 ) -> None:
     """List methods, tasks, sweeps or papers."""
     from elboard.bench.cli.listing import print_list
 
-    print_list(what, tuple(path))
+    print_list(what, tuple(path), family, state, json, out)
 
 
 @app.command()
@@ -67,7 +71,7 @@ def run(
 
 @app.command()
 def sweep(
-    name: Annotated[str, typer.Argument(help="A sweep of `elboard list sweeps`, or a YAML file.")],
+    name: Annotated[str, typer.Argument(help="A sweep of `elboard list sweeps` (paper:SLUG, lite), or a YAML file.")],
     options: Annotated[list[str], typer.Argument(help="key=value, over what the file sets.")] = [],  # noqa: B006
     jobs: Annotated[int | None, typer.Option(help="Worker processes (default: one per core, one if there is a GPU).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs, what is done of them, and what the rest costs.")] = False,
@@ -75,6 +79,8 @@ def sweep(
     profile: Annotated[str, typer.Option(help="Of slurm: a YAML file, or a name of sweeps/profiles.")] = "slurm",
     max_jobs: Annotated[int | None, typer.Option(help="Of slurm: workers at a time (default: the profile's).")] = None,
     address: Annotated[str, typer.Option(help="Of ray: an existing cluster (default: one on this machine).")] = "",
+    budget: Annotated[str, typer.Option(help="Of a paper's sweep: smoke, lite or full (default: lite).")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Of the sweep lite: every method on every task that it fits.")] = False,
     tracker: TrackerName = "none",
     out: Out = None,
     force: Force = False,
@@ -82,9 +88,10 @@ def sweep(
 ) -> int:
     """Run all runs of a sweep, then print its leaderboards. What is done is not run again."""
     from elboard.bench.cli.running import sweep_command
+    from elboard.sweeps.named import find
 
     how = {"engine": engine, "jobs": jobs, "profile": profile, "max_jobs": max_jobs, "address": address}
-    return sweep_command(name, options, dry_run, how, tracker, out, force, tuple(path))
+    return sweep_command(find(name, budget, everything, tuple(path)), options, dry_run, how, tracker, out, force, tuple(path))
 
 
 @app.command()
@@ -197,7 +204,7 @@ def table(
     paper: Annotated[str, typer.Argument(help="A paper's slug or number (`elboard list papers`).")],
     run: Annotated[bool, typer.Option("--run", help="First run what is missing for it.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs that are missing, and what they cost.")] = False,
-    budget: Annotated[str, typer.Option("--budget", help="lite or full (default: the paper file's).")] = "",
+    budget: Annotated[str, typer.Option("--budget", help="smoke, lite or full (default: the paper file's).")] = "",
     format: Annotated[str, typer.Option("--format", help="table, md, latex, json or html.")] = "table",
     shipped: Annotated[bool, typer.Option(help="Also count the reference records that ship with the package.")] = True,
     jobs: Annotated[int | None, typer.Option(help="Worker processes.")] = None,

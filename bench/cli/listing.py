@@ -9,12 +9,14 @@ import shutil
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from elboard.bench.card import fits, missing
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.registry import Entry, aliases, discover, here
 
 KINDS = ("methods", "tasks", "sweeps", "papers")
+STATES = ("none", "code", "runs", "claim", "full")  # of papers, elboard.results.states
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
@@ -32,49 +34,60 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
             print("  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())
 
 
-def print_list(what: str, paths: tuple[Path, ...]) -> None:
-    """``elboard list``. Raises UserError for an unknown kind."""
+def print_list(what: str, paths: tuple[Path, ...], family: str, state: str, as_json: bool, out: Path | None) -> None:
+    """``elboard list``: those of a ``family`` and, papers, in a ``state``. Raises UserError for an unknown kind, family or state."""
     if what not in KINDS:
         raise UserError(f"cannot list {what!r}: {nearest(what, KINDS)}")
-    columns, rows = {"methods": _methods, "tasks": _tasks, "sweeps": _sweeps, "papers": _papers}[what](paths)
-    print_table(columns, rows)
+    entries = {"methods": _methods, "tasks": _tasks, "sweeps": _sweeps, "papers": _papers}[what](paths, out)
+    for name, wanted in (("family", family), ("state", state)):
+        known = {entry.get(name) for entry in entries} | (set(STATES) if name == "state" and what == "papers" else set())
+        if wanted and known == {None}:
+            raise UserError(f"{what} have no {name}")
+        if wanted and wanted not in known:
+            raise UserError(f"no {name} {wanted!r}: {nearest(wanted, known)}")
+        entries = [entry for entry in entries if wanted in ("", entry.get(name))]
+    if as_json:
+        print(json.dumps(entries, indent=1, ensure_ascii=False))
+    elif entries:
+        print_table(list(entries[0]), [[_cell(*pair) for pair in entry.items()] for entry in entries])
 
 
-def _methods(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
-    entries = sorted(here(discover("method", paths)).values(), key=lambda entry: (entry.card.family, entry.card.name))
-    tasks = [entry.card for entry in discover("task", paths).values()]
-    rows = []
-    for entry in entries:
-        families = sorted({task.family for task in tasks if fits(entry.card, task)})
-        rows.append([entry.card.name, entry.card.family, entry.card.paper, entry.card.title, entry.card.cite, ", ".join(families)])
-    return ["method", "family", "paper", "what", "source", "runs on"], rows
+def _cell(name: str, value: Any) -> str:
+    """As a cell shows it: a paper's number with three digits, a list, counts."""
+    if isinstance(value, dict):
+        return ", ".join(f"{count} {name}" for name, count in value.items())
+    return ", ".join(value) if isinstance(value, list) else f"{value:03d}" if name == "n" else str(value)
 
 
-def _tasks(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
-    methods = [entry.card for entry in discover("method", paths).values()]
-    rows = []
+def _methods(paths: tuple[Path, ...], out: Path | None) -> list[dict[str, Any]]:
+    cards = sorted((entry.card for entry in here(discover("method", paths)).values()), key=lambda card: (card.family, card.name))
+    tasks, rows = [entry.card for entry in discover("task", paths).values()], []
+    for card in cards:
+        about = {"method": card.name, "family": card.family, "paper": card.paper, "what": card.title, "source": card.cite}
+        rows.append({**about, "runs on": sorted({task.family for task in tasks if fits(card, task)})})
+    return rows
+
+
+def _tasks(paths: tuple[Path, ...], out: Path | None) -> list[dict[str, Any]]:
+    methods, rows = [entry.card for entry in discover("method", paths).values()], []
     for name, entry in sorted(here(discover("task", paths)).items()):
-        fitting = sum(fits(method, entry.card) for method in methods)
-        rows.append([name, f"v{entry.card.version}", entry.card.title, entry.card.primary, ", ".join(entry.budgets()), str(fitting)])
-    return ["task", "version", "what", "primary metric", "budgets", "methods"], rows
+        card = entry.card
+        about = {"task": name, "family": card.family, "version": f"v{card.version}", "what": card.title, "primary metric": card.primary}
+        rows.append({**about, "budgets": list(entry.budgets()), "methods": sum(fits(method, card) for method in methods)})
+    return rows
 
 
-def _sweeps(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
-    from elboard.sweeps.plan import named, read
+def _sweeps(paths: tuple[Path, ...], out: Path | None) -> list[dict[str, Any]]:
+    from elboard.sweeps.named import named
 
-    trees = {name: read(file) for name, file in named().items()}
-    return ["sweep", "what"], [[name, tree.get("description", "")] for name, tree in trees.items()]
+    return [{"sweep": name, "what": description} for name, description in named().items()]
 
 
-def _papers(paths: tuple[Path, ...]) -> tuple[list[str], list[list[str]]]:
-    from elboard import results
+def _papers(paths: tuple[Path, ...], out: Path | None) -> list[dict[str, Any]]:
+    from elboard.bench.cli.boards import read_groups
+    from elboard.results.states import states
 
-    papers = json.loads((Path(results.__file__).parent / "reported" / "papers.json").read_text(encoding="utf-8"))
-    methods: dict[str, list[str]] = {}
-    for name, entry in sorted(discover("method", paths).items()):
-        methods.setdefault(entry.card.paper, []).append(name)
-    rows = [[p["n"], p["title"], p["authors"].split(",")[0], str(p["year"]), p["kind"], ", ".join(methods.get(p["n"], []))] for p in papers]
-    return ["paper", "title", "first author", "year", "kind", "methods here"], rows
+    return states(read_groups(out, shipped=True), paths)
 
 
 def print_entry(name: str, paths: tuple[Path, ...]) -> None:

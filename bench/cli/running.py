@@ -44,15 +44,15 @@ def run_command(
 
 
 def sweep_command(
-    name: str, options: list[str], dry: bool, how: dict[str, Any], tracker: str, out: Path | None, force: bool, paths: tuple[Path, ...]
+    source: Any, options: list[str], dry: bool, how: dict[str, Any], tracker: str, out: Path | None, force: bool, paths: tuple[Path, ...]
 ) -> int:
-    """All runs of a sweep on the engine that ``how`` names; locally and on Ray its boards too. Returns the exit code."""
+    """All runs of a sweep, a file or a tree, on the engine that ``how`` names; locally and on Ray its boards too. Returns the exit code."""
     from elboard.bench.run import root_folder
     from elboard.sweeps.engines import find as find_engine
-    from elboard.sweeps.plan import expand, find
+    from elboard.sweeps.plan import expand
     from elboard.sweeps.planned import plan_of
 
-    sweep = expand(find(name), parse_overrides(options), tuple(str(path) for path in paths))
+    sweep = expand(source, parse_overrides(options), tuple(str(path) for path in paths))
     engine = find_engine(how["engine"])
     root = root_folder(out)
     if dry:

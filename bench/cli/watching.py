@@ -25,7 +25,7 @@ def find_plan(name: str, out: Path | None) -> Any:
     from elboard.sweeps.planned import load, plans
 
     root = root_folder(out)
-    known = plans(root)
+    known, name = plans(root), name.replace(":", "-")
     matching = [file for id_, file in known.items() if id_ == name or id_.rpartition("-")[0] == name or id_.startswith(name)]
     if not matching:
         raise UserError(f"no sweep {name!r} was started in {root}: {nearest(name, known)}")

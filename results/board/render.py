@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import html as markup
 import io
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from elboard.bench.metrics.conventions import bare, parse
+from elboard.results import markup
 from elboard.results.board.build import Board, Row, arrow
 from elboard.results.stats import Cell
 
@@ -94,14 +93,11 @@ def _has_energy(board: Board) -> bool:
 
 def table(board: Board, top: int = 0, width: int = 0) -> Table:
     """A rich table for the terminal, of the ``top`` first rows; of all if 0. ``width``: columns of the terminal, 0 if not known."""
-    from rich import box
-    from rich.table import Table
-
     names, notes = short_names(board.columns)
     rows = board.rows[:top] if top else board.rows
     more = f"{len(board.rows) - len(rows)} more rows: elboard leaderboard {board.task}" if len(rows) < len(board.rows) else ""
     below = "\n".join(filter(None, (caption(board), notes, more)))
-    out = Table(title=heading(board), caption=below, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    out = markup.frame(heading(board), below)
     for name in ("#", "method", "n"):
         out.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
     for key in board.columns:
@@ -152,62 +148,24 @@ def _full(row: Row, board: Board) -> list[str]:
 
 def markdown(board: Board) -> str:
     """A Markdown table."""
-    head = _head(board)
-    lines = [
-        f"**{heading(board)}**",
-        "",
-        "| " + " | ".join(head) + " |",
-        "|" + "|".join(["---:", "---", *["---:"] * (len(head) - 3), "---"]) + "|",
-    ]
-    lines += ["| " + " | ".join(text.replace("|", "\\|") for text in _full(row, board)) + " |" for row in board.rows]
-    return "\n".join([*lines, "", caption(board), ""])
+    lines = markup.markdown(_head(board), [_full(row, board) for row in board.rows], ("method", "verified"))
+    return "\n".join([f"**{heading(board)}**", "", *lines, "", caption(board), ""])
 
 
 def html(board: Board) -> str:
     """A plain HTML table, everything escaped."""
-
-    def line(texts: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{markup.escape(text)}</{tag}>" for text in texts) + "</tr>"
-
-    body = [line(_full(row, board), "td") for row in board.rows]
-    title = markup.escape(f"{heading(board)}. {caption(board)}")
-    head = line(_head(board), "th")
-    return "\n".join(["<table>", f"<caption>{title}</caption>", f"<thead>{head}</thead>", "<tbody>", *body, "</tbody>", "</table>", ""])
-
-
-TEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "^": r"\^{}"}
-TEX |= {"~": r"\~{}", "–": "--", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "<": r"$<$", ">": r"$>$", "±": r"$\pm$"}
-
-
-def escape_tex(text: str) -> str:
-    """``text`` for LaTeX."""
-    return "".join(TEX.get(character, character) for character in text)
+    return markup.html(f"{heading(board)}. {caption(board)}", _head(board), [_full(row, board) for row in board.rows])
 
 
 def latex(board: Board) -> str:
     """A booktabs table; of each metric the best mean and those that share its rank group are bold."""
-    head = ["", "method", "$n$", *(escape_tex(f"{key} {arrow(key)}".strip()) for key in board.columns)]
+    head = ["", "method", "$n$", *(markup.tex(f"{key} {arrow(key)}".strip()) for key in board.columns)]
     body = []
     for row in board.rows:
-        cells = _cells(row, board)
-        numbers = [
-            rf"\textbf{{{escape_tex(text)}}}" if row.ranks.get(key) == 1 else escape_tex(text)
-            for key, text in zip(board.columns, cells[3:], strict=True)
-        ]
-        body.append(" & ".join([*map(escape_tex, cells[:3]), *numbers]) + r" \\")
-    return "\n".join(
-        [
-            *(f"% {line}" for line in f"{heading(board)}; {caption(board)}".splitlines()),
-            r"\begin{tabular}{rlr" + "r" * len(board.columns) + "}",
-            r"\toprule",
-            " & ".join(head) + r" \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
+        cells = list(map(markup.tex, _cells(row, board)))
+        best = [row.ranks.get(key) == 1 for key in board.columns]
+        body.append(cells[:3] + [rf"\textbf{{{text}}}" if bold else text for text, bold in zip(cells[3:], best, strict=True)])
+    return markup.latex("rlr" + "r" * len(board.columns), head, body, f"{heading(board)}; {caption(board)}".splitlines())
 
 
 def flat(boards: list[Board]) -> list[dict[str, Any]]:

@@ -18,7 +18,8 @@ from elboard.bench.config import resolve
 from elboard.bench.record import Record, write
 from elboard.results.board.across import complete, gather
 from elboard.results.board.build import Board, Choice, boards
-from elboard.results.board.render import amount, escape_tex, number, render, short_names, table
+from elboard.results.board.render import amount, number, render, short_names, table
+from elboard.results.markup import tex
 from elboard.results.stats import Cell, compare, holm
 from elboard.results.store import groups_of, load
 
@@ -161,7 +162,7 @@ def test_latex_compiles_or_at_least_parses(tmp_path: Path) -> None:
 
 
 def test_text_is_escaped() -> None:
-    assert escape_tex(r"a_b\c{$50%}") == r"a\_b\textbackslash{}c\{\$50\%\}"
+    assert tex(r"a_b\c{$50%}") == r"a\_b\textbackslash{}c\{\$50\%\}"
     spec = resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS)
     hostile = dataclasses.replace(spec, method="<script>alert(1)</script>")
     record = Record(hostile.key, "a", "done", hostile.to_dict(), {"accuracy": 0.5}, "accuracy")

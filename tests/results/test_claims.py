@@ -12,6 +12,7 @@ import pytest
 from elboard.bench.cli.papers import claims_command, table_command
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
+from elboard.bench.papers import Check, Claim, Mapped, Paper, Reported, Side
 from elboard.bench.record import Record, write
 from elboard.bench.registry import discover
 from elboard.results.claims import (
@@ -27,7 +28,7 @@ from elboard.results.claims import (
     together,
     verdict,
 )
-from elboard.results.papers import Check, Claim, Mapped, Measured, Paper, Reported, Side
+from elboard.results.measured import Measurements
 from elboard.results.store import groups
 
 METHODS, TASKS = ("vgae", "gae"), ("links/cora", "links/citeseer")
@@ -86,7 +87,7 @@ def store(folder: Path, values: dict[tuple[str, str], list[float]]) -> list[Any]
 
 
 def entry(found: list[Any], claim: Claim, methods: tuple[str, ...] = METHODS) -> Entry:
-    (only,) = ledger(found, methods, TASKS, of=[paper_of(claim)])
+    (only,) = ledger(Measurements(found), methods, TASKS, [paper_of(claim)])
     return only
 
 
@@ -149,7 +150,7 @@ def test_what_a_check_asks_for_in_words() -> None:
 
 
 def test_the_whole_ledger() -> None:
-    entries = ledger(groups(None), discover("method"), discover("task"))
+    entries = ledger(Measurements(groups(None)), discover("method"), discover("task"))
     assert len({item.paper.number for item in entries}) == 118
     assert sum(summary(entries).values()) == len(entries) and tuple(summary(entries)) == STATUSES
     assert not [part for item in entries for part in item.parts if part.note.startswith("no records with")]
@@ -176,7 +177,7 @@ def test_commands(home: Path, capsys: pytest.CaptureFixture) -> None:
     assert {cell["verdict"] for cell in json.loads(capsys.readouterr().out)["cells"]} == {"not run"}
     assert table_command("vgae", False, True, "", how, "none", "table", True, None, ()) == 0
     assert table_command("vgae", False, True, "", how, "none", "table", False, None, ()) == 0
-    assert "70 runs: 0 done, 0 failed before, 70 to run" in capsys.readouterr().out
+    assert "80 runs: 0 done, 0 failed before, 80 to run" in capsys.readouterr().out
     with pytest.raises(UserError, match="no format 'htm'"):
         table_command("vgae", False, False, "", how, "none", "htm", False, None, ())
     with pytest.raises(UserError, match="no paper 'vga'"):
@@ -187,10 +188,9 @@ def test_commands(home: Path, capsys: pytest.CaptureFixture) -> None:
 
 def test_missing_runs_are_run_and_then_shown(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     published = Reported("T1", "Cora", "AUC", "gae", 91.0, True, "s", "seen")
-    cell = Mapped("GAE", "Cora", published, Measured("links/cora", "gae", "auc"), 100, False, "a generated graph")
-    runs = {"smoke": [{"tasks": ["links/cora"], "methods": ["gae"], "seeds": "0-1", "set": {}}]}
-    small = dataclasses.replace(paper_of(), reported=(published,), cells=(cell,), budget="smoke", runs=runs)
-    monkeypatch.setattr("elboard.results.papers.paper", lambda name: small)
+    cell = Mapped("GAE", "Cora", published, "links/cora", Side("gae"), "auc", 100, False, "a generated graph")
+    small = dataclasses.replace(paper_of(), reported=(published,), cells=(cell,), budget="smoke", seeds={"default": "0-1"})
+    monkeypatch.setattr("elboard.bench.papers.paper", lambda name: small)
     how = {"engine": "local", "jobs": 1, "profile": "slurm", "max_jobs": None, "address": ""}
     for said in ("2 runs done now, 0 done before, 0 failed", "nothing to run: all runs of x at smoke are done"):
         assert table_command("x", True, False, "", how, "none", "md", False, None, ()) == 0

@@ -10,11 +10,12 @@ import pytest
 
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
+from elboard.bench.papers import Mapped, Paper, Reported, Side, paper
 from elboard.bench.record import Record, write
+from elboard.results.markup import tex
 from elboard.results.measured import Estimate, Measurements, equivalence, estimate, estimate_difference, metric_key
-from elboard.results.papers import Mapped, Measured, Paper, Reported, paper
 from elboard.results.store import Group, groups
-from elboard.results.tables import HEAD, escape_latex, html_table, judge, latex, markdown, render, table, terminal
+from elboard.results.tables import HEAD, judge, render, table, terminal
 
 T95, T975 = 6.313751514675, 12.706204736175  # Student's quantiles with one degree of freedom
 
@@ -36,7 +37,7 @@ def reported(value: float | str = 91.0, confidence: str = "seen", **changes: str
 
 def paper_of(*numbers: Reported, same_data: bool = True, scale: float = 100, margin: float = 1.0, **options: Any) -> Paper:
     """A paper whose first number is measured by vgae on links/cora at smoke."""
-    mapped = Mapped("VGAE", "Cora", numbers[0], Measured("links/cora", "vgae", "auc", options), scale, same_data, "other splits")
+    mapped = Mapped("VGAE", "Cora", numbers[0], "links/cora", Side("vgae", options), "auc", scale, same_data, "other splits")
     about = {"number": "999", "slug": "x", "title": "A & B", "authors": "", "year": 2020, "venue": "V", "kind": "method", "family": "graph"}
     return Paper(**about, claims=(), reported=numbers, cells=(mapped,), budget="smoke", margins={"auc": (margin, "so")})
 
@@ -96,7 +97,7 @@ def test_a_cell_in_the_published_unit(tmp_path: Path) -> None:
     assert cell.verdict == "reproduced"
     keys = tuple(resolve("links/cora", "vgae", seed=seed, budget="smoke").key for seed in range(2))
     assert cell.keys == keys
-    assert "91.0 (unverified)" in markdown(found) and "(unverified)" not in markdown(table(paper_of(reported()), []))
+    assert "91.0 (unverified)" in render(found, "md") and "(unverified)" not in render(table(paper_of(reported()), []), "md")
 
 
 def test_other_data_have_numbers_and_no_verdict(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_what_was_not_measured_is_listed(tmp_path: Path) -> None:
     other = reported(1.0, method="deepwalk")
     found = table(paper_of(reported(), other, latent_dim=8), stored)
     assert [cell.verdict for cell in found.cells] == ["not run"] and found.rest == (other,)
-    assert "| deepwalk | T1, Cora, AUC | 1.0 | – | 0 | – | no method or data here yet |" in markdown(found)
+    assert "| deepwalk | T1, Cora, AUC | 1.0 | – | 0 | – | no method or data here yet |" in render(found, "md")
     assert table(paper_of(reported(), latent_dim=8), [*stored, *store(tmp_path / "2", {"auc": [0.91]}, latent_dim=8)]).cells[0].n == 1
     with pytest.raises(UserError, match="no option 'latentdim'"):
         table(paper_of(reported(), latentdim=8), stored)
@@ -142,15 +143,15 @@ def test_full_has_a_setting_of_its_own() -> None:
 def test_every_format_escapes(tmp_path: Path) -> None:
     nasty = reported("91 +- 1", method="<script>alert(1)</script>", dataset=r"a|b_c & 5 % \x #1 $y^2$ {z} ~")
     found = table(paper_of(reported(), nasty), store(tmp_path, {"auc": [0.909, 0.911]}))
-    page = html_table(found)
+    page = render(found, "html")
     assert "<script" not in page and "&lt;script&gt;" in page and "A &amp; B" in page and '<td class="reproduced">' in page
-    tex = latex(found).splitlines()
-    assert tex[-2:] == [r"\bottomrule", r"\end{tabular}"]
-    (row,) = [line for line in tex if "script" in line]
+    lines = render(found, "latex").splitlines()
+    assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
+    (row,) = [line for line in lines if "script" in line]
     assert r"T1, a|b\_c \& 5 \% \textbackslash{}x \#1 \$y\textasciicircum{}2\$ \{z\} \textasciitilde{}" in row
     assert row.startswith(r"\textless{}script\textgreater{}") and row.count(" & ") == len(HEAD) - 1
-    assert r"a\|b" in markdown(found) and r"\\x" in markdown(found)
-    assert escape_latex("50 %–") == r"50 \%--"
+    assert r"a\|b" in render(found, "md") and r"\\x" in render(found, "md")
+    assert tex("50 %–") == r"50 \%--"
     tree = json.loads(render(found, "json"))
     assert tree["cells"][0]["published"]["value"] == 91.0 and tree["not_measured"][0]["method"] == "<script>alert(1)</script>"
     assert terminal(found).row_count == 2
@@ -163,8 +164,8 @@ def test_shipped_records_fit_the_tables() -> None:
     seen = 0
     for slug in ("vgae", "iwae", "mult-vae", "vra", "nested-dropout", "nested-co-teaching", "infovae", "ivon", "vbll"):
         for cell, mapped in zip(table(paper(slug), stored).cells, paper(slug).cells, strict=True):
-            of = mapped.measured
-            measured = measurements.find(of.task, of.method, "lite", of.set)
+            of = mapped.of
+            measured = measurements.find(mapped.task, of.method, "lite", of.set)
             assert (cell.verdict == "not run") == (measured is None), f"{slug}: {of}"
             seen += measured is not None
     assert seen

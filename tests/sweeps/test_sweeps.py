@@ -11,7 +11,7 @@ from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
 from elboard.bench.runs import Runs
 from elboard.sweeps.engines.local import run_all
-from elboard.sweeps.plan import expand, find, named, parse_seeds
+from elboard.sweeps.plan import expand, parse_seeds
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 TEXT = """
@@ -63,25 +63,9 @@ def test_mistakes(file: Path, old: str, new: str, message: str) -> None:
         expand(file, paths=PLUGINS)
 
 
-def test_unknown_sweep() -> None:
-    with pytest.raises(UserError, match="no sweep 'quikstart': did you mean 'quickstart'"):
-        find("quikstart")
-    with pytest.raises(UserError, match="no sweep file 'x.yaml'"):
-        find("x.yaml")
-
-
 @pytest.mark.parametrize(("given", "seeds"), [(3, [3]), ("0-2", [0, 1, 2]), ("1,4-5", [1, 4, 5]), ([0, "7-8"], [0, 7, 8])])
 def test_seeds(given: object, seeds: list[int]) -> None:
     assert parse_seeds(given) == seeds
-
-
-@pytest.mark.parametrize("name", list(named()))
-def test_shipped_sweeps_expand(name: str) -> None:
-    sweep = expand(find(name))
-    keys = [spec.key for spec in sweep.runs]
-    assert keys and len(set(keys)) == len(keys)
-    for place, spec in enumerate(sweep.runs):
-        assert all(base.key in keys[:place] for base in spec.starts_from()), "the run that it starts from must come before"
 
 
 def test_pool_equals_one_process(file: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Model:
 
     Attributes:
         boards: of all tasks, versions and budgets, with every metric and the ranks of each that has a direction.
-        papers: :class:`elboard.results.papers.Paper` of all papers.
+        papers: :class:`elboard.bench.papers.Paper` of all papers.
         claims: entries of the ledger (:func:`elboard.results.claims.ledger`).
     """
 
@@ -96,8 +96,9 @@ def _order(budget: str) -> tuple[int, str]:
 
 def collect(root: Path | None, shipped: bool, paths: tuple[Path, ...] = ()) -> Model:
     """Read the records under ``root``, with ``shipped`` those of the package too, and all that pages say of them."""
+    from elboard.bench.papers import papers
     from elboard.results.claims import ledger
-    from elboard.results.papers import papers
+    from elboard.results.measured import Measurements
 
     methods, tasks = discover("method", paths), discover("task", paths)
     found, known = filled(groups(root, shipped), root, shipped), papers()
@@ -106,7 +107,7 @@ def collect(root: Path | None, shipped: bool, paths: tuple[Path, ...] = ()) -> M
     with ThreadPoolExecutor() as pool:  # NumPy, where most of the time goes, runs beside other threads
         names = sorted({entry.card.family for entry in tasks.values()})
         built = [board for part in pool.map(lambda family: boards(found, family, paths, choice, trust, kept_in), names) for board in part]
-    claims = ledger(found, methods, tasks, paths, known)
+    claims = ledger(Measurements(found, paths), methods, tasks, known)
     return Model(found, built, methods, tasks, known, claims, Gallery(root, shipped), paths)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from elboard.bench.papers import Paper
 from elboard.results import claims, tables
 from elboard.results.board.site.embed import embedded
 from elboard.results.board.site.model import Model, method_url, paper_url, task_url
 from elboard.results.board.site.pages import Page
 from elboard.results.claims import Entry, Part, effect_text, relation_text
-from elboard.results.papers import Paper
 
 
 def paper_pages(model: Model) -> Iterator[Page]:
@@ -55,7 +55,6 @@ def _paper(model: Model, paper: Paper, entries: list[Entry]) -> dict[str, Any]:
 
 def _claim(entry: Entry) -> dict[str, Any]:
     check = entry.claim.check
-    sides = [side for side in (check.left, check.right) if side.method] if check else []
     return {
         "number": entry.number,
         "text": entry.claim.text,
@@ -64,38 +63,26 @@ def _claim(entry: Entry) -> dict[str, Any]:
         "relation": relation_text(check) if check else "",
         "budget": check.budget if check else "",
         "because": check.because if check else "",
-        "methods": [{"name": side.label, "url": method_url(side.method)} for side in sides],
+        "methods": [{"name": side.label, "url": method_url(side.method)} for side in (check.sides if check else ())],
         "parts": [_part(part) for part in entry.parts],
     }
 
 
 def _part(part: Part) -> dict[str, Any]:
-    return {
-        "task": part.task,
-        "url": task_url(part.task),
-        "status": part.status,
-        "text": effect_text(part),
-        "metric": part.metric,
-        "note": part.note if part.effect is not None else "",
-        "records": part.keys,
-    }
+    note = part.note if part.effect is not None else ""
+    return {**vars(part), "url": task_url(part.task), "text": effect_text(part), "note": note, "records": part.keys}
 
 
 def _cell(cell: tables.TableCell) -> dict[str, Any]:
     digits = 4 if cell.mean is not None and abs(cell.mean) < 10 else 2
     bounds = f" [{cell.low:.{digits}f}, {cell.high:.{digits}f}]" if cell.low is not None else ""
     return {
-        "row": cell.row,
-        "column": cell.column,
+        **vars(cell),
         "published": f"{cell.published.value}",
         "verified": cell.published.verified,
-        "method": cell.method,
-        "task": cell.task,
         "url": task_url(cell.task),
         "measured": "–" if cell.mean is None else f"{cell.mean:.{digits}f}{bounds}",
-        "n": cell.n,
         "difference": "–" if cell.difference is None else f"{cell.difference:+.{digits}f}",
         "margin": "–" if cell.margin is None else f"± {cell.margin:g}",
-        "verdict": cell.verdict,
         "note": cell.note or cell.why,
     }

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from elboard.bench.cli.papers import sweep_of
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
+from elboard.bench.papers import FOLDER, Paper, Reported, Side, index, paper, papers, read
 from elboard.bench.registry import discover
-from elboard.results.papers import FOLDER, Measured, Paper, Reported, Side, index, paper, papers, read
-from elboard.sweeps.plan import expand
 
 ENTRY = {
     "n": "999",
@@ -27,6 +25,9 @@ ENTRY = {
     "family": "vae",
     "reported": 1,
 }
+
+
+VGAE, GAE, WIDE = ({"methods": [name], "set": options} for name, options in (("vgae", {}), ("gae", {}), ("vgae", {"hidden": 64})))
 
 
 @pytest.fixture(scope="module")
@@ -53,52 +54,65 @@ def test_every_method_of_a_paper_is_in_its_claims_or_table(found: list[Paper]) -
             assert entry.card.name in {part.method for part in _parts(item)}, f"{entry.card.name}: in no claim or table of {item.slug}"
 
 
-def _parts(item: Paper) -> Iterator[Measured | Side]:
-    yield from (cell.measured for cell in item.cells)
+def _parts(item: Paper) -> Iterator[Side]:
+    yield from (cell.of for cell in item.cells)
     for claim in item.claims:
         if claim.check:
-            yield from (side for side in (claim.check.left, claim.check.right) if side.method)
+            yield from claim.check.sides
 
 
-def test_checks_and_cells_exist_and_are_run(found: list[Paper]) -> None:
-    """Options are valid, and ``elboard table SLUG --run`` makes the records that the table and the claims need."""
+def test_runs_exist_and_each_configuration_is_used(found: list[Paper]) -> None:
+    """Methods, tasks and options are valid at every budget that the file speaks of."""
     for item in found:
-        asked = {resolve(cell.measured.task, cell.measured.method, overrides=cell.measured.set).key for cell in item.cells}
-        for claim in item.claims:
-            if claim.check and claim.check.budget == "lite":
-                sides = [side for side in (claim.check.left, claim.check.right) if side.method]
-                asked |= {resolve(task, side.method, overrides=side.set).key for task in claim.check.tasks for side in sides}
-        run = {
-            resolve(task, method, overrides=entry["set"]).key
-            for entry in item.runs.get("lite", [])
-            for task in entry["tasks"]
-            for method in entry["methods"]
-        }
-        assert asked <= run, f"{item.slug}: runs lack some that its table or claims need"
-        assert run <= asked, f"{item.slug}: runs that neither its table nor its claims need"
+        used = {name for name, side in item.configurations.items() if side in [of for _, of in (*item.compared("full"), *item.also)]}
+        used |= {name for name, side in item.configurations.items() if any(cell.of == side for cell in item.cells)}
+        assert used == set(item.configurations), f"{item.slug}: configurations that no check, cell or `also` needs"
+        for budget in ("lite", "full"):
+            for task, of in item.asked(budget):
+                resolve(task, of.method, budget=budget, overrides=item.options(of, budget))
 
 
-@pytest.mark.parametrize("budget", ("lite", "full"))
-def test_runs_expand_as_a_sweep(found: list[Paper], budget: str, tmp_path: Path) -> None:
-    for item in found:
-        if budget in item.runs:
-            tree = sweep_of(item, budget)
-            file = tmp_path / f"{item.slug}.yaml"
-            file.write_text(yaml.safe_dump(tree))
-            sweep = expand(file)
-            assert sweep.name == f"table-{item.slug}" and {spec.budget for spec in sweep.runs} == {budget}
-            assert len(sweep.runs) >= len(tree["runs"])
+def test_runs_are_what_checks_cells_and_also_ask_for(tmp_path: Path) -> None:
+    tree = _tree()
+    tree["also"] = [{"tasks": ["links/citeseer"], "configurations": ["gae"]}]
+    tree["seeds"] = {"links/citeseer": "0-9"}
+    tree["full"] = {"set": {"train.epochs": 7}}
+    item = _read(tmp_path, tree)
+    vgae, gae, wide = ({"tasks": ["links/cora"], "seeds": "0-2", **of} for of in (VGAE, GAE, WIDE))
+    assert item.runs("lite") == [vgae, gae, wide, {"tasks": ["links/citeseer"], "seeds": "0-9", **GAE}], "a check's sides, the cell, also"
+    longer = [{**entry, "set": {**entry["set"], "train.epochs": 7}} for entry in (vgae, gae, wide)]
+    assert item.runs("full") == longer, "checks and cells, with the options of full; `also` is for lite"
+    del tree["full"]
+    with pytest.raises(UserError, match="x has no runs at full: it has some at smoke and lite"):
+        _read(tmp_path, tree).runs("full")
+    tree["full"] = {"none": "the paper's data are not public"}
+    with pytest.raises(UserError, match="x has no runs at full"):
+        _read(tmp_path, tree).runs("full")
+    with pytest.raises(UserError, match="x has no runs at lite: see `elboard claims x`"):
+        _read(tmp_path, {"paper": "999", "claims": [{"text": "A claim.", "missing": "all"}], "reported": []}).runs("lite")
 
 
-def test_what_is_done_is_left_out() -> None:
-    vgae = paper("vgae")
-    done = {resolve("links/cora", "gae", seed=seed).key for seed in range(9)}
-    (entry,) = [run for run in sweep_of(vgae, "lite", done)["runs"] if run["tasks"] == ["links/cora"] and run["methods"] == ["gae"]]
-    assert entry["seeds"] == [9]
-    done.add(resolve("links/cora", "gae", seed=9).key)
-    assert not [run for run in sweep_of(vgae, "lite", done)["runs"] if run["tasks"] == ["links/cora"] and run["methods"] == ["gae"]]
-    with pytest.raises(UserError, match="mult-vae has no runs at full: it has some at lite"):
-        sweep_of(paper("mult-vae"), "full")
+def test_a_check_is_asked_for_at_its_own_budget(tmp_path: Path) -> None:
+    tree = _tree()
+    tree["full"] = {}
+    tree["claims"][0]["check"]["budget"] = "full"
+    item = _read(tmp_path, tree)
+    assert [entry["set"] for entry in item.runs("lite")] == [WIDE["set"]] and len(item.runs("full")) == 3
+    assert not item.compared("lite") and item.budget == "lite"
+
+
+def test_full_is_complete_with_three_citations(tmp_path: Path) -> None:
+    tree, cited = _tree(), {"text": "as here", "source": "section 3"}
+    tree["full"] = {"network": cited, "data": cited}
+    assert not _read(tmp_path, tree).full.complete
+    tree["full"]["length"] = cited
+    assert _read(tmp_path, tree).full.complete and paper("vgae").full.complete and not paper("iwae").full.complete
+
+
+def _read(folder: Path, tree: dict[str, Any]) -> Paper:
+    file = folder / "x.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    return read(file, ENTRY)
 
 
 def test_papers_are_found_by_slug_and_number() -> None:
@@ -126,53 +140,56 @@ def test_memory_is_unverified() -> None:
 def _tree() -> dict[str, Any]:
     number = {"table": "T1", "dataset": "D", "metric": "AUC", "method": "a", "value": 91.4}
     number |= {"higher_is_better": True, "source": "s", "confidence": "seen"}
-    check = {"tasks": ["links/cora"], "budget": "lite", "metric": "auc", "left": {"method": "vgae"}, "right": {"method": "gae"}}
+    check = {"tasks": ["links/cora"], "budget": "lite", "metric": "auc", "left": "vgae", "right": "gae"}
     check |= {"relation": "higher", "margin": 0.0, "because": "b"}
     cell = {
         "row": "r",
         "column": "c",
         "published": {"metric": "AUC"},
-        "measured": {"task": "links/cora", "method": "vgae", "metric": "auc"},
+        "measured": {"task": "links/cora", "configuration": "wide", "metric": "auc"},
     }
     cell |= {"scale": 100, "same_data": True, "why": "w"}
     return {
         "paper": "999",
+        "configurations": {"vgae": {"method": "vgae"}, "gae": {"method": "gae"}, "wide": {"method": "vgae", "set": {"hidden": 64}}},
         "claims": [{"text": "A claim.", "check": check}],
         "reported": [number],
         "table": {"budget": "lite", "margins": {"auc": {"value": 1.0, "why": "w"}}, "cells": [cell]},
-        "runs": [{"tasks": ["links/cora"], "methods": ["vgae"], "seeds": "0-1"}],
     }
 
 
 def test_a_valid_file(tmp_path: Path) -> None:
-    file = tmp_path / "x.yaml"
-    file.write_text(yaml.safe_dump(_tree()))
-    item = read(file, ENTRY)
+    item = _read(tmp_path, _tree())
+    assert (item.cells[0].task, item.cells[0].of, item.cells[0].metric) == ("links/cora", Side("vgae", {"hidden": 64}), "auc")
     assert item.cells[0].published.value == 91.4 and item.cells[0].scale == 100 and item.claims[0].check.right.method == "gae"
-    assert item.runs == {"lite": [{"tasks": ["links/cora"], "methods": ["vgae"], "seeds": "0-1", "set": {}}]}
 
 
 MISTAKES = [
     (["claim"], [], "unknown field 'claim', did you mean 'claims'"),
     (["paper"], "998", "'998' is not '999'"),
     (["claims"], [], "claims: there are none"),
-    (["claims", 0, "chek"], {}, "claim 1: unknown field 'chek', did you mean 'check'"),
-    (["claims", 0, "missing"], "x", "claim 1: has a check"),
-    (["claims", 0, "check", "relation"], "lowre", "claim 1: check.relation 'lowre': did you mean 'lower'"),
+    (["claims", 0, "chek"], {}, "claims 1: unknown field 'chek', did you mean 'check'"),
+    (["claims", 0, "missing"], "x", "claims 1: has a check"),
+    (["claims", 0, "check", "relation"], "lowre", "claims 1.check.relation 'lowre': did you mean 'lower'"),
     (["claims", 0, "check", "relation"], "equal", "margin=0 must be positive"),
     (["claims", 0, "check", "metric"], "acu", "did you mean 'auc'"),
     (["claims", 0, "check", "budget"], "lit", "did you mean 'lite'"),
-    (["claims", 0, "check", "margin"], "1", "margin='1' is not a number"),
-    (["claims", 0, "check", "right"], {"method": "gae", "value": 1}, "needs either a method"),
-    (["claims", 0, "check", "left"], {"value": 1}, "left: needs a method"),
-    (["reported", 0, "confidence"], "sure", "reported 1: confidence 'sure'"),
-    (["reported", 0, "value"], None, "value=None has the wrong type"),
+    (["claims", 0, "check", "margin"], "1", "margin='1' is no int or float"),
+    (["claims", 0, "check", "right"], {"method": "gae", "value": 1}, "check.right: unknown field 'method'"),
+    (["claims", 0, "check", "right"], "gea", "claims 1.check.right 'gea': did you mean 'gae'"),
+    (["claims", 0, "check", "left"], {"value": 1}, "check.left {'value': 1}: known: gae, vgae, wide"),
+    (["reported", 0, "confidence"], "sure", "reported 1.confidence 'sure'"),
+    (["reported", 0, "value"], None, "value=None is no int or float or str"),
     (["table", "cells", 0, "published"], {"metric": "AP"}, "names 0 of the reported numbers, not one"),
     (["table", "cells", 0, "scale"], 0, "scale=0 is not positive"),
     (["table", "cells", 0, "measured", "metric"], "ap", "table.margins needs 'ap'"),
     (["table", "margins", "auc", "value"], 0, "is not positive"),
-    (["runs", 0, "methods"], ["mult-*"], "names here, not patterns"),
-    (["runs", 0, "grid"], {}, "unknown field 'grid'"),
+    (["table", "cells", 0, "measured", "configuration"], "wid", "measured.configuration 'wid': did you mean 'wide'"),
+    (["configurations", "gae"], {"set": {}}, "configurations.gae: needs 'method'"),
+    (["also"], [{"tasks": ["links/cora"], "configurations": ["vgea"]}], "also 1.configurations 1 'vgea': did you mean 'vgae'"),
+    (["seeds"], {"links/coar": "0-9"}, "seeds: task 'links/coar': did you mean 'links/cora'"),
+    (["full"], {"data": {"text": "all of it"}}, "full.data: needs 'source'"),
+    (["full"], {"none": "why", "set": {}}, "full: says why there is `none`"),
 ]
 
 
@@ -182,10 +199,8 @@ def test_mistakes_are_one_line(where: list, value: Any, message: str, tmp_path: 
     for name in where[:-1]:
         branch = branch[name]
     branch[where[-1]] = value
-    file = tmp_path / "x.yaml"
-    file.write_text(yaml.safe_dump(tree))
     with pytest.raises(UserError) as error:
-        read(file, ENTRY)
+        _read(tmp_path, tree)
     assert message in str(error.value) and "x.yaml" in str(error.value) and "\n" not in str(error.value)
 
 

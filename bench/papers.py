@@ -1,0 +1,400 @@
+"""The papers as data: claims with the checks that test them, published numbers, and which of them are measured here.
+
+One file a paper, ``sweeps/papers/<slug>.yaml``, names what is run once; its runs are what its checks, its cells and ``also`` ask for:
+
+    paper: "051"                      # its number in results/reported/papers.json
+    configurations:                   # what checks, cells and ``also`` call it: a method, with options that differ from its defaults
+      vgae: {method: vgae}
+      featureless: {method: vgae, set: {featureless: true}}
+    seeds: {default: 0-2, links/cora: 0-9}        # or the same for all tasks; 0-2 if absent
+    claims:
+    - text: ...                       # one falsifiable sentence
+      check:                          # where the methods and tasks exist
+        tasks: [links/cora]           # one verdict each; all must hold
+        budget: lite
+        metric: auc                   # without parameters, which come from the records
+        left: vgae                    # a configuration
+        right: featureless            # or {value: 0.91}
+        relation: equal               # lower, higher: left against right; equal: within the margin
+        margin: 0.02                  # in the metric's unit; below 0 for "not worse by more than"
+        because: how the check stands for the claim
+      missing: ...                    # instead of a check: what is not here yet
+    reported:                         # published numbers, verbatim
+    - {table: ..., dataset: ..., metric: ..., method: ..., value: 91.4, higher_is_better: true, source: ..., confidence: seen}
+    table:                            # which of them are measured here, and how
+      budget: lite
+      margins: {auc: {value: 1.0, why: ...}}       # of equivalence, in the published number's unit
+      cells:
+      - row: VGAE
+        column: Cora, AUC
+        published: {table: ..., dataset: ..., metric: ..., method: ...}   # fields that name exactly one reported number
+        measured: {task: links/cora, configuration: vgae, metric: auc}
+        scale: 100                    # published = scale * measured; 1 if absent
+        same_data: true
+        why: what differs from the paper's setting
+        full: {same_data: true, why: ...}          # where they are others at budget full
+    also: [{tasks: [links/cora], configurations: [vgae]}]     # runs at budget lite that no check and no cell needs
+    full:                             # that budget full runs what the checks and cells ask for, and what of it is the paper's
+      network: {text: ..., source: where the paper says so}   # likewise data and length
+      set: {train.epochs: 300}        # over the options of each configuration; or, instead of it all, none: why
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from elboard.bench.config import BUDGETS, numbers
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.metrics.conventions import convention
+
+Reader = Callable[[str, Any], Any]  # of a value: where it stands, for messages, and what stands there
+FOLDER = Path(__file__).parents[1] / "sweeps" / "papers"
+INDEX = Path(__file__).parents[1] / "results" / "reported" / "papers.json"
+RELATIONS = ("lower", "higher", "equal")
+CONFIDENCES = ("seen", "memory-sure", "memory-unsure")
+CITED = ("network", "data", "length")
+SPREAD = re.compile(r"(-?\d+(?:\.\d+)?) \+- \d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A published number as the paper or its repository has it; ``value`` is text where it is not one number (``"26+7"``),
+    ``higher_is_better`` None where neither direction is meant."""
+
+    table: str
+    dataset: str
+    metric: str
+    method: str
+    value: float | str
+    higher_is_better: bool | None
+    source: str
+    confidence: str
+
+    @property
+    def number(self) -> float | None:
+        """The number, of ``"73.1 +- 0.3"`` the mean; None for a range, a pair or words."""
+        if isinstance(self.value, str):
+            match = SPREAD.fullmatch(self.value)
+            return float(match[1]) if match else None
+        return float(self.value)
+
+    @property
+    def verified(self) -> bool:
+        """Whether it was read at its source, and not written down from memory."""
+        return self.confidence == "seen"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a check: a method with the options that differ from its defaults, or a value (in the metric's unit)."""
+
+    method: str = ""
+    set: dict[str, Any] = field(default_factory=dict, hash=False)
+    value: float | None = None
+
+    @property
+    def label(self) -> str:
+        """``iwae (k=5)``, or the value."""
+        words = ", ".join(f"{name}={json.dumps(value) if isinstance(value, bool) else value}" for name, value in self.set.items())
+        return f"{self.value:g}" if self.value is not None else f"{self.method} ({words})" if words else self.method
+
+
+@dataclass(frozen=True)
+class Check:
+    """What would have to be measured for a claim to hold; see the module for the fields."""
+
+    tasks: tuple[str, ...]
+    budget: str
+    metric: str
+    left: Side
+    right: Side
+    relation: str
+    margin: float
+    because: str
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Those that are configurations."""
+        return tuple(side for side in (self.left, self.right) if side.method)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A falsifiable sentence of a paper, with a check or with what is missing for one."""
+
+    text: str
+    check: Check | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A published number and where it is measured here; ``same_data`` and ``why`` by budget, "full" or any other."""
+
+    row: str
+    column: str
+    published: Reported
+    task: str
+    of: Side
+    metric: str
+    scale: float
+    same_data: bool
+    why: str
+    full: tuple[bool, str] | None = None
+
+    def setting(self, budget: str) -> tuple[bool, str]:
+        """Whether the data are the paper's at ``budget``, and what differs."""
+        return self.full if self.full and budget == "full" else (self.same_data, self.why)
+
+
+@dataclass(frozen=True)
+class Full:
+    """Budget full of a paper: what of network, data and length is the paper's, as (text, source), and options; or why there is ``none``."""
+
+    cited: dict[str, tuple[str, str]] = field(default_factory=dict, hash=False)
+    set: dict[str, Any] = field(default_factory=dict, hash=False)
+    none: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether network, data and length are the paper's."""
+        return len(self.cited) == len(CITED)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper. ``margins`` holds (half-width of equivalence, why) by metric, ``seeds`` those of each task and of the others ("default"),
+    ``also`` (task, configuration) of more runs at budget lite."""
+
+    number: str
+    slug: str
+    title: str
+    authors: str
+    year: int
+    venue: str
+    kind: str
+    family: str
+    claims: tuple[Claim, ...]
+    reported: tuple[Reported, ...]
+    cells: tuple[Mapped, ...] = ()
+    budget: str = "lite"
+    margins: dict[str, tuple[float, str]] = field(default_factory=dict, hash=False)
+    configurations: dict[str, Side] = field(default_factory=dict, hash=False)
+    seeds: dict[str, Any] = field(default_factory=dict, hash=False)
+    also: tuple[tuple[str, Side], ...] = ()
+    full: Full | None = None
+
+    def options(self, of: Side, budget: str) -> dict[str, Any]:
+        """The options of a configuration at ``budget``."""
+        return {**of.set, **(self.full.set if self.full and budget == "full" else {})}
+
+    def compared(self, budget: str) -> list[tuple[str, Side]]:
+        """(task, configuration) of the sides of the checks at ``budget``; of all checks at full."""
+        checks = [claim.check for claim in self.claims if claim.check and budget in (claim.check.budget, "full")]
+        return [(task, side) for check in checks for task in check.tasks for side in check.sides]
+
+    def asked(self, budget: str) -> list[tuple[str, Side]]:
+        """(task, configuration) of all that is to be run at ``budget``; nothing at full where the file does not speak of it."""
+        if budget == "full" and (self.full is None or self.full.none):
+            return []
+        return [*self.compared(budget), *((cell.task, cell.of) for cell in self.cells), *(self.also if budget == "lite" else ())]
+
+    def runs(self, budget: str) -> list[dict[str, Any]]:
+        """:meth:`asked` as entries of a sweep, none twice. Raises UserError where there are none."""
+        entries = [
+            {"tasks": [task], "methods": [of.method], "seeds": self.seeds.get(task, self.seeds["default"]), "set": self.options(of, budget)}
+            for task, of in self.asked(budget)
+        ]
+        if not entries:
+            have = " and ".join(other for other in BUDGETS if self.asked(other))
+            said = f"it has some at {have}" if have else f"see `elboard claims {self.slug}` for what is missing"
+            raise UserError(f"{self.slug} has no runs at {budget}: {said}")
+        return [entry for i, entry in enumerate(entries) if entry not in entries[:i]]
+
+
+def index() -> list[dict[str, Any]]:
+    """Number, slug, title, authors, year, venue, kind, family, tasks and the count of reported numbers of every paper."""
+    return json.loads(INDEX.read_text(encoding="utf-8"))
+
+
+def papers() -> list[Paper]:
+    """All papers in the order of their numbers. Raises UserError, one line, for a file that is not valid."""
+    return [read(FOLDER / f"{entry['slug']}.yaml", entry) for entry in index()]
+
+
+def paper(name: str) -> Paper:
+    """The paper with a slug or a number (``21``, ``"021"``). Raises UserError with the nearest slug."""
+    known = index()
+    for entry in known:
+        if name == entry["slug"] or name.isdecimal() and int(name) == int(entry["n"]):
+            return read(FOLDER / f"{entry['slug']}.yaml", entry)
+    raise UserError(f"no paper {name!r}: {nearest(name, [entry['slug'] for entry in known])}")
+
+
+def read(file: Path, entry: Mapping[str, Any]) -> Paper:
+    """The paper of ``file``; ``entry`` is its entry of the index. Raises UserError, one line that names the file and the nearest thing."""
+    import yaml
+
+    try:
+        return _build(yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), entry)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{file}: not valid YAML ({str(error).splitlines()[0]})") from None
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+
+
+def _build(tree: Any, entry: Mapping[str, Any]) -> Paper:
+    more = {"configurations": _by_name(_configuration), "seeds": _any, "table": _any, "also": _any, "full": _full}
+    given = _fields("", tree, {"paper": _any, "claims": _any, "reported": _each(_reported)}, more)
+    if given.pop("paper") != entry["n"]:
+        raise UserError(f"paper: {tree['paper']!r} is not {entry['n']!r}, the number of {entry['slug']} in the index")
+    if not given["claims"]:
+        raise UserError("claims: there are none")
+    named, parts = given.setdefault("configurations", {}), {"budget": _in(BUDGETS), "margins": _by_name(_margin), "cells": _any}
+    table = _fields("table", given.pop("table"), parts) if "table" in given else {}
+    cells = _each(partial(_cell, given["reported"], table.get("margins", {}), named))("table.cells", table.pop("cells", []))
+    claims = _each(partial(_claim, named))("claims", given["claims"])
+    also = tuple(pair for pairs in _each(partial(_also, named))("also", given.get("also", [])) for pair in pairs)
+    seeds = given.get("seeds", {})
+    seeds = {"default": "0-2", **(seeds if isinstance(seeds, dict) else {"default": seeds})}
+    checked = (task for claim in claims if claim.check for task in claim.check.tasks)
+    for name in seeds:
+        _in(["default", *checked, *(cell.task for cell in cells), *(task for task, _ in also)])("seeds: task", name)
+    about = {name: entry[name] for name in ("slug", "title", "authors", "year", "venue", "kind", "family")}
+    return Paper(entry["n"], **about, **table, **{**given, "claims": claims, "cells": cells, "also": also, "seeds": seeds})
+
+
+def _reported(where: str, given: Any) -> Reported:
+    readers = {item.name: _text for item in fields(Reported)} | {"higher_is_better": _kind(bool, type(None))}
+    return Reported(**_fields(where, given, readers | {"value": _kind(int, float, str), "confidence": _in(CONFIDENCES)}))
+
+
+def _claim(named: Mapping[str, Side], where: str, given: Any) -> Claim:
+    claim = Claim(**_fields(where, given, {"text": _text}, {"check": partial(_check, named), "missing": _text}))
+    if claim.check and claim.missing:
+        raise UserError(f"{where}: has a check, so that nothing is `missing`")
+    return claim
+
+
+def _check(named: Mapping[str, Side], where: str, given: Any) -> Check:
+    readers = {"tasks": _each(_text), "budget": _in(BUDGETS), "metric": _metric, "left": _in(named), "right": partial(_side, named)}
+    words = _fields(where, given, readers | {"relation": _in(RELATIONS), "margin": _number, "because": _text})
+    if words["relation"] == "equal" and words["margin"] <= 0:
+        raise UserError(f"{where}.margin={words['margin']:g} must be positive for the relation equal")
+    if not words["tasks"]:
+        raise UserError(f"{where}.tasks: there are none")
+    return Check(**{**words, "left": named[words["left"]]})
+
+
+def _side(named: Mapping[str, Side], where: str, given: Any) -> Side:
+    if isinstance(given, dict):
+        return Side(**_fields(where, given, {"value": _number}))
+    return named[_in(named)(where, given)]
+
+
+def _configuration(where: str, given: Any) -> Side:
+    return Side(**_fields(where, given, {"method": _text}, {"set": _options}))
+
+
+def _cell(reported: Iterable[Reported], margins: Mapping[str, Any], named: Mapping[str, Side], where: str, given: Any) -> Mapped:
+    setting = {"same_data": _kind(bool), "why": _text}
+    measured = {"task": _text, "configuration": _in(named), "metric": _metric}
+    parts = {"published": _any, "measured": lambda where, given: _fields(where, given, measured)}
+    more = {"scale": _positive, "full": lambda where, given: _fields(where, given, setting)}
+    words = _fields(where, given, {"row": _text, "column": _text, **parts, **setting}, more)
+    which, of, full = words.pop("published"), words.pop("measured"), words.pop("full", None)
+    _fields(f"{where}.published", which, {}, dict.fromkeys(("table", "dataset", "metric", "method"), _text))
+    found = [entry for entry in reported if all(getattr(entry, name) == value for name, value in which.items())]
+    if len(found) != 1:
+        raise UserError(f"{where}.published {which} names {len(found)} of the reported numbers, not one")
+    if found[0].number is None:
+        raise UserError(f"{where}.published: the reported value {found[0].value!r} is not one number")
+    if (words["same_data"] or full and full["same_data"]) and of["metric"] not in margins:
+        raise UserError(f"{where}: the data are the paper's, so that table.margins needs {of['metric']!r}")
+    words |= {"task": of["task"], "of": named[of["configuration"]], "metric": of["metric"], "scale": words.get("scale", 1.0)}
+    return Mapped(published=found[0], full=(full["same_data"], full["why"]) if full else None, **words)
+
+
+def _also(named: Mapping[str, Side], where: str, given: Any) -> list[tuple[str, Side]]:
+    words = _fields(where, given, {"tasks": _each(_text), "configurations": _each(_in(named))})
+    return [(task, named[name]) for task in words["tasks"] for name in words["configurations"]]
+
+
+def _full(where: str, given: Any) -> Full:
+    cited = dict.fromkeys(CITED, lambda where, given: tuple(_fields(where, given, {"text": _text, "source": _text}).values()))
+    words = _fields(where, given, {}, {**cited, "set": _options, "none": _text})
+    if "none" in words and len(words) > 1:
+        raise UserError(f"{where}: says why there is `none`, so that nothing else is said")
+    return Full({name: words.pop(name) for name in CITED if name in words}, **words)
+
+
+def _margin(where: str, given: Any) -> tuple[float, str]:
+    _metric("table.margins", where.removeprefix("table.margins."))
+    return tuple(_fields(where, given, {"value": _positive, "why": _text}).values())
+
+
+def _metric(where: str, given: Any) -> str:
+    try:
+        return convention(str(given)) and str(given)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _options(where: str, given: Any) -> dict[str, Any]:
+    return numbers(_kind(dict)(where, given))
+
+
+def _number(where: str, given: Any, above: float = -math.inf) -> float:
+    if not above < _kind(int, float)(where, given) < math.inf:
+        raise UserError(f"{where}={given!r} is not {'a number' if above else 'positive'}")
+    return float(given)
+
+
+def _kind(*kinds: type) -> Reader:
+    def read(where: str, given: Any) -> Any:
+        if not isinstance(given, kinds) or isinstance(given, bool) and bool not in kinds:
+            raise UserError(f"{where}={given!r} is no {' or '.join(kind.__name__ for kind in kinds)}")
+        return given
+
+    return read
+
+
+_any, _text, _positive = _kind(object), _kind(str), partial(_number, above=0)
+
+
+def _in(known: Collection[str]) -> Reader:
+    def read(where: str, given: Any) -> str:
+        if not isinstance(given, str) or given not in known:
+            raise UserError(f"{where} {given!r}: {nearest(str(given), known)}")
+        return given
+
+    return read
+
+
+def _each(read: Reader) -> Reader:
+    return lambda where, given: tuple(read(f"{where} {i}", item) for i, item in enumerate(_kind(list)(where, given), 1))
+
+
+def _by_name(read: Reader) -> Reader:
+    return lambda where, given: {name: read(f"{where}.{name}", item) for name, item in _kind(dict)(where, given).items()}
+
+
+def _fields(where: str, given: Any, needed: Mapping[str, Reader], optional: Mapping[str, Reader] | None = None) -> dict[str, Any]:
+    """The fields of a mapping, each through its reader. Raises UserError for unknown and missing ones."""
+    known = {**needed, **(optional or {})}
+    for name in _kind(dict)(where or "the file", given):
+        if name not in known:
+            raise UserError(f"{where or 'the file'}: unknown field {name!r}, {nearest(str(name), known)}")
+    for name in needed:
+        if name not in given:
+            raise UserError(f"{where or 'the file'}: needs {name!r}")
+    return {name: read(f"{where}.{name}".lstrip("."), given[name]) for name, read in known.items() if name in given}

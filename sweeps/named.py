@@ -1,0 +1,72 @@
+"""Sweeps by name: shipped files, and those that are derived from the papers and the cards. Never imports torch.
+
+``lite`` are the reference records: what each paper asks for, and each method on its home task. ``paper:<slug>`` is what one paper asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from elboard.bench.config import BUDGETS, resolve
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.papers import Paper, paper, papers
+from elboard.bench.registry import compatible, discover
+from elboard.sweeps.plan import FOLDER, parse_seeds, read
+
+LITE = "The reference records at the lite budget: what the papers ask for, and each method on its home task; with --all each on each."
+
+
+def named() -> dict[str, str]:
+    """Descriptions of the sweeps that ship with the package, by name."""
+    files = {file.stem: read(file).get("description", "") for file in sorted(FOLDER.glob("*.yaml"))}
+    return {**files, "lite": LITE, **{f"paper:{of.slug}": of.title for of in papers() if of.asked("lite")}}
+
+
+def find(name: str, budget: str = "", everything: bool = False, paths: tuple[Path, ...] = ()) -> Path | dict[str, Any]:
+    """The sweep ``name``, for :func:`elboard.sweeps.plan.expand`: a shipped one, ``paper:<slug or number>``, ``lite``, or a path.
+
+    ``budget`` is a paper's, lite if empty; ``everything`` adds to ``lite`` all other pairs that fit. Raises UserError as it says.
+    """
+    if budget and not name.startswith("paper:"):
+        raise UserError(f"--budget is for a paper's sweep, `paper:<slug>`; what {name} runs at stands in its file")
+    if budget not in ("", *BUDGETS):
+        raise UserError(f"no budget {budget!r}: {nearest(budget, BUDGETS)}")
+    if everything and name != "lite":
+        raise UserError(f"--all is for the sweep lite, not for {name}")
+    if name.startswith("paper:"):
+        return of_paper(paper(name.removeprefix("paper:")), budget or "lite")
+    if name == "lite":
+        return lite(everything, paths)
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        if not Path(name).is_file():
+            raise UserError(f"no sweep file {name!r}")
+        return Path(name)
+    if not (FOLDER / f"{name}.yaml").is_file():
+        raise UserError(f"no sweep {name!r}: {nearest(name, named())}")
+    return FOLDER / f"{name}.yaml"
+
+
+def lite(everything: bool = False, paths: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The tree of the sweep ``lite``."""
+    asked = [entry for of in papers() if of.asked("lite") for entry in of.runs("lite")]
+    tasks = discover("task", paths)
+    pairs = [(entry.card.home, name) for name, entry in discover("method", paths).items() if entry.card.home]
+    pairs += compatible(paths) if everything else []
+    homes = [{"tasks": [task], "methods": [method]} for task, method in pairs if "lite" in tasks[task].budgets()]
+    return {"name": "lite-all" if everything else "lite", "description": LITE, "budget": "lite", "seeds": "0-2", "runs": [*asked, *homes]}
+
+
+def of_paper(of: Paper, budget: str, done: Collection[str] = (), paths: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The tree of a sweep with the runs of a paper at ``budget`` whose keys are not in ``done``.
+
+    Raises UserError where the paper has no runs at that budget.
+    """
+    runs = []
+    for entry in of.runs(budget):
+        how = {"budget": budget, "overrides": entry["set"], "origin": f"{of.slug}.yaml", "paths": tuple(map(str, paths))}
+        first = resolve(entry["tasks"][0], entry["methods"][0], **how)
+        seeds = [seed for seed in parse_seeds(entry["seeds"]) if first.reseeded(seed).key not in done]
+        runs += [{**entry, "seeds": seeds}] if seeds else []
+    return {"name": f"paper-{of.slug}", "description": f"Runs for {of.title}.", "budget": budget, "runs": runs}
