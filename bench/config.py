@@ -25,7 +25,7 @@ class TrainConfig:
     """How long and on what batches a method trains; set by the task's budget, the same for all methods on it."""
 
     epochs: int = 10
-    batch_size: int = 128
+    batch_size: int = 128  # 0: all examples in one batch
     validate_every: int = 1  # epochs between validations; 0: only after the last
     keep: str = "last"  # "last" epoch, or the "best" one by the task's selection metric on validation data
 
@@ -286,6 +286,7 @@ def resolve(
     overrides: Mapping[str, Any] | None = None,
     origin: str = "command line",
     paths: tuple[str, ...] = (),
+    within: tuple[str, ...] = (),
 ) -> RunSpec:
     """The frozen specification of one run.
 
@@ -295,9 +296,10 @@ def resolve(
             ``wandb.mode``, and for a method that starts from other runs ``base.method`` and ``base.<option>``, or
             ``bases.<role>.<option>``.
         origin: named in error messages.
+        within: what starts from this run, outermost first.
 
     Raises:
-        UserError: unknown names, unknown or badly typed options, a method that the task cannot use.
+        UserError: unknown names, unknown or badly typed options, a method that the task cannot use or that starts from itself.
     """
     roots = tuple(Path(path) for path in paths)
     t, m = find("task", task, roots), find("method", method, roots)
@@ -314,11 +316,14 @@ def resolve(
     config = _layered(t, m, budget, given, origin)
     _check_words(config, origin)
     spec = RunSpec(task, t.card.version, method, m.card.version, budget, seed, config, paths=tuple(str(p) for p in paths))
-    bases = {role: _base(spec, role, words, given, origin) for role, words in m.card.bases.items()}
+    within = (*within, f"{method} on {task}")
+    if within[-1] in within[:-1]:
+        raise UserError(f"{origin}: {', which starts from '.join(within)}: no run can start from itself")
+    bases = {role: _base(spec, role, words, given, origin, within) for role, words in m.card.bases.items()}
     return replace(spec, bases=bases, fixed=tuple(role for role, words in m.card.bases.items() if "seed" in words))
 
 
-def _base(spec: RunSpec, role: str, words: Mapping[str, Any], given: Mapping[str, Mapping], origin: str) -> tuple[RunSpec, ...]:
+def _base(spec: RunSpec, role: str, words: Mapping, given: Mapping[str, Mapping], origin: str, within: tuple) -> tuple[RunSpec, ...]:
     """The runs of a role of ``spec``, by what the card says of it and what was ``given``."""
     chosen = {**words.get("set", {}), **given[f"bases.{role}"]}
     task = words.get("task", spec.task)
@@ -328,7 +333,7 @@ def _base(spec: RunSpec, role: str, words: Mapping[str, Any], given: Mapping[str
     n = spec.config["method"][count] if isinstance(count, str) else count
     if n < 1:
         raise UserError(f"{origin}: {count}={n}: {spec.method} starts from at least one run")
-    how = {"budget": words.get("budget", spec.budget), "overrides": chosen, "origin": origin, "paths": spec.paths}
+    how = {"budget": words.get("budget", spec.budget), "overrides": chosen, "origin": origin, "paths": spec.paths, "within": within}
     first = resolve(task, method, seed=words.get("seed", spec.seed), **how)
     return tuple(first.reseeded(first.seed * n + i) for i in range(n))
 
@@ -338,8 +343,8 @@ def _check_words(config: Mapping, origin: str) -> None:
         raise UserError(f"{origin}: train.keep={config['train']['keep']!r} is neither 'last' nor 'best'")
     if config["wandb"]["mode"] not in ("online", "offline", "disabled"):
         raise UserError(f"{origin}: wandb.mode={config['wandb']['mode']!r} is none of online, offline, disabled")
-    if config["train"]["epochs"] < 0 or config["train"]["batch_size"] < 1:
-        raise UserError(f"{origin}: train.epochs must be at least 0 and train.batch_size at least 1")
+    if config["train"]["epochs"] < 0 or config["train"]["batch_size"] < 0:
+        raise UserError(f"{origin}: train.epochs must be at least 0 and train.batch_size at least 0")
 
 
 def difference(a: Mapping, b: Mapping) -> dict[str, tuple[Any, Any]]:

@@ -113,12 +113,15 @@ def count_parameters(method: Any) -> int:
 
 
 def flops_per_example(method: Any, batch: dict) -> float | None:
-    """Floating-point operations of one forward and backward pass of ``loss``, per example, by torch's counter.
+    """Floating-point operations of one forward and backward pass of ``loss``, per example (per batch where batches are empty), by torch's
+    counter.
 
     None for a method without a gradient loss. The random state and the gradients are left as they were.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
+
+    from elboard.bench.batches import size
 
     parameters = [p for p in method.parameters() if p.requires_grad]
     if type(method).fit is not _default_fit() or not parameters:
@@ -130,7 +133,7 @@ def flops_per_example(method: Any, batch: dict) -> float | None:
         method.train(was_training)
     for name, buffer in method.named_buffers():
         buffer.copy_(buffers[name])
-    return counter.get_total_flops() / len(next(iter(batch.values())))
+    return counter.get_total_flops() / size(batch)
 
 
 def _default_fit() -> Any:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from elboard.bench.batches import size
 from elboard.bench.record import Record
 
 Loss = Callable[[dict[str, Tensor]], dict[str, Tensor]]
@@ -21,7 +22,7 @@ Loss = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 def in_parts(loss: Loss, batch: dict[str, Tensor], parts: int) -> dict[str, Tensor]:
     """``loss(batch)`` for a loss whose scalars are means over examples (or the same for any batch); each value of ``batch`` is (n, ...)."""
-    n = len(next(iter(batch.values())))
+    n = size(batch)
     total: dict[str, Tensor] = {}
     for index in torch.arange(n).tensor_split(min(parts, n)):
         part = {name: value[index.to(value.device)] for name, value in batch.items()}

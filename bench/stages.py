@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -62,28 +63,20 @@ def build(spec: RunSpec, bases: Any = None, data: Any = None) -> tuple[Any, Any,
     return task, data, method
 
 
-def load_trained(spec: RunSpec, root: Path, data: Any = None) -> Any:
-    """The method of a finished run with its final weights, in evaluation mode. Raises UserError if there is no final checkpoint."""
+def load_trained(spec: RunSpec, root: Path, loaded: dict[str, Any] | None = None) -> Any:
+    """The method of a finished run with its final weights, in evaluation mode. Data that are ``loaded`` are not read again.
+
+    Raises UserError if there is no final checkpoint.
+    """
     import torch
 
     file = Runs(root).weights(spec)
     if not file.exists():
         raise UserError(f"{file}: no final checkpoint; run `elboard run {spec.task} {spec.method} --seed {spec.seed}` first")
-    _, _, method = build(spec, load_bases(spec, root, data), data)
+    method = _built(spec, root, {} if loaded is None else loaded).method
     method.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state"])
     method.progress = 1.0
     return method.eval()
-
-
-def load_bases(spec: RunSpec, root: Path, data: Any = None) -> dict[str, Any]:
-    """The trained methods that ``spec`` starts from, by role: one, or a list where its card says ``count``. ``data`` are its task's."""
-    said = find("method", spec.method, tuple(map(Path, spec.paths))).card.bases
-    found = {}
-    for role, runs in spec.bases.items():
-        same = runs[0].task == spec.task and runs[0].config["task"] == spec.config["task"]
-        methods = [load_trained(run, root, data if same else None) for run in runs]
-        found[role] = methods if "count" in said[role] else methods[0]
-    return found
 
 
 @dataclass(frozen=True)
@@ -91,6 +84,22 @@ class Loaded:
     task: Any
     data: Any
     method: Any
+
+
+def _built(spec: RunSpec, root: Path, loaded: dict[str, Any]) -> Loaded:
+    """:func:`build` with the trained methods that ``spec`` starts from, by role: one, or a list where its card says ``count``.
+
+    Of the runs that share a task, its options and a seed the data are read once, and kept in ``loaded``.
+    """
+    said = find("method", spec.method, tuple(map(Path, spec.paths))).card.bases
+    bases = {}
+    for role, runs in spec.bases.items():
+        methods = [load_trained(run, root, loaded) for run in runs]
+        bases[role] = methods if "count" in said[role] else methods[0]
+    same = json.dumps([spec.task, spec.budget, spec.seed, spec.config["task"]])
+    found = Loaded(*build(spec, bases, loaded.get(same)))
+    loaded[same] = found.data
+    return found
 
 
 def load(spec: RunSpec, runs: Runs, journal: Journal) -> Loaded:
@@ -103,7 +112,7 @@ def load(spec: RunSpec, runs: Runs, journal: Journal) -> Loaded:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(spec.config["trainer"]["threads"])
     journal.enter("load")
-    loaded = Loaded(*build(spec, load_bases(spec, runs.root)))
+    loaded = _built(spec, runs.root, {})
     journal.stage = "build"
     loaded.task.device = pick_device(spec.config["trainer"])
     loaded.method.parts = parts_after(runs.attempts(spec)) if may_split(loaded.method) else 1
@@ -114,7 +123,6 @@ def load(spec: RunSpec, runs: Runs, journal: Journal) -> Loaded:
 
 def train(spec: RunSpec, runs: Runs, loaded: Loaded, meter: Meter, journal: Journal) -> tuple[Training, dict[str, float]]:
     """What came of training, and its cost. Raises SystemExit in all but the first of the processes that train together."""
-    from elboard.bench.batches import Batches
     from elboard.bench.cost import count_parameters, flops_per_example, together
     from elboard.bench.training import Training
 
@@ -123,7 +131,7 @@ def train(spec: RunSpec, runs: Runs, loaded: Loaded, meter: Meter, journal: Jour
     training.base_folders = {role: list(map(runs.folder, of)) for role, of in spec.bases.items()}
     journal.enter("train")
     cost: dict[str, float] = {"parameters": count_parameters(method)}
-    flops = flops_per_example(method, next(iter(Batches(data.train, spec.config["train"]["batch_size"], spec.seed, data.on_batch))))
+    flops = flops_per_example(method, next(iter(loaded.task.batches(data, spec.config["train"], spec.seed))))
     if flops is not None:
         cost["flops_per_example"] = flops
     seed_everything(spec.seed)

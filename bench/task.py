@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Generator, Tensor
 
+from elboard.bench.batches import Batch, Batches, OwnBatches
 from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Sets, cut, examples_of, number
 from elboard.bench.kinds import DataSpec
 from elboard.bench.metrics.conventions import of_examples, parse
 
-Batch = dict[str, Tensor]
 EXACT = 1e-9  # another order of summation, on another machine
 
 
@@ -26,15 +26,18 @@ class Data:
     ``train`` and ``valid`` hold batches' fields (``x``, ``y`` ...); ``test`` and ``sealed`` (OOD sets, held-out edges, clean labels)
     are for ``Task.observe`` alone: :meth:`for_training` gives methods a view without them.
     ``shared`` is what both may see (a training graph). ``on_batch(batch, generator)`` transforms each training batch on its device.
+    A task may have no examples, or more than examples: ``oracle`` is what methods may query, a target density (``log_prob(z)``), an
+    environment (``reset``, ``step``), a measurement, as the task says.
     """
 
     spec: DataSpec
-    train: Batch
+    train: Batch = field(default_factory=dict)
     valid: Batch = field(default_factory=dict)
     test: Batch = field(default_factory=dict)
     sealed: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Tensor] = field(default_factory=dict)
     on_batch: Callable[[Batch, Generator], Batch] | None = None
+    oracle: Any = None
 
     def for_training(self) -> Data:
         return replace(self, test={}, sealed={})
@@ -82,6 +85,11 @@ class Task(ABC):
     @abstractmethod
     def load(self) -> Data:
         """Read and split the data. Raises tasks.data.DataError where they cannot be had."""
+
+    def batches(self, data: Data, train: Mapping[str, Any], seed: int) -> OwnBatches:
+        """The batches of a training with the options ``train``: slices of ``data.train``, or without it an empty one an epoch. A task with
+        ragged sequences or episodes overrides this."""
+        return Batches(data.train, train["batch_size"], seed, data.on_batch) if data.train else OwnBatches(seed)
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         """Metrics on validation data, for curves and selection; must hold ``card.selection``.

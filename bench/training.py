@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from elboard.bench import stopping
-from elboard.bench.batches import Batches
+from elboard.bench.batches import OwnBatches
 from elboard.bench.metrics.conventions import better
 from elboard.bench.task import Data, Task
 
@@ -56,7 +56,7 @@ class Training:
         train = self.config["train"]
         if train["epochs"] == 0:
             return
-        batches = Batches(self.data.train, train["batch_size"], self.seed, self.data.on_batch)
+        batches = self.task.batches(self.data, train, self.seed)
         loop = _Loop(self, batches)
         options = {k: v for k, v in self.config["trainer"].items() if k != "threads"}
         if options["devices"].lstrip("-").isdigit():
@@ -84,7 +84,7 @@ class Training:
 class _Loop(pl.Callback):
     """Validation, curves and checkpoints at the ends of epochs. Its state travels in the checkpoint."""
 
-    def __init__(self, training: Training, batches: Batches):
+    def __init__(self, training: Training, batches: OwnBatches):
         self.training, self.batches = training, batches
         self.best_value: float | None = None
         self.best_epoch = -1

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "bench.batches": ("OwnBatches",),
     "bench.card": ("MethodCard", "TaskCard"),
     "bench.config": ("RunSpec", "resolve"),
     "bench.errors": ("UserError",),

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from elboard.bench.papers import Check, Claim, Paper, papers
+from elboard.bench.registry import aliases
 from elboard.results import markup
 from elboard.results.measured import Estimate, Interval, Measurements, equivalence, estimate, estimate_difference, metric_key
 
@@ -46,8 +47,7 @@ class Part:
         metric: the full key of the metric, or its name where not run.
         effect, low, high: of left - right in the metric's unit, 95 % interval; None where not run, bounds None for one seed.
         n, p, test: as of :class:`elboard.results.stats.Comparison`; p is that of no difference, and for the relation equal the larger one
-        of two
-            one-sided tests, small where the sides are equivalent.
+            of two one-sided tests, small where the sides are equivalent.
         note: why it is undecided or not run.
         keys: of the records that it rests on.
     """
@@ -82,6 +82,7 @@ def ledger(measurements: Measurements, methods: Collection[str], tasks: Collecti
 
     Raises UserError for a check with an option that its method does not have.
     """
+    methods = {*methods, *aliases("method", measurements.paths)}
     return [
         _entry(paper, number, claim, measurements, methods, tasks)
         for paper in (papers() if of is None else of)
@@ -230,19 +231,11 @@ def markdown(entries: Sequence[Entry]) -> str:
 
 def flat(entries: Sequence[Entry]) -> dict[str, Any]:
     """What JSON holds: the counts by status and a dict for each claim."""
-    claims = [
-        {
-            "paper": entry.paper.number,
-            "slug": entry.paper.slug,
-            "number": entry.number,
-            "claim": entry.claim.text,
-            "status": entry.status,
-            "note": entry.note,
-            "check": asdict(entry.claim.check) if entry.claim.check else None,
-            "parts": [asdict(part) for part in entry.parts],
-        }
-        for entry in entries
-    ]
+    claims = []
+    for entry in entries:
+        about = {"paper": entry.paper.number, "slug": entry.paper.slug, "number": entry.number, "claim": entry.claim.text}
+        found = {"status": entry.status, "note": entry.note, "check": asdict(entry.claim.check) if entry.claim.check else None}
+        claims.append({**about, **found, "parts": [asdict(part) for part in entry.parts]})
     return {"summary": summary(entries), "claims": claims}
 
 

@@ -44,7 +44,7 @@ class Measurements:
     """
 
     def __init__(self, groups: Iterable[Group], paths: tuple[Path, ...] = ()):
-        self._paths = tuple(str(path) for path in paths)
+        self.paths = paths
         self._groups: dict[tuple[str, str, str], list[Group]] = defaultdict(list)
         self._found: dict[str, Measurement | None] = {}
         for group in groups:
@@ -57,11 +57,9 @@ class Measurements:
         """
         asked = json.dumps([task, method, budget, options])
         if asked not in self._found:
-            spec = resolve(task, method, budget=budget, overrides=options, origin=f"{method} on {task}", paths=self._paths)
+            spec = resolve(task, method, budget=budget, overrides=options, origin=f"{method} on {task}", paths=tuple(map(str, self.paths)))
             wanted = spec.configuration()
-            groups = [
-                group for group in self._groups[spec.task, spec.method, budget] if RunSpec.from_dict(group.spec).configuration() == wanted
-            ]
+            groups = [one for one in self._groups[spec.task, spec.method, budget] if RunSpec.from_dict(one.spec).configuration() == wanted]
             self._found[asked] = _measurement(groups) if groups else None
         return self._found[asked]
 

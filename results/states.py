@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.papers import Paper, papers
-from elboard.bench.registry import discover
+from elboard.bench.registry import discover, find
 from elboard.results.claims import STATUSES, Entry, ledger, summary
 from elboard.results.measured import Measurements
 
@@ -58,11 +58,10 @@ def _state(paper: Paper, claims: Sequence[Entry], measurements: Measurements, pa
 
 def _resolves(paper: Paper, budget: str, paths: tuple[Path, ...]) -> bool:
     """Whether the paper asks for something at ``budget``, all of which exists and fits, by methods that have a home task."""
-    methods, roots = discover("method", paths), tuple(map(str, paths))
     try:
         for entry in paper.runs(budget):
-            resolve(entry["tasks"][0], entry["methods"][0], budget=budget, overrides=entry["set"], paths=roots)
-            if not methods[entry["methods"][0]].card.home:
+            resolve(entry["tasks"][0], entry["methods"][0], budget=budget, overrides=entry["set"], paths=tuple(map(str, paths)))
+            if not find("method", entry["methods"][0], paths).card.home:
                 return False
     except UserError:
         return False

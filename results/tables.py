@@ -137,15 +137,8 @@ def _texts(cell: TableCell) -> list[str]:
 
 
 def _rest_texts(entry: Reported) -> list[str]:
-    return [
-        entry.method,
-        f"{entry.table}, {entry.dataset}, {entry.metric}",
-        published_text(entry),
-        "–",
-        "0",
-        "–",
-        "no method or data here yet",
-    ]
+    column = f"{entry.table}, {entry.dataset}, {entry.metric}"
+    return [entry.method, column, published_text(entry), "–", "0", "–", "no method or data here yet"]
 
 
 def heading(found: PaperTable) -> str:
@@ -187,15 +180,9 @@ def flat(found: PaperTable) -> dict[str, Any]:
 
     paper = found.paper
     margins = {name: {"value": value, "why": why} for name, (value, why) in paper.margins.items()}
-    return {
-        "paper": paper.number,
-        "slug": paper.slug,
-        "title": paper.title,
-        "budget": found.budget,
-        "margins": margins,
-        "cells": [{**asdict(cell), "keys": list(cell.keys)} for cell in found.cells],
-        "not_measured": [asdict(entry) for entry in found.rest],
-    }
+    about = {"paper": paper.number, "slug": paper.slug, "title": paper.title, "budget": found.budget, "margins": margins}
+    cells = [{**asdict(cell), "keys": list(cell.keys)} for cell in found.cells]
+    return {**about, "cells": cells, "not_measured": [asdict(entry) for entry in found.rest]}
 
 
 def render(found: PaperTable, kind: str) -> str:

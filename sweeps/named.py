@@ -13,6 +13,7 @@ from elboard.bench.config import BUDGETS, resolve
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.papers import Paper, paper, papers
 from elboard.bench.registry import compatible, discover
+from elboard.bench.registry import find as find_entry
 from elboard.sweeps.plan import FOLDER, parse_seeds, read
 
 LITE = "The reference records at the lite budget: what the papers ask for, and each method on its home task; with --all each on each."
@@ -50,11 +51,11 @@ def find(name: str, budget: str = "", everything: bool = False, paths: tuple[Pat
 
 def lite(everything: bool = False, paths: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The tree of the sweep ``lite``."""
+    pairs, tasks, methods = compatible(paths), discover("task", paths), discover("method", paths)
     asked = [entry for of in papers() if of.asked("lite") for entry in of.runs("lite")]
-    tasks = discover("task", paths)
-    pairs = [(entry.card.home, name) for name, entry in discover("method", paths).items() if entry.card.home]
-    pairs += compatible(paths) if everything else []
-    homes = [{"tasks": [task], "methods": [method]} for task, method in pairs if "lite" in tasks[task].budgets()]
+    asked = [entry for entry in asked if (entry["tasks"][0], find_entry("method", entry["methods"][0]).card.name) in pairs]
+    others = [(task, method) for task, method in pairs if everything or methods[method].card.home == task]
+    homes = [{"tasks": [task], "methods": [method]} for task, method in others if "lite" in tasks[task].budgets()]
     return {"name": "lite-all" if everything else "lite", "description": LITE, "budget": "lite", "seeds": "0-2", "runs": [*asked, *homes]}
 
 

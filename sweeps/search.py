@@ -114,8 +114,8 @@ def parse(where: Path, given: Any, fixed: Sequence[str] = (), **run: Any) -> Sea
             raise UserError(f"{where}: unknown key {name!r} in search, {nearest(str(name), WORDS)}")
     space = samplers.check(str(where), given.get("space"))
     for name in space:
-        if "." in name and name.split(".")[0] not in ("method", "train", "base"):
-            raise UserError(f"{where}: search.space.{name}: options of the method, of train and of base can be searched, no others")
+        if "." in name and name.split(".")[0] not in ("method", "train", "base", "bases"):
+            raise UserError(f"{where}: search.space.{name}: options of the method, of train, of base and bases can be searched, no others")
         if _bare(name) in map(_bare, fixed):
             raise UserError(f"{where}: {name} is searched, and set by the grid or the command line too")
     options = {name: value for name, value in run.pop("options").items() if _bare(name) not in map(_bare, space)}

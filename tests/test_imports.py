@@ -45,6 +45,22 @@ def test_walls(package: str) -> None:
         assert not bad, f"{file.relative_to(ROOT)} imports {sorted(bad)}"
 
 
+def test_sweeps_have_no_import_cycle() -> None:
+    """Imports within functions and for type checkers counted."""
+    modules = {
+        ".".join(("elboard", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): file for file in _files("sweeps")
+    }
+    graph: dict[str, set[str]] = {}
+    for name, file in modules.items():
+        nodes = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)]
+        named = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names} | _imports(file)
+        graph[name] = named & set(modules) - {name, "elboard.sweeps"}
+    assert graph["elboard.sweeps.queue"] >= {"elboard.sweeps.planned", "elboard.sweeps.engines.local"}
+    while leaves := {name for name, needs in graph.items() if not needs & set(graph)}:
+        graph = {name: needs for name, needs in graph.items() if name not in leaves}
+    assert not graph, f"these modules import each other: {sorted(graph)}"
+
+
 @pytest.mark.parametrize("package", ("methods", "tasks"))
 def test_families_do_not_import_each_other(package: str) -> None:
     shared = {"parts"} if package == "methods" else {"data"}

@@ -58,13 +58,7 @@ def _print(table: dict[str, Any]) -> None:
 
     estimates = table["estimates"]
     order = sorted(range(len(table["methods"])), key=lambda i: (estimates["mean_rank"].value[i], table["methods"][i]))
-    rows = [
-        [
-            table["methods"][i],
-            *(_text(e.value[i], e.low[i], e.high[i], DIGITS[name]) for name, e in estimates.items()),
-        ]
-        for i in order
-    ]
+    rows = [[table["methods"][i], *(_text(e.value[i], e.low[i], e.high[i], DIGITS[name]) for name, e in estimates.items())] for i in order]
     print(f"on {', '.join(table['tasks'])}, by their primary metrics")
     print_table(["method", *(name.replace("_", " ") for name in estimates)], rows)
     print("[95 % interval: bootstrap over repetitions, tasks held fixed]; iqm: interquartile mean of scores, 0 the worst, 1 the best\n")

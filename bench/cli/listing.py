@@ -104,7 +104,12 @@ def print_entry(name: str, paths: tuple[Path, ...]) -> None:
     print(_docstring(entry.file), "\n")
     for field_name in card.__dataclass_fields__:
         value = getattr(card, field_name)
-        if field_name not in ("name", "title") and value:
+        if field_name == "bases":
+            for role, words in value.items():
+                said = {"task": "the same task"} | words
+                more = "".join(f", {name} {said[name]}" for name in ("budget", "seed", "count", "set") if name in said)
+                print(f"starts from {role}: {said['method']} on {said['task']}{more}")
+        elif field_name not in ("name", "title") and value:
             print(f"{field_name}: {', '.join(map(str, value)) if isinstance(value, tuple) else value}")
     print(f"file: {entry.file}\n")
     _print_options(entry)
@@ -153,6 +158,9 @@ def print_why(key: str, out: Path | None) -> None:
     print(f"{record.key}: {spec.method} on {spec.task}, {record.status}")
     if record.failure:
         print(f"failed ({record.failure['class']}): {record.failure['message']}")
+    for role, runs in spec.bases.items():
+        for base in runs:
+            print(f"starts from {role}: {base.key} {base.method} on {base.task}, {base.budget}, seed {base.seed}")
     print(json.dumps(spec.identity(), indent=1, sort_keys=True))
     others = []
     for other_key, other in found.items():

@@ -31,13 +31,14 @@ def _print_runs(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | No
 
     known, states = Runs(root), {"present": "done", "failed": "failed"}
     rows, todo = [], []
+    roles = {base.key: f" ({role} of {spec.method})" for spec in sweep.runs for role, of in spec.bases.items() for base in of}
     for spec in sweep.runs:
         outcome, seconds = verdict(spec, known), prices.of(spec)
         state = states[outcome.state] if outcome else "to run"
         if state != "done":
             todo.append((seconds, sweep.resources.get(spec.key, Resources()).gpus))
         estimate = "" if state == "done" else "?" if seconds is None else f"{seconds:.0f} s"
-        rows.append([spec.key, spec.task, spec.method, spec.budget, str(spec.seed), state, estimate])
+        rows.append([spec.key, spec.task, spec.method + roles.get(spec.key, ""), spec.budget, str(spec.seed), state, estimate])
     print_table(["key", "task", "method", "budget", "seed", "state", "estimate"], rows)
     counts = Counter(row[5] for row in rows)
     print(f"{len(rows)} runs: {counts['done']} done, {counts['failed']} failed before, {counts['to run']} to run")

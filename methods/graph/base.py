@@ -58,7 +58,7 @@ class GraphAutoencoder(Method, LinkPredictor):
 
     def on_train_start(self) -> None:
         if self.trainer.num_training_batches > 1:
-            raise UserError(f"{self.card.name} trains on the whole graph: train.batch_size must be at least {self.spec.n_nodes}")
+            raise UserError(f"{self.card.name} trains on the whole graph: train.batch_size must be 0, which means all examples")
 
     def hidden(self) -> Tensor:
         """H, ``(N, hidden)``."""

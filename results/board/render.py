@@ -130,12 +130,7 @@ def _in_two(name: str) -> str:
 
 
 def _cells(row: Row, board: Board, plus_minus: str = "±") -> list[str]:
-    return [
-        rank(row, board.primary),
-        row.label,
-        str(row.n),
-        *(number(row.cells.get(key), plus_minus) for key in board.columns),
-    ]
+    return [rank(row, board.primary), row.label, str(row.n), *(number(row.cells.get(key), plus_minus) for key in board.columns)]
 
 
 def _head(board: Board) -> list[str]:
@@ -181,19 +176,11 @@ def flat(boards: list[Board]) -> list[dict[str, Any]]:
             "trials": row.tuned.get("trials"),
             "metric": key,
             "primary": key == board.primary,
-            "mean": cell.mean,
-            "sd": cell.sd,
-            "low_95": cell.low,
-            "high_95": cell.high,
-            "interval": cell.kind,
-            "minimum": cell.minimum,
-            "maximum": cell.maximum,
-            "n": cell.n,
+            **{"mean": cell.mean, "sd": cell.sd, "low_95": cell.low, "high_95": cell.high, "interval": cell.kind},
+            **{"minimum": cell.minimum, "maximum": cell.maximum, "n": cell.n},
             "seeds": " ".join(map(str, row.seeds)),
             "varies": board.varies,
-            "wall_s": row.cost.get("wall_s"),
-            "parameters": row.cost.get("parameters"),
-            "energy_j": row.cost.get("energy_j"),
+            **{name: row.cost.get(name) for name in ("wall_s", "parameters", "energy_j")},
             "badge": row.badge,
             "keys": " ".join(row.keys),
         }

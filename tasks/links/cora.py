@@ -21,9 +21,9 @@ CARD = TaskCard(
     papers=("051",),
 )
 BUDGETS = {
-    "smoke": {"train": {"epochs": 30, "batch_size": 100_000, "validate_every": 10}},
-    "lite": {"train": {"epochs": 200, "batch_size": 100_000, "validate_every": 20}},
-    "full": {"train": {"epochs": 200, "batch_size": 100_000, "validate_every": 20}},
+    "smoke": {"train": {"epochs": 30, "batch_size": 0, "validate_every": 10}},
+    "lite": {"train": {"epochs": 200, "batch_size": 0, "validate_every": 20}},
+    "full": {"train": {"epochs": 200, "batch_size": 0, "validate_every": 20}},
 }
 
 

@@ -35,7 +35,7 @@ def spec_of(seed: int = 0, **overrides: object) -> RunSpec:
         ("trian.epochs=2", "no section 'trian', did you mean 'train'"),
         ("train.keep=worst", "train.keep='worst' is neither 'last' nor 'best'"),
         ("wandb.mode=of", "wandb.mode='of' is none of online, offline, disabled"),
-        ("train.batch_size=0", "train.batch_size at least 1"),
+        ("train.batch_size=-1", "train.batch_size at least 0"),
         ("epochs", "'epochs' is not of the form key=value"),
         ("lr=[1", "the value is not valid YAML"),
         ("base.lr=1", "no section 'base'"),

@@ -234,7 +234,7 @@ def test_batches_that_are_not_the_whole_graph_are_refused() -> None:
     method = build(GAE)
     method.card = find("method", "gae").card
     method.__dict__["_trainer"] = Trainer()
-    with pytest.raises(UserError, match="train.batch_size must be at least 12"):
+    with pytest.raises(UserError, match="train.batch_size must be 0"):
         method.on_train_start()
 
 

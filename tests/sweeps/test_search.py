@@ -267,7 +267,7 @@ def test_trials_of_a_post_hoc_method_share_their_base(tmp_path: Path) -> None:
         ("space: {lrr: [0.1]}", "no option 'lrr', did you mean 'lr'"),
         ("space: {explode_at: {float: [0, 1]}}", "explode_at=0.0 is not a valid int"),
         ("space: {optimizer: [adam, {a: 1}]}", "optimizer={'a': 1} is not a valid str"),
-        ("space: {task.n: {int: [10, 20]}}", "options of the method, of train and of base can be searched"),
+        ("space: {task.n: {int: [10, 20]}}", "options of the method, of train, of base and bases can be searched"),
         ("prune: asha, space: {train.epochs: {int: [1, 20]}}", "train.epochs cannot be searched"),
     ],
 )

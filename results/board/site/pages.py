@@ -241,5 +241,5 @@ def _claims_of(model: Model, method: str) -> list[dict[str, str]]:
     return [
         {"status": entry.status, "text": entry.claim.text, "paper": entry.paper.title, "url": paper_url(entry.paper.slug)}
         for entry in model.claims
-        if entry.claim.check and method in entry.claim.check.methods
+        if entry.claim.check and method in [side.method for side in entry.claim.check.sides]
     ]

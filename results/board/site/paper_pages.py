@@ -28,16 +28,10 @@ def paper_pages(model: Model) -> Iterator[Page]:
 
 def _line(entry: Entry) -> dict[str, Any]:
     """A claim as a line of the ledger."""
-    return {
-        "number": f"{entry.paper.number}.{entry.number}",
-        "paper": entry.paper.title,
-        "slug": entry.paper.slug,
-        "url": f"{paper_url(entry.paper.slug)}#claim-{entry.number}",
-        "claim": entry.claim.text,
-        "status": entry.status,
-        "tested": relation_text(entry.claim.check) if entry.parts else "",
-        "found": "; ".join(f"{part.task}: {effect_text(part)}" for part in entry.parts),
-    }
+    paper, url = entry.paper, f"{paper_url(entry.paper.slug)}#claim-{entry.number}"
+    about = {"number": f"{paper.number}.{entry.number}", "paper": paper.title, "slug": paper.slug, "url": url, "claim": entry.claim.text}
+    found = "; ".join(f"{part.task}: {effect_text(part)}" for part in entry.parts)
+    return {**about, "status": entry.status, "tested": relation_text(entry.claim.check) if entry.parts else "", "found": found}
 
 
 def _paper(model: Model, paper: Paper, entries: list[Entry]) -> dict[str, Any]:
@@ -55,17 +49,12 @@ def _paper(model: Model, paper: Paper, entries: list[Entry]) -> dict[str, Any]:
 
 def _claim(entry: Entry) -> dict[str, Any]:
     check = entry.claim.check
-    return {
-        "number": entry.number,
-        "text": entry.claim.text,
-        "status": entry.status,
-        "note": entry.note,
-        "relation": relation_text(check) if check else "",
-        "budget": check.budget if check else "",
-        "because": check.because if check else "",
-        "methods": [{"name": side.label, "url": method_url(side.method)} for side in (check.sides if check else ())],
-        "parts": [_part(part) for part in entry.parts],
-    }
+    methods = [{"name": side.label, "url": method_url(side.method)} for side in (check.sides if check else ())]
+    tested = {"relation": "", "budget": "", "because": ""}
+    if check:
+        tested = {"relation": relation_text(check), "budget": check.budget, "because": check.because}
+    about = {"number": entry.number, "text": entry.claim.text, "status": entry.status, "note": entry.note}
+    return {**about, **tested, "methods": methods, "parts": [_part(part) for part in entry.parts]}
 
 
 def _part(part: Part) -> dict[str, Any]:
@@ -76,13 +65,10 @@ def _part(part: Part) -> dict[str, Any]:
 def _cell(cell: tables.TableCell) -> dict[str, Any]:
     digits = 4 if cell.mean is not None and abs(cell.mean) < 10 else 2
     bounds = f" [{cell.low:.{digits}f}, {cell.high:.{digits}f}]" if cell.low is not None else ""
-    return {
-        **vars(cell),
-        "published": f"{cell.published.value}",
-        "verified": cell.published.verified,
-        "url": task_url(cell.task),
+    shown = {
         "measured": "–" if cell.mean is None else f"{cell.mean:.{digits}f}{bounds}",
         "difference": "–" if cell.difference is None else f"{cell.difference:+.{digits}f}",
         "margin": "–" if cell.margin is None else f"± {cell.margin:g}",
-        "note": cell.note or cell.why,
     }
+    published = {"published": f"{cell.published.value}", "verified": cell.published.verified}
+    return {**vars(cell), **published, **shown, "url": task_url(cell.task), "note": cell.note or cell.why}
