@@ -73,7 +73,7 @@ def load_trained(spec: RunSpec, root: Path, loaded: dict[str, Any] | None = None
     file = Runs(root).weights(spec)
     if not file.exists():
         raise UserError(f"{file}: no final checkpoint; run `elboard run {spec.task} {spec.method} --seed {spec.seed}` first")
-    method = _built(spec, root, {} if loaded is None else loaded).method
+    method = built(spec, root, {} if loaded is None else loaded).method
     method.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state"])
     method.progress = 1.0
     return method.eval()
@@ -86,7 +86,7 @@ class Loaded:
     method: Any
 
 
-def _built(spec: RunSpec, root: Path, loaded: dict[str, Any]) -> Loaded:
+def built(spec: RunSpec, root: Path, loaded: dict[str, Any]) -> Loaded:
     """:func:`build` with the trained methods that ``spec`` starts from, by role: one, or a list where its card says ``count``.
 
     Of the runs that share a task, its options and a seed the data are read once, and kept in ``loaded``.
@@ -112,7 +112,7 @@ def load(spec: RunSpec, runs: Runs, journal: Journal) -> Loaded:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(spec.config["trainer"]["threads"])
     journal.enter("load")
-    loaded = _built(spec, runs.root, {})
+    loaded = built(spec, runs.root, {})
     journal.stage = "build"
     loaded.task.device = pick_device(spec.config["trainer"])
     loaded.method.parts = parts_after(runs.attempts(spec)) if may_split(loaded.method) else 1

@@ -264,6 +264,17 @@ def serve(
 
 
 @app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="A file or folder with methods and tasks.")],
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """Check anybody's methods and tasks: cards, options, runs, checkpoints, evidence, with all that they fit here."""
+    from elboard.bench.cli.checking import check_command
+
+    return check_command(path, json)
+
+
+@app.command()
 def verify(
     keys: Annotated[list[str], typer.Argument(help="Keys of runs, or their beginnings; all if left out.")] = [],  # noqa: B006
     rerun: Annotated[bool, typer.Option("--rerun", help="Execute the runs again instead of reading their evidence.")] = False,

@@ -77,7 +77,8 @@ class Calibration(DataTask):
         "test": Examples(arrays=("log_p", "y"), metrics=("*",)),
     }
     # Over seven runs, 5,000 clean and 500 rotated images: accuracy, ECE and adaptive ECE differed by 1.07 / n at most, classwise ECE by
-    # 0.19 / n, NLL by 1.7e-4, Brier score and entropy by 1.1e-5.
+    # 0.19 / n, NLL by 1.7e-4, Brier score and entropy by 1.1e-5. Of predictions that are all nearly uniform, as after a few steps, the
+    # logarithms round alike, by half a step of 2^-9 at most.
     rounding: ClassVar[Mapping[str, tuple[float, float]]] = {
         "accuracy": (0.0, 3.0),
         "class_nll": (5e-4, 0.0),
@@ -85,7 +86,7 @@ class Calibration(DataTask):
         "ece": (5e-4, 3.0),
         "adaptive_ece": (5e-4, 3.0),
         "classwise_ece": (2e-4, 1.0),
-        "entropy": (5e-5, 0.0),
+        "entropy": (1e-3, 0.0),
     }
 
     @dataclass(kw_only=True)

@@ -5,17 +5,71 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from elboard.bench import check
 from elboard.bench.config import BUDGETS, declared
+from elboard.bench.record import Record
 from elboard.bench.registry import compatible, discover
+from elboard.bench.runs import Runs
 
 FOLDER = Path(__file__).parent
 UPDATE = bool(os.environ.get("ELBOARD_UPDATE_NETS"))
 GOLDEN, PAIRS, DEFAULTS = (FOLDER / name for name in ("golden.json", "pairs.txt", "defaults.json"))
+
+_found: dict[tuple[str, str], list[check.Finding]] = {}
+_metrics: dict[tuple[str, str], set[str]] = {}
+
+
+def witness(task: str) -> str:
+    """The method whose score pins ``task``: the one of its golden score, of a new task that which is checked on it in full."""
+    known = json.loads(GOLDEN.read_text(encoding="utf-8"))["tasks"].get(task)
+    return known["method"] if known else min(method for of, method in check.thorough() if of == task)
+
+
+@functools.cache
+def thorough() -> set[tuple[str, str]]:
+    """The pairs that are checked in full: each method on its home task, each task with its witness; of those that can run here."""
+    return set(compatible()) & {*at_home(), *((task, witness(task)) for task in discover("task"))}
+
+
+def at_home() -> set[tuple[str, str]]:
+    """Each method with its home task, of those that can run here."""
+    return set(compatible()) & {(entry.card.home, name) for name, entry in discover("method").items()}
+
+
+def by_task(pairs: set[tuple[str, str]] | list[tuple[str, str]]) -> list:
+    """Parameters of tests of pairs: those of a task go to one worker, which reads its data and trains what they start from once."""
+    return [pytest.param(*pair, marks=pytest.mark.xdist_group(pair[0])) for pair in sorted(pairs)]
+
+
+def tasks() -> list:
+    """Parameters of tests of tasks, beside those of their pairs."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in sorted(discover("task"))]
+
+
+def in_full(task: str, method: str, root: Path) -> tuple[Record | None, list[check.Finding]]:
+    """The record and the findings of a pair's full check, which is done once in a process."""
+    spec = check.specification(task, method)
+    if (task, method) not in _found:
+        _found[task, method] = check.collect(f"{method} on {task}", check.full(spec, root))
+    return Runs(root).done(spec), _found[task, method]
+
+
+def metrics(task: str, method: str, root: Path) -> set[str]:
+    """The metric keys that a pair gives, by the check that it has anyway."""
+    if (task, method) in thorough():
+        record = in_full(task, method, root)[0]
+        return set(record.metrics) if record else set()
+    if (task, method) not in _metrics:
+        _metrics[task, method] = set(check.light(check.specification(task, method), root))
+    return _metrics[task, method]
 
 
 def pairs() -> str:

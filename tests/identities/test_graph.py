@@ -23,6 +23,17 @@ from elboard.methods.graph.spectral import SpectralEmbedding
 from elboard.methods.graph.vgae import VGAE
 from elboard.methods.parts.divergences import kl_to_standard_normal
 
+IDENTITIES = {
+    "gae": ("test_the_encoder_is_two_dense_graph_convolutions", "test_the_reconstruction_is_a_loop_over_all_pairs"),
+    "vgae": (
+        "test_without_the_weights_the_loss_is_minus_the_elbo_over_all_pairs",
+        "test_kl_has_log_standard_deviations",
+        "test_vgae_without_noise_and_kl_is_gae",
+    ),
+    "adamic-adar": ("test_adamic_adar_is_the_sum_over_common_neighbours",),
+    "spectral-embedding": ("test_spectral_embedding_is_of_the_leading_eigenvectors_between_zero_and_one",),
+}
+
 N, WORDS = 12, 7
 EVERY = [GAE, VGAE, AdamicAdar, SpectralEmbedding]
 

@@ -16,6 +16,14 @@ from elboard.bench.run import execute
 from elboard.methods.bayesian.ivon import VariationalClassifier
 from elboard.methods.bayesian.ivon_optimizer import IVON
 
+IDENTITIES = {
+    "ivon": (
+        "test_linear_regression_has_the_exact_mean_field_posterior",
+        "test_three_steps_by_hand",
+        "test_draws_have_the_posteriors_moments_and_leave_the_mean_alone",
+    ),
+}
+
 SPEC = ClassSpec((1, 8, 8), 500, n_classes=4)
 
 

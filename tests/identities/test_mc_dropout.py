@@ -13,6 +13,10 @@ from elboard.bench.kinds.classification import ClassSpec
 from elboard.methods.dropout.mc_dropout import MCDropout
 from elboard.methods.parts.classifier import ClassifierMethod
 
+IDENTITIES = {
+    "mc-dropout": ("test_without_dropout_it_is_the_plain_network", "test_the_mean_over_samples_is_the_mean_over_all_masks"),
+}
+
 SPEC = ClassSpec((1, 8, 8), 100, n_classes=4)
 X = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 

@@ -22,6 +22,18 @@ from elboard.methods.noisy.nested_co_teaching import NestedCoTeaching
 from elboard.methods.noisy.nested_dropout import NestedDropout
 from elboard.methods.parts.classifier import ClassifierMethod
 
+IDENTITIES = {
+    "co-teaching": (
+        "test_co_teaching_that_forgets_nothing_is_two_plain_trainings",
+        "test_each_network_learns_from_the_selection_of_the_other",
+    ),
+    "nested-dropout": ("test_nested_dropout_at_full_width_is_the_plain_network", "test_masks_are_nested_and_not_rescaled"),
+    "nested-co-teaching": (
+        "test_first_stage_is_two_nested_dropout_networks",
+        "test_second_stage_crosses_the_selections_of_two_halves_with_one_prefix",
+    ),
+}
+
 SPEC = ClassSpec((1, 8, 8), 64, n_classes=4)
 WIDTH = 128
 

@@ -21,6 +21,13 @@ from elboard.methods.ood.react import ReAct
 from elboard.methods.ood.vra import VRA
 from elboard.methods.parts.classifier import ClassifierMethod
 
+IDENTITIES = {
+    "msp": ("test_msp_is_the_score_of_the_classifier",),
+    "energy": ("test_energy_by_numpy",),
+    "react": ("test_react_without_a_clip_is_energy", "test_react_clips_at_one_quantile_of_all_activations"),
+    "vra": ("test_vra_between_the_extremes_is_energy", "test_vra_value_by_value", "test_the_three_branches"),
+}
+
 N = CHUNK + 30  # two batches of training images
 SPEC = OODSpec((1, 8, 8), N, likelihood="discretised-logistic", levels=17, n_classes=3)
 

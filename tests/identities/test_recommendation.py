@@ -23,6 +23,16 @@ from elboard.methods.recommendation.mult_vae import MultVAE
 from elboard.methods.recommendation.popularity import Popularity
 from elboard.methods.recommendation.wmf import WMF
 
+IDENTITIES = {
+    "ease": ("test_ease_is_a_ridge_regression_of_each_item_on_all_others",),
+    "wmf": ("test_wmf_folds_a_user_in_by_a_weighted_ridge_regression", "test_wmf_without_weights_is_the_singular_value_decomposition"),
+    "popularity": ("test_popularity_counts",),
+    "mult-vae": ("test_the_loss_is_the_bound_with_beta", "test_without_noise_and_with_beta_zero_it_is_an_autoencoder"),
+    "mult-dae": ("test_mult_dae_is_one_tanh_layer_and_its_penalty_spares_biases", "test_the_penalty_of_the_paper"),
+    "gauss-vae": ("test_other_likelihoods_change_nothing_else",),
+    "logistic-vae": ("test_other_likelihoods_change_nothing_else",),
+}
+
 ITEMS, USERS = 12, 40
 
 

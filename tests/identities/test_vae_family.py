@@ -23,6 +23,17 @@ from elboard.methods.vae.ppca import PPCA
 from elboard.methods.vae.vae import VAE
 from elboard.methods.vae.vae_k import VAEk
 
+IDENTITIES = {
+    "vae": (
+        "test_vae_with_beta_one_descends_the_elbo_and_with_beta_zero_is_an_autoencoder",
+        "test_a_linear_vae_at_the_optimum_reaches_the_evidence",
+    ),
+    "vae-k": ("test_vae_on_k_samples_is_the_mean_of_the_log_weights_and_with_one_sample_iwae",),
+    "iwae": ("test_iwae_with_one_sample_is_the_elbo_estimator", "test_the_gradient_of_the_bound_is_the_weighted_one"),
+    "infovae": ("test_infovae_with_alpha_zero_and_lambda_one_is_the_vae", "test_infovae_weights_of_its_terms"),
+    "ppca": ("test_ppca_evidence_is_scipys", "test_ppca_is_the_maximum_of_the_likelihood"),
+}
+
 SPEC = LikelihoodSpec((1, 4, 4), 100, likelihood="bernoulli")
 
 

@@ -18,6 +18,15 @@ from elboard.methods.bayesian.vbll import VBLL
 from elboard.methods.bayesian.vbll_heads import DiscriminativeHead, GenerativeHead, VariationalHead
 from elboard.methods.parts.divergences import kl_to_isotropic
 
+IDENTITIES = {
+    "vbll": (
+        "test_moments_of_the_logits",
+        "test_without_variance_the_bound_is_the_cross_entropy",
+        "test_the_discriminative_bound_lies_below_the_expectation",
+        "test_the_generative_predictive_is_bayes_rule_with_scipys_densities",
+    ),
+}
+
 H, C, B = 6, 4, 9
 SPEC = ClassSpec((1, 8, 8), 500, n_classes=C)
 KINDS = ("diagonal", "dense", "generative")

@@ -1,0 +1,244 @@
+"""Conformance: whether a method or a task keeps its contract. What ``elboard check`` tells authors, and what the tests ask of our own.
+
+A *full* check runs a pair at the smoke budget, twice: of each method on its home task, and of each task with one method. A *light* one, of
+every other pair that fits, takes one step on few examples and scores them.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import json
+import math
+import os
+import random
+import re
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from elboard.bench.config import BUDGETS, RunSpec, resolve
+from elboard.bench.metrics.conventions import bare, better, in_range
+from elboard.bench.registry import Entry, compatible, discover, find
+from elboard.bench.run import execute
+from elboard.bench.runs import Runs
+from elboard.bench.source import tree
+from elboard.bench.stages import build, built, load_trained, seed_everything
+
+FEW = 16  # examples of each split in a light check
+KEPT = ("running_mean", "running_var", "num_batches_tracked")  # what batch normalisation may change in a loss
+LOADED: dict[str, Any] = {}  # the data of tasks at smoke, read once a process
+
+Found = Iterator[tuple[str, str]]
+
+
+class Finding(NamedTuple):
+    """What ``of`` (a name, or ``method on task``) does against the contract: the check that failed, and what was seen."""
+
+    of: str
+    check: str
+    said: str
+
+
+def collect(of: str, found: Found) -> list[Finding]:
+    """The findings of one check; an exception, which anybody's code may raise, is the last of them."""
+    kept = []
+    try:
+        for check, said in found:
+            kept.append((check, said))
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        kept.append(("raises", f"{type(error).__name__}: {error} ({Path(at.filename).name}:{at.lineno})"))
+    return [Finding(of, check, " ".join(said.split())) for check, said in kept]
+
+
+@cache
+def thorough(paths: tuple[Path, ...] = ()) -> set[tuple[str, str]]:
+    """The (task, method) pairs that are checked in full: a method's home, else the first task that it fits, of its own family if there is
+    one; a task's method is one whose home it is, else one that starts from the fewest runs, of these the oldest, as the cheapest."""
+    pairs, tasks = compatible(paths), discover("task", paths)
+    cards = {name: entry.card for name, entry in discover("method", paths).items()}
+    homes = sorted(pairs, key=lambda of: (of[0] != cards[of[1]].home, tasks[of[0]].card.family != cards[of[1]].family, of[0]))
+    years = {name: (re.findall(r"\b\d{4}\b", card.cite) or ["9999"])[0] for name, card in cards.items()}
+    costs = sorted(pairs, key=lambda of: (of[0] != cards[of[1]].home, len(cards[of[1]].bases), years[of[1]], of))
+    return {*{method: (task, method) for task, method in reversed(homes)}.values(), *{pair[0]: pair for pair in reversed(costs)}.values()}
+
+
+def specification(task: str, method: str, paths: tuple[Path, ...] = ()) -> RunSpec:
+    """The run of a check."""
+    return resolve(task, method, budget="smoke", overrides={"trainer.accelerator": "cpu"}, paths=paths)
+
+
+def of_entry(entry: Entry, paths: tuple[Path, ...] = ()) -> Found:
+    """The card, the docstring, the budgets and the options as they are read, against the code."""
+    card, docstring = entry.card, ast.get_docstring(tree(entry.file)) or ""
+    if not docstring or entry.kind == "method" and not card.paper and not re.search(r"\b(1[6-9]|20)\d\d\b", f"{card.cite} {docstring}"):
+        yield "docstring", "does not say what it is, or of a method not whose, and of what year"
+    if not any(card.name in pair for pair in compatible(paths)):
+        yield "card", f"no {'task' if entry.kind == 'method' else 'method'} fits it"
+    if entry.kind == "method":
+        if card.home and (card.home, card.name) not in compatible(paths):
+            yield "card", f"home {card.home!r} is no task that it fits"
+        for words in card.bases.values():
+            find("method", words["method"], paths)
+    else:
+        yield from _task(entry)
+    real, read = asdict(entry.load().Config()), asdict(entry.config_class()())
+    for name in sorted(name for name in {*real, *read} if real.get(name, "absent") != read.get(name, "absent")):
+        yield "config", f"{name} is {read.get(name, 'absent')!r} in the source, {real.get(name, 'absent')!r} in the code"
+
+
+def _task(entry: Entry) -> Found:
+    card, budgets, data = entry.card, entry.budgets(), entry.load().checksums()
+    for key in (*card.metrics, card.primary, card.selection):
+        in_range(key, 0.0)  # raises where a key has no convention
+    for key in (card.primary, card.selection):
+        better(key, 1.0, 0.0)
+    if card.primary not in card.metrics:
+        yield "card", f"primary {card.primary!r} is not among its metrics"
+    if "smoke" not in budgets or not set(budgets) <= set(BUDGETS):
+        yield "budgets", f"BUDGETS has {sorted(budgets)}: it needs smoke, and knows {', '.join(BUDGETS)} alone"
+    if set(data) != set(card.data):
+        yield "card", f"data is {sorted(card.data)}, checksums are of {sorted(data)}"
+
+
+def of_pair(task: str, method: str, paths: tuple[Path, ...], root: Path) -> Found:
+    """The check that a pair has, in full or light."""
+    if (task, method) in thorough(paths):
+        yield from full(specification(task, method, paths), root)
+    else:
+        light(specification(task, method, paths), root)
+
+
+def full(spec: RunSpec, root: Path) -> Found:
+    """Run ``spec`` below ``root``, twice: same numbers, a valid record, evidence and a checkpoint that give them again, a pure loss."""
+    expected = {**_state(), "the number of threads": spec.config["trainer"]["threads"], "whether algorithms are deterministic": True}
+    first, now = execute(spec, root), _state()
+    yield from (("global state", f"a run changes {name}") for name in now if now[name] != expected[name] and "random" not in name)
+    if first.status != "done":
+        yield "runs", first.failure["message"]
+        return
+    second, folder = execute(spec, root), Runs(root).folder(spec)
+    yield from _same("deterministic", "the same seed gives", first.metrics, second.metrics)
+    yield from _evidence(spec, folder, second)
+    method = load_trained(spec, root)
+    task, data, fresh = build(spec, method.bases)
+    history = [json.loads(line) for line in (folder / "curves.jsonl").read_text(encoding="utf-8").splitlines()]
+    yield from _same("checkpoint", "the final checkpoint gives", first.metrics, _scores(spec, task, method, data, history))
+    yield from _loss(fresh, next(iter(task.batches(data, spec.config["train"], spec.seed))))
+
+
+def light(spec: RunSpec, root: Path) -> dict[str, float]:
+    """Metrics after one step on few examples. Runs that ``spec`` starts from are made below ``root``, unless they are there.
+
+    Raises what the pair raises, and ValueError for metrics that no record could hold.
+    """
+    from elboard.bench.task import Task
+    from elboard.bench.training import Training
+
+    for base in (base for base in spec.starts_from() if Runs(root).trained(base) is None):
+        execute(base, root)
+    whole = built(spec, root, LOADED)
+    own = type(whole.task).batches is not Task.batches  # which may need all of the data
+    task, part, method = build(spec, whole.method.bases, whole.data if own else few(whole.data))
+    with tempfile.TemporaryDirectory() as folder:
+        config = {**spec.config, "train": {**spec.config["train"], "epochs": 1}}
+        training = Training(task, part, config, spec.seed, Path(folder), lambda event: None)
+        method.fit(part.for_training(), training)
+    metrics = _scores(spec, task, method, part, training.history)
+    wrong = [name for name, value in metrics.items() if not math.isfinite(value) or not in_range(name, value)]
+    if wrong or not {task.card.primary} & {*metrics, *map(bare, metrics)}:
+        raise ValueError(f"{wrong[0]} is {metrics[wrong[0]]}" if wrong else f"the primary metric {task.card.primary} is absent")
+    return metrics
+
+
+def few(data: Any) -> Any:
+    """``data`` with at most 16 examples of each split: of training the first (all where they share something, as a graph), else evenly
+    spaced."""
+    n = len(next(iter(data.train.values()), ()))
+
+    def cut(of: Any) -> Any:
+        if isinstance(of, dict):
+            return {name: cut(value) for name, value in of.items()}
+        if not getattr(of, "ndim", 0) or data.shared and len(of) == n:
+            return of
+        return of[:: 1 if len(of) == n else max(1, len(of) // FEW)][:FEW]
+
+    parts = {name: cut(getattr(data, name)) for name in ("train", "valid", "test", "sealed")}
+    return replace(data, **parts, spec=replace(data.spec, n_train=min(n, FEW)) if n and not data.shared else data.spec)
+
+
+def _scores(spec: RunSpec, task: Any, method: Any, data: Any, history: list[dict]) -> dict[str, float]:
+    from elboard.bench.evidence import scored
+    from elboard.bench.training import evaluating
+
+    seed_everything(spec.seed + 1)
+    with evaluating(method):
+        return scored(type(task), task.observe(method, data, history)).metrics
+
+
+def _same(check: str, what: str, first: Mapping[str, float], second: Mapping[str, float]) -> Found:
+    name = next((name for name in sorted({*first, *second}) if first.get(name) != second.get(name)), None)
+    if name is not None:
+        yield check, f"{what} other numbers: {name} is {first.get(name)}, then {second.get(name)}"
+
+
+def _evidence(spec: RunSpec, folder: Path, record: Any) -> Found:
+    import numpy as np
+
+    task = find("task", spec.task, tuple(map(Path, spec.paths))).load()
+    with np.load(folder / record.files["evidence"][0], allow_pickle=False) as archive:
+        evidence = dict(archive)
+    found = task.score(evidence, record.metrics)
+    if bare(record.primary) not in map(bare, found):
+        yield "evidence", f"does not give the primary metric {record.primary}"
+    for metric, value in found.items():
+        if abs(value - record.metrics[metric]) > task.tolerance(metric, evidence):
+            yield "evidence", f"gives {metric} = {value}, the record says {record.metrics[metric]}"
+
+
+def _state() -> dict[str, Any]:
+    """What a loss must leave as it is, by name, and but for the random states a run too."""
+    import numpy as np
+    import torch
+
+    return {
+        "torch's default type": torch.get_default_dtype(),
+        "whether gradients are on": torch.is_grad_enabled(),
+        "whether algorithms are deterministic": torch.are_deterministic_algorithms_enabled(),
+        "the number of threads": torch.get_num_threads(),
+        "the working folder": os.getcwd(),
+        "Python's random state": random.getstate(),
+        "NumPy's random state": repr(np.random.get_state(legacy=False)),
+    }
+
+
+def _loss(method: Any, batch: Any) -> Found:
+    """Whether the loss of an untrained ``method`` is pure: no logging, no state, randomness from torch alone."""
+    import torch
+
+    from elboard.bench.method import Method
+
+    if type(method).loss is Method.loss:
+        return
+    logged: list[Any] = []
+    method.log = method.log_dict = lambda *words, **more: logged.append(words)
+    weights = {name: value.clone() for name, value in method.train().state_dict().items() if not name.endswith(KEPT)}
+    before, values = _state(), []
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        for _ in range(2):
+            torch.manual_seed(0)
+            values.append({name: float(value.detach()) for name, value in method.loss(batch).items()})
+    now, after = method.state_dict(), _state()
+    changed = [name for name in before if after[name] != before[name]] + [name for name in weights if not weights[name].equal(now[name])]
+    yield from (("loss", f"changes {name}") for name in changed)
+    if logged or printed.getvalue():
+        yield "loss", "logs or prints: scalars for the curves are what it returns"
+    if any(parameter.grad is not None for parameter in method.parameters()):
+        yield "loss", "computes gradients, which is the base class's part"
+    yield from _same("loss", "the same batch and random state give", *values)
