@@ -1,12 +1,11 @@
-"""Evidence: the arrays that a run keeps, cut to subsets of its examples where they are large, and which metrics these give.
+"""Evidence: the arrays that a run keeps, cut to subsets of its examples where they are large. The rule is in docs/results.md.
 
-The rule is in docs/results.md. ``kept_<set>`` of cut evidence states ``[n, of how many]``; a metric of the subset states n in its key.
+``kept_<set>`` of cut evidence states ``[n, of how many]``; a metric of the subset states n in its key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -14,8 +13,7 @@ import numpy as np
 
 from elboard.bench.metrics.conventions import bare, of_examples
 
-LIMIT = 100 * 1024  # bytes of all arrays, before compression
-SMALL = 1024  # bytes of an array that is always kept
+LIMIT, SMALL = 100 * 1024, 1024  # bytes, before compression, of all arrays and of one that is always kept
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -28,50 +26,47 @@ class Examples(NamedTuple):
     arrays: tuple[str, ...]
     metrics: tuple[str, ...]
 
-    def among(self, arrays: Arrays) -> list[str]:
-        return [name for name in arrays if any(fnmatchcase(name, pattern) for pattern in self.arrays)]
+    def among(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        return {name: array for name, array in arrays.items() if any(fnmatchcase(name, pattern) for pattern in self.arrays)}
 
     def count(self, arrays: Arrays) -> int:
-        return max((len(arrays[name]) for name in self.among(arrays)), default=0)
+        return max(map(len, self.among(arrays).values()), default=0)
 
 
 Sets = Mapping[str, Examples]
 
 
-@dataclass
-class Scores:
-    """Metrics of a run, those of the subsets among them, its evidence and its pictures."""
+class Scores(NamedTuple):
+    """Metrics of a run, those of subsets among them, its evidence and its pictures."""
 
     metrics: dict[str, float]
     evidence: dict[str, np.ndarray]
     pictures: dict[str, np.ndarray]
 
 
+def _bytes(arrays: Arrays) -> int:
+    return sum(array.nbytes for array in arrays.values())
+
+
+def _few(array: np.ndarray, n: int) -> np.ndarray:
+    return array[np.arange(n) * len(array) // n] if n < len(array) else array
+
+
 def cut(sets: Sets, arrays: Arrays) -> dict[str, np.ndarray]:
     """``arrays`` within :data:`LIMIT`."""
-    members = {of: {name: arrays[name] for name in examples.among(arrays)} for of, examples in sets.items()}
+    members = {of: examples.among(arrays) for of, examples in sets.items()}
     loose = {name: array for name, array in arrays.items() if not any(name in among for among in members.values())}
-    if sum(array.nbytes for array in loose.values()) > LIMIT // 2:
+    if _bytes(loose) > LIMIT // 2:
         loose = {name: array for name, array in loose.items() if array.nbytes <= SMALL}
-    kept = {of: examples.count(arrays) for of, examples in sets.items()}
-
-    def size(of: str) -> int:
-        return sum(array.nbytes // max(1, len(array)) * min(len(array), kept[of]) for array in members[of].values())
-
-    while sum(array.nbytes for array in loose.values()) + sum(map(size, kept)) > LIMIT and max(kept.values(), default=0) > 1:
-        largest = max((of for of in kept if kept[of] > 1), key=size)
-        unit = 10 ** (len(str(kept[largest] - 1)) - 1)
-        kept[largest] = (kept[largest] - 1) // unit * unit
-    for of, n in kept.items():
-        loose |= {name: array[np.arange(n) * len(array) // n] if n < len(array) else array for name, array in members[of].items()}
-        if n < sets[of].count(arrays):
-            loose[f"kept_{of}"] = np.array([n, sets[of].count(arrays)])
-    return loose
-
-
-def examples_of(sets: Sets, key: str) -> str:
-    """The set that the metric ``key`` is of; empty if of none."""
-    return next((of for of, examples in sets.items() if any(fnmatchcase(bare(key), pattern) for pattern in examples.metrics)), "")
+    while _bytes(loose) + sum(map(_bytes, members.values())) > LIMIT:
+        of = max((of for of in members if sets[of].count(members[of]) > 1), key=lambda of: _bytes(members[of]), default="")
+        if not of:
+            break
+        n = sets[of].count(members[of]) - 1
+        n -= n % 10 ** (len(str(n)) - 1)
+        members[of] = {name: _few(arrays[name], n) for name in members[of]}
+        loose[f"kept_{of}"] = np.array([n, sets[of].count(arrays)])
+    return {**loose, **{name: array for among in members.values() for name, array in among.items()}}
 
 
 def number(sets: Sets, key: str, arrays: Arrays) -> int:
@@ -80,9 +75,14 @@ def number(sets: Sets, key: str, arrays: Arrays) -> int:
     if f"kept_{of}" not in arrays:
         return 0
     n, total = arrays[f"kept_{of}"].tolist()
-    if not 0 < n < total or n != sets[of].count(arrays) or sum(array.nbytes for array in arrays.values()) < LIMIT // 2:
+    if not 0 < n < total or n != sets[of].count(arrays) or _bytes(arrays) < LIMIT // 2:
         raise ValueError(f"kept_{of} says {n} of {total} examples: its arrays have others, or room for more")
     return n
+
+
+def examples_of(sets: Sets, key: str) -> str:
+    """The set that the metric ``key`` is of; empty if of none."""
+    return next((of for of, examples in sets.items() if any(fnmatchcase(bare(key), pattern) for pattern in examples.metrics)), "")
 
 
 def of_subsets(task: Any, evidence: Arrays, metrics: Iterable[str]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -188,7 +189,9 @@ def keep(spec: RunSpec, folder: Path, method: Any, scores: Scores) -> dict[str, 
 
     files: dict[str, list[str]] = {"evidence": [], "pictures": []}
     if scores.evidence:
-        _save_arrays(folder / "evidence" / "evidence.npz", scores.evidence)
+        content = io.BytesIO()  # given the temporary file's name, NumPy would add a suffix to it
+        np.savez_compressed(content, **scores.evidence)
+        save_atomically(folder / "evidence" / "evidence.npz", lambda path: path.write_bytes(content.getvalue()))
         files["evidence"].append("evidence/evidence.npz")
     for name, picture in scores.pictures.items():
         image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
@@ -197,15 +200,3 @@ def keep(spec: RunSpec, folder: Path, method: Any, scores: Scores) -> dict[str, 
     state = {name: tensor.detach().cpu() for name, tensor in method.state_dict().items()}
     save_atomically(folder / "checkpoints" / "final.ckpt", lambda path: torch.save({"state": state, "key": spec.key}, path))
     return files
-
-
-def _save_arrays(path: Path, arrays: dict) -> None:
-    import numpy as np
-
-    from elboard.bench.training import save_atomically
-
-    def save(temporary: Path) -> None:
-        with open(temporary, "wb") as file:  # given a name, NumPy would add a suffix to it
-            np.savez_compressed(file, **arrays)
-
-    save_atomically(path, save)

@@ -1,7 +1,7 @@
 """ELBOard: what authors of methods, tasks, metrics and protocols import, and notebooks. Names come when they are asked for.
 
     from elboard import Method, MethodCard                  # and the protocols: Classifier, Generator, ...
-    from elboard import Data, Scores, Task, TaskCard        # and the facts of data: ClassSpec, LikelihoodSpec, ...
+    from elboard import Data, Observed, Task, TaskCard        # and the facts of data: ClassSpec, LikelihoodSpec, ...
     from elboard import execute, resolve
 
 The package's parts lie in folders of their own: inside this one where it is installed, beside it in a checkout.
@@ -19,6 +19,7 @@ if not Path(__file__).with_name("bench").is_dir():
 if TYPE_CHECKING:
     from elboard.bench.card import MethodCard, TaskCard
     from elboard.bench.config import RunSpec, resolve
+    from elboard.bench.evidence import Examples
     from elboard.bench.kinds import DataSpec
     from elboard.bench.method import Method
     from elboard.bench.record import Record
@@ -32,6 +33,7 @@ _HOMES = {
     "bench.card": ("MethodCard", "TaskCard"),
     "bench.config": ("RunSpec", "resolve"),
     "bench.errors": ("UserError",),
+    "bench.evidence": ("Examples",),
     "bench.kinds": ("DataSpec",),
     "bench.method": ("Method",),
     "bench.metrics.conventions": ("Convention",),

@@ -59,16 +59,9 @@ class Plan:
 
     def save(self) -> Path:
         """Write the plan into its folder and return the file."""
-        tree = {
-            "id": self.id,
-            "name": self.name,
-            "root": str(self.root),
-            "tracker": self.tracker,
-            "runs": [spec.to_dict() for spec in self.runs],
-            "resources": {key: asdict(need) for key, need in self.resources.items()},
-            "forgiven": self.forgiven,
-            "searches": [search.to_dict() for search in self.searches],
-        }
+        tree = {"id": self.id, "name": self.name, "root": str(self.root), "tracker": self.tracker, "forgiven": self.forgiven}
+        tree |= {"runs": [spec.to_dict() for spec in self.runs], "searches": [search.to_dict() for search in self.searches]}
+        tree["resources"] = {key: asdict(need) for key, need in self.resources.items()}
         file = self.folder / "plan.json"
         records.write_text_atomically(file, json.dumps(tree))
         return file

@@ -73,18 +73,12 @@ def main(file: str, *words: str) -> int:
     wanted = (int(options.get("nodes", 1)), int(options.get("tasks", 1)))
     runs = [spec for spec in plan.runs if shape(spec) == wanted]
     searches = [search for search in plan.searches if shape(search.template) == wanted]
-    margin = float(options.get("margin", 120))
-    end = _end_of_allocation()
+    left = seconds_left(os.environ.get("SLURM_JOB_ID", ""))
+    deadline = None if left is None else time.time() + left - float(options.get("margin", 120))
     place = int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))
-    code = work(plan, runs, int(options.get("cpus", 1)), end - margin if end else None, place, searches)
+    code = work(plan, runs, int(options.get("cpus", 1)), deadline, place, searches)
     print(f"{now()} worker leaves with {code}", flush=True)
     return code
-
-
-def _end_of_allocation() -> float | None:
-    """``time.time()`` at which Slurm will end this job; None elsewhere or where it has no limit."""
-    left = seconds_left(os.environ.get("SLURM_JOB_ID", ""))
-    return None if left is None else time.time() + left
 
 
 if __name__ == "__main__":

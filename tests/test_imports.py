@@ -72,6 +72,31 @@ def test_families_do_not_import_each_other(package: str) -> None:
                 assert parts[1] in {family, *shared}, f"{file.relative_to(ROOT)} imports {name}"
 
 
+def test_bench_knows_no_kind_of_work() -> None:
+    """Outside of the folder of kinds and of the functions that compute metrics it names no protocol, no facts of data and no metric."""
+    from elboard.bench.kinds import catalogue
+
+    own = catalogue(plugins=False)
+    kinds = {f"elboard.bench.kinds.{file.stem}" for file in (ROOT / "bench" / "kinds").glob("[a-z]*.py")}
+    names = {*own.protocols, *own.specs, *own.metrics} - {"Generator", "recall"}  # torch's, and a word
+    for file in _files("bench"):
+        if file.parent.name in ("kinds", "metrics"):
+            continue
+        assert not _imports(file) & kinds, f"{file.relative_to(ROOT)} imports a kind"
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        fields = [getattr(node, field, None) for node in nodes for field in ("id", "attr", "value")]
+        said = {word for word in fields if isinstance(word, str)}
+        assert not said & names, f"{file.relative_to(ROOT)} names {sorted(said & names)}"
+
+
+@pytest.mark.parametrize("kind", sorted(file.stem for file in (ROOT / "bench" / "kinds").glob("[a-z]*.py")))
+def test_importing_a_kind_costs_nothing(kind: str, tmp_path: Path) -> None:
+    code = f"import sys, elboard.bench.kinds.{kind}; print(sorted({{'torch', 'numpy', 'yaml'}} & set(sys.modules)))"
+    env = {"PATH": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.stdout == "[]\n", done.stderr
+
+
 @pytest.mark.parametrize(
     "words", [["--help"], ["list", "methods"], ["list", "tasks"], ["list", "papers"], ["show", "vae"], ["sweep", "quickstart", "--dry-run"]]
 )

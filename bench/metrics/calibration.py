@@ -18,18 +18,6 @@ def class_nll(p: np.ndarray, y: np.ndarray) -> float:
     return float(-np.log(np.clip(p[np.arange(len(y)), y].astype(np.float64), FLOOR, 1.0)).mean())
 
 
-def half_precision_slack(p: np.ndarray, y: np.ndarray) -> float:
-    """How far :func:`class_nll` of probabilities in half precision ``(N, C)`` may lie from that of the probabilities themselves.
-
-    Each p(y) lies within half a spacing of its rounded value. Those that underflow to 0 count as 1e-12 and may have been up to 3e-8, which
-    is 10 nats: a network that is sure and wrong has many of them.
-    """
-    half = p[np.arange(len(y)), y].astype(np.float16)
-    value, reach = half.astype(np.float64), np.spacing(half).astype(np.float64) / 2
-    low, high = np.clip(value - reach, FLOOR, 1.0), np.clip(value + reach, FLOOR, 1.0)
-    return float(np.log(high / low).mean())
-
-
 def brier(p: np.ndarray, y: np.ndarray) -> float:
     """Mean over examples of the sum over classes of ``(p - onehot)^2``: 0 to 2 (Brier 1950)."""
     target = np.zeros(p.shape)

@@ -69,17 +69,9 @@ def bare(key: str) -> str:
     return head + rest.partition("]")[2] if bracket else key
 
 
-def conventions() -> dict[str, Convention]:
-    """All conventions by name, those of installed plug-ins too."""
-    from elboard.bench.kinds import catalogue
-
-    return catalogue().metrics
-
-
 @functools.lru_cache(maxsize=4096)
 def of_examples(key: str, n: int | None = None) -> str:
-    """``key`` of ``n`` examples, without their number if None: ``auroc[n=4]/near`` for ``auroc/near``, ``nll[k=5,n=4]`` for
-    ``nll[k=5,n=9]``."""
+    """``key`` of ``n`` examples, ``nll[k=5,n=4]`` for ``nll[k=5,n=9]``; without their number if None."""
     of = parse(key)
     said = [text for text in of.parameters.split(",") if text and not text.startswith("n=")] + ([] if n is None else [f"n={n}"])
     return of.name + (f"@{of.at}" if of.at else "") + (f"[{','.join(said)}]" if said else "") + (f"/{of.slice}" if of.slice else "")
@@ -88,10 +80,16 @@ def of_examples(key: str, n: int | None = None) -> str:
 @functools.lru_cache(maxsize=4096)
 def whole(keys: tuple[str, ...]) -> tuple[str, ...]:
     """``keys`` of one record without those of a subset of its examples."""
-    said = {key: re.search(r"(?:^|,)n=(\d+)", parse(key).parameters) for key in keys}
-    n = {key: int(found[1]) if found else INF for key, found in said.items()}
-    least = {key: INF if "[" not in of_examples(key) else max(n[of] for of in keys if of_examples(of) == of_examples(key)) for key in keys}
-    return tuple(key for key in keys if n[key] == least[key])
+    n = {key: int((re.findall(r"[\[,]n=(\d+)", key) or [10**18])[0]) for key in keys}
+    most = {of_examples(key): key for key in sorted(keys, key=n.__getitem__)}
+    return tuple(key for key in keys if most[of_examples(key)] == key and (key == of_examples(key) or "[" in of_examples(key)))
+
+
+def conventions() -> dict[str, Convention]:
+    """All conventions by name, those of installed plug-ins too."""
+    from elboard.bench.kinds import catalogue
+
+    return catalogue().metrics
 
 
 def convention(key: str) -> Convention:

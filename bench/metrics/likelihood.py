@@ -7,13 +7,6 @@ import math
 import numpy as np
 
 
-def nll_from_log_weights(log_weights: np.ndarray) -> np.ndarray:
-    """``-log (1/k) sum_i w_i`` for log importance weights ``(N, k)`` -> ``(N,)`` (Burda et al. 2016, eq. 8)."""
-    log_weights = np.asarray(log_weights, dtype=np.float64)
-    top = log_weights.max(axis=1)
-    return -(top + np.log(np.exp(log_weights - top[:, None]).mean(axis=1)))
-
-
 def bits_per_dim(nats: float, dimensions: int) -> float:
     """Bits per dimension of a negative log likelihood in nats."""
     return nats / (dimensions * math.log(2))

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from elboard.bench.errors import UserError
+from elboard.bench.metrics.conventions import convention
 from elboard.bench.record import Record
 from elboard.results.store import index
 from elboard.results.store.files import read_all, read_shipped, tell
@@ -44,10 +46,27 @@ def groups(root: Path | None, shipped: bool = True, pattern: str = "", without: 
         except index.BrokenPart as error:  # or one that a compaction has just replaced: what it held is read from elsewhere
             broken.add(error.path)
             continue
-        tell(left_out)
         made = {board: [*groups_in(joined(of_board))] for board, of_board in rows.items()}
         every = {board: [*made.get(board, []), *lazy.get(board, [])] for board in sorted({*made, *lazy})}
-        return [group for of_board in every.values() for group in sorted(of_board, key=lambda group: group.name)]
+        known = _known([group for of_board in every.values() for group in sorted(of_board, key=lambda group: group.name)], left_out)
+        tell(left_out)
+        return known
+
+
+def _known(found: list[Group], left_out: list[str]) -> list[Group]:
+    """Those whose metrics all are of a kind that is here, as those of a package that is no longer installed are not; a line for each other
+    is added to ``left_out``."""
+    said: dict[str, str] = {}
+    for key in {key for group in found for key in group.metrics}:
+        try:
+            convention(key)
+        except UserError as error:
+            said[key] = str(error)
+    strange = [next((key for key in group.metrics if key in said), "") for group in found] if said else [""] * len(found)
+    for group, key in zip(found, strange, strict=True):
+        if key:
+            left_out.append(f"{group.method} on {group.task}, {group.budget}: {said[key]}; {group.n} records are left out")
+    return [group for group, key in zip(found, strange, strict=True) if not key]
 
 
 def groups_of(found: Iterable[Record]) -> list[Group]:

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -154,33 +155,28 @@ class _Worker:
             self.process.join()
 
 
+@dataclass(eq=False)
 class Pool:
     """Runs in workers, as far as they fit into the machine."""
 
-    def __init__(
-        self,
-        runs: Runs,
-        tracker: str,
-        capacity: Capacity,
-        watch: Watch,
-        ended: Callable[[Outcome], None],
-        deadline: float | None,
-        force: bool,
-        extend: Callable[[], list[RunSpec] | None],
-        need: Callable[[RunSpec], Resources],
-    ):
+    runs: Runs
+    tracker: str
+    capacity: Capacity
+    watch: Watch
+    ended: Callable[[Outcome], None]
+    deadline: float | None
+    force: bool
+    extend: Callable[[], list[RunSpec] | None]
+    need: Callable[[RunSpec], Resources]
+
+    def __post_init__(self) -> None:
         methods = multiprocessing.get_all_start_methods()
         self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
             self.context.set_forkserver_preload(["elboard.sweeps.engines.preload"])
-        self.runs, self.root, self.tracker, self.capacity, self.force = runs, runs.root, tracker, capacity, force
-        self.watch, self.ended, self.deadline = watch, ended, deadline
-        self.extend, self.need, self.more, self.asked = extend, need, True, -LOOK
-        self.has_gpus = bool(capacity.gpus)
-        self.needs: dict[str, Resources] = {}
-        self.waiting: list[RunSpec] = []
+        self.root, self.has_gpus = self.runs.root, bool(self.capacity.gpus)
+        self.more, self.asked = True, -LOOK
         self.elsewhere: dict[str, RunSpec] = {}  # claimed by other processes
-        self.open: set[str] = set()
         self.workers: list[_Worker] = []
 
     def run(self, todo: list[RunSpec]) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from elboard.bench import stopping
 from elboard.bench.config import RunSpec
 from elboard.bench.runs import Runs
+from elboard.sweeps.engines.interrupts import SIGNALS, Interrupts
 from elboard.sweeps.work import WAIT, Outcome, run_one, verdict
 
 
@@ -29,7 +28,9 @@ def one_after_another(
     The first Ctrl-C asks for a checkpoint, a second one stops at once. Raises KeyboardInterrupt after the checkpoint.
     """
     waiting, more = list(todo), True
-    with _asking_first():
+    with contextlib.ExitStack() as stack:
+        stack.callback(stopping.clear)
+        stack.enter_context(Interrupts(stopping.request, (*SIGNALS, signal.SIGUSR1)))
         while waiting or more:
             found = extend() if more else None
             more = found is not None
@@ -47,23 +48,3 @@ def one_after_another(
                 time.sleep(WAIT if waiting or more else 0.0)
             if stopping.requested():
                 raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _asking_first() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(*_: Any) -> None:
-        if stopping.requested():
-            raise KeyboardInterrupt
-        stopping.request()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        stopping.clear()

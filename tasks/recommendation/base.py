@@ -7,8 +7,8 @@ user left without history or without target does not count.
 
 Scores of the history's items are masked by the task. Recall@K divides by min(K, targets); NDCG@K truncates the ideal at K.
 
-Evidence: each test user's list of items ``top`` (U, K), its targets as packed bits ``targets`` (U, ceil(I / 8)), the number of items, and
-the metrics of each user. Lists and targets give recall and NDCG at any K up to the lists' length.
+Evidence: each test user's list of items ``top`` (U, K), its targets as packed bits ``targets`` (U, ceil(I / 8)), and the number of
+items. Lists and targets give recall and NDCG at any K up to the lists' length.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from torch import Tensor
 
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.metrics.conventions import parse
-from elboard.bench.metrics.ranking import per_user, ranking_metrics
+from elboard.bench.metrics.ranking import per_user, top_items
 from elboard.bench.task import Batch, Data, DataSpec, Observed
 from elboard.tasks.data.task import DataTask
 
 BATCH = 500
 TARGETS = 5  # one click of five is a target
 RANKED = ("recall", "ndcg")  # metrics of each user, at some K
+LONGEST = 100  # items on a list
 REPORTED = ("recall@20", "recall@50", "ndcg@100", "item_coverage@100")
 
 
@@ -96,21 +97,20 @@ class Recommendation(DataTask):
         used = targets.any(axis=1)
         return {"history": torch.from_numpy(history[used]), "targets": torch.from_numpy(targets[used])}
 
-    def _rank(self, method: Any, part: Batch) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    def _rank(self, method: Any, part: Batch) -> dict[str, np.ndarray]:
         def scores(history: Tensor) -> Tensor:
             return method.scores(history.float().to(self.device)).float().cpu()
 
         scored = torch.cat([scores(history) for history in part["history"].split(BATCH)])
-        return ranking_metrics(scored.numpy(), part["history"].numpy(), part["targets"].numpy(), ks=(20, 50), ndcg_ks=(100,))
+        targets = part["targets"].numpy()
+        top = top_items(scored.numpy(), part["history"].numpy(), min(LONGEST, targets.shape[1]))
+        return {"top": top, "targets": np.packbits(targets, axis=1), "n_items": np.array(targets.shape[1])}
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
-        metrics, _ = self._rank(method, data.valid)
-        return {name: metrics[name] for name in ("ndcg@100", "recall@20")}
+        return self.score(self._rank(method, data.valid), ("ndcg@100", "recall@20"))
 
     def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
-        _, arrays = self._rank(method, data.test)
-        targets = data.test["targets"].numpy()
-        return Observed({**arrays, "targets": np.packbits(targets, axis=1), "n_items": np.array(targets.shape[1])})
+        return Observed(self._rank(method, data.test))
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:

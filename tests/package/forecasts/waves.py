@@ -1,0 +1,48 @@
+"""The next value of noisy waves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from elboard import Data, Observed, SeriesSpec, Task, TaskCard
+
+CARD = TaskCard(name="forecasts/waves", title="Waves", needs=("Forecaster",), primary="crps", metrics=("crps",), selection="crps")
+BUDGETS = {"smoke": {"train": {"epochs": 3}}, "lite": {"train": {"epochs": 30}}, "full": {"train": {"epochs": 300}}}
+
+
+def crps(mean, std, y):
+    """Of N(mean, std^2) at y, meaned (Gneiting and Raftery 2007, eq. 21)."""
+    z = (y - mean) / std
+    cdf = np.array([0.5 * (1 + math.erf(value / math.sqrt(2))) for value in z])
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    return float((std * (z * (2 * cdf - 1) + 2 * density - 1 / math.sqrt(math.pi))).mean())
+
+
+class Waves(Task):
+    @dataclass(kw_only=True)
+    class Config(Task.Config):
+        lags: int = 4
+
+    def load(self):
+        rng = np.random.default_rng(0)
+        waves = np.sin(rng.uniform(0, 6, (300, 1)) + np.arange(self.config.lags + 1)) + 0.1 * rng.normal(size=(300, self.config.lags + 1))
+        parts = [{"x": part[:, :-1], "y": part[:, -1]} for part in torch.tensor(waves).float().split(100)]
+        return Data(SeriesSpec((self.config.lags,), 100, lags=self.config.lags), *parts)
+
+    def forecasts(self, method, batch):
+        mean, std = (part.double().cpu().numpy() for part in method.forecast(batch["x"].to(self.device)))
+        return {"mean": mean, "std": std, "y": batch["y"].double().numpy()}
+
+    def validate(self, method, data):
+        return {"crps": crps(**self.forecasts(method, data.valid))}
+
+    def observe(self, method, data, history):
+        return Observed(self.forecasts(method, data.test))
+
+    @classmethod
+    def measure(cls, observed, asked):
+        return {"crps": crps(**observed)}
