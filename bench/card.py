@@ -25,7 +25,8 @@ class MethodCard:
             where they are not the run's own the ``task``, the ``budget``, the ``seed`` (a fixed one) and options (``set``); ``count``, a
             number or the name of an option, makes it a list of runs with seeds of their own, as the members of an ensemble.
         splits: its loss is the mean of terms of single examples, plus what no batch changes, so that after an attempt that ran out of
-            memory the next may compute it in parts (:mod:`elboard.bench.parts`).
+            memory the next may compute it in parts (:func:`elboard.bench.method.in_parts`).
+        defaults: how its defaults were found: "paper", "library", or by what search on which data.
         version: raised whenever the same configuration gives other results; part of a run's key.
     """
 
@@ -37,6 +38,7 @@ class MethodCard:
     cite: str = ""
     bases: dict = field(default_factory=dict, hash=False)
     splits: bool = False
+    defaults: str = "paper"
     version: int = 1
     aliases: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
@@ -87,14 +89,9 @@ def fits(method: MethodCard, task: TaskCard) -> bool:
 
 def missing(card: MethodCard | TaskCard) -> str:
     """What ``card`` requires and this machine lacks, with what helps; empty where all is there. Imports nothing."""
-    modules = [name for name in card.requires if name != "gpu" and importlib.util.find_spec(name) is None]
+    modules = [name for name in card.requires if name != "gpu" and importlib.util.find_spec(name.split(".")[0]) is None]
     if modules:
         wanted = " ".join(name.replace("_", "-") for name in modules)
         return f"{card.name} needs {', '.join(modules)}, which cannot be imported: pip install {wanted}"
-    return f"{card.name} needs a GPU, and this machine shows none" if "gpu" in card.requires and not _gpu() else ""
-
-
-def _gpu() -> bool:
-    """Whether a driver of NVIDIA is there and lets this process use a GPU."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    return not hidden and os.path.exists("/proc/driver/nvidia/version")
+    gpu = os.path.exists("/proc/driver/nvidia/version") and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
+    return "" if gpu or "gpu" not in card.requires else f"{card.name} needs a GPU, and this machine shows none"

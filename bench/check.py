@@ -25,10 +25,9 @@ from typing import Any, NamedTuple
 from elboard.bench.config import BUDGETS, RunSpec, resolve
 from elboard.bench.metrics.conventions import bare, better, in_range
 from elboard.bench.registry import Entry, compatible, discover, find
-from elboard.bench.run import execute
+from elboard.bench.run import build, built, execute, load_trained, seed_everything
 from elboard.bench.runs import Runs
 from elboard.bench.source import tree
-from elboard.bench.stages import build, built, load_trained, seed_everything
 
 FEW = 16  # examples of each split in a light check
 KEPT = ("running_mean", "running_var", "num_batches_tracked")  # what batch normalisation may change in a loss
@@ -129,6 +128,9 @@ def full(spec: RunSpec, root: Path) -> Found:
     method = load_trained(spec, root)
     task, data, fresh = build(spec, method.bases)
     history = [json.loads(line) for line in (folder / "curves.jsonl").read_text(encoding="utf-8").splitlines()]
+    seen = {name.removeprefix("valid/") for line in history for name in line if name.startswith("valid/")}
+    if seen and task.card.selection not in seen:
+        yield "validate", f"gives {', '.join(sorted(seen))}, and not {task.card.selection}, by which the card says to select"
     yield from _same("checkpoint", "the final checkpoint gives", first.metrics, _scores(spec, task, method, data, history))
     yield from _loss(fresh, next(iter(task.batches(data, spec.config["train"], spec.seed))))
 

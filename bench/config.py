@@ -1,12 +1,12 @@
-"""Configuration and identity of a run: defaults <- recipe <- task budget <- sweep file <- command line, and the key.
+"""Configuration and identity of a run: defaults <- task budget <- sweep file <- command line, and the key.
 
 Nothing here imports torch: defaults are read from the source of methods and tasks (:mod:`elboard.bench.source`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from elboard.bench.errors import UserError, nearest
-from elboard.bench.registry import Entry, find
+from elboard.bench.identity import IN_KEY, differing, key_of, tree_of
+from elboard.bench.registry import Entry, code_of, find
 
 BUDGETS = ("smoke", "lite", "full")
+RESOLVED = ("task", "task_version", "method", "method_version", "budget", "seed", "config")
 
 
 @dataclass(kw_only=True)
@@ -53,7 +55,6 @@ class WandbConfig:
 
 
 SECTIONS = {"train": TrainConfig, "trainer": TrainerConfig, "wandb": WandbConfig}
-IN_KEY = ("method", "train", "task")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class RunSpec:
     record's notes; the key does not depend on it, and specifications that differ in nothing else are equal.
 
     ``bases`` are the runs that it starts from, by role (:attr:`elboard.bench.card.MethodCard.bases`); the seeds of those in ``fixed`` do
-    not follow its own.
+    not follow its own. ``options`` are those of ``config`` that differ from what the code of these versions declares, by section, and
+    ``code`` the hashes of code from outside the package: with them the key is known where that code is not (:mod:`elboard.bench.identity`).
     """
 
     task: str
@@ -74,6 +76,8 @@ class RunSpec:
     budget: str
     seed: int
     config: dict = field(hash=False)
+    options: dict = field(default_factory=dict, hash=False)
+    code: dict = field(default_factory=dict, hash=False)
     bases: dict[str, tuple[RunSpec, ...]] = field(default_factory=dict, hash=False)
     fixed: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
@@ -95,62 +99,39 @@ class RunSpec:
         }
         return replace(self, seed=seed, bases=of)
 
-    def identity(self) -> dict:
-        """The canonical tree whose hash is the key: everything that changes the result, and nothing else."""
-        tree = {
-            "task": f"{self.task}@{self.task_version}",
-            "method": f"{self.method}@{self.method_version}",
-            "budget": self.budget,
-            "seed": self.seed,
-            "config": {section: self.config[section] for section in IN_KEY},
-            "precision": self.config["trainer"]["precision"],
-        }
-        if self.bases:
-            of = {role: [spec.identity() for spec in runs] for role, runs in self.bases.items()}
-            tree |= {"base": of["classifier"][0]} if list(of) == ["classifier"] else {"bases": of}
-        return tree
-
-    def configuration(self) -> dict:
-        """:meth:`identity` without seeds, those of runs that it starts from included."""
-        return _unseeded(self.identity())
+    def identity(self) -> dict[str, Any]:
+        """The canonical tree whose hash is the key."""
+        return tree_of(self)
 
     @cached_property
     def key(self) -> str:
-        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return key_of(self.identity())
 
-    def to_dict(self) -> dict:
-        tree = asdict(self)
-        if not self.origin:
-            del tree["origin"]
+    def resolved(self) -> dict[str, Any]:
+        """What a record says beside the identity: names, versions, budget, seed, the whole configuration; of its bases too."""
+        tree = {name: getattr(self, name) for name in RESOLVED}
+        return tree | {"bases": {role: [spec.resolved() for spec in runs] for role, runs in self.bases.items()}}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain JSON, for plans and for other processes."""
         bases = {role: [spec.to_dict() for spec in runs] for role, runs in self.bases.items()}
-        return {**tree, "paths": list(self.paths), "bases": bases, "fixed": list(self.fixed)}
+        return {**asdict(self), "paths": list(self.paths), "bases": bases, "fixed": list(self.fixed)}
 
     @classmethod
-    def from_dict(cls, tree: Mapping) -> RunSpec:
-        tree = dict(tree)
-        base = tree.pop("base", None)  # before there were roles
-        of = {"classifier": [base]} if base else tree.get("bases", {})
-        bases = {role: tuple(map(cls.from_dict, runs)) for role, runs in of.items()}
-        return cls(**{**tree, "bases": bases, **{name: tuple(tree.get(name, ())) for name in ("fixed", "paths")}})
+    def from_dict(cls, tree: Mapping[str, Any]) -> RunSpec:
+        """Undo :meth:`to_dict`. Raises KeyError for a plan from before, which has no ``options``."""
+        bases = {role: tuple(map(cls.from_dict, runs)) for role, runs in tree["bases"].items()}
+        said = {"options": tree["options"], "fixed": tuple(tree["fixed"]), "paths": tuple(tree["paths"])}
+        return cls(**{**tree, **said, "bases": bases})
 
-
-def _unseeded(tree: Mapping) -> dict:
-    kept = {name: value for name, value in tree.items() if name not in ("seed", "base", "bases")}
-    if "base" in tree:
-        kept["base"] = _unseeded(tree["base"])
-    if "bases" in tree:
-        kept["bases"] = {role: list(map(_unseeded, runs)) for role, runs in tree["bases"].items()}
-    return kept
-
-
-def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        path = f"{prefix}{name}"
-        flat.update(flatten(value, path + ".") if isinstance(value, Mapping) else {path: value})
-    return flat
+    @classmethod
+    def joined(cls, tree: Mapping[str, Any], identity: Mapping[str, Any]) -> RunSpec:
+        """The specification of which a record says :meth:`resolved` and :meth:`identity`."""
+        of = identity.get("bases", {})
+        bases = {role: tuple(cls.joined(*pair) for pair in zip(runs, of[role], strict=True)) for role, runs in tree["bases"].items()}
+        fixed = tuple(role for role, trees in of.items() if "seed" in trees[0])
+        said = {name: identity.get(name, {}) for name in ("options", "code")}
+        return cls(**{name: tree[name] for name in RESOLVED}, **said, bases=bases, fixed=fixed)
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
@@ -207,27 +188,34 @@ def _checked(schema: type, name: str, text: str) -> tuple[Any, str]:
         kind = schema.__dataclass_fields__[name].type
         kind = getattr(kind, "__name__", str(kind)) if not getattr(kind, "__args__", None) else str(kind)
         return None, f"is not a valid {kind} ({str(error).splitlines()[0]})"
-    return OmegaConf.to_container(node, resolve=False)[name], ""
+    found = OmegaConf.to_container(node, resolve=False)[name]
+    return (found, "") if _sayable(found) else (None, "is not finite")
 
 
-def _merge(schema: type, layers: Sequence[tuple[str, Mapping]], section: str = "") -> dict:
-    """Merge ``layers`` (where from, values) into the structured configuration ``schema``, checking keys and types."""
-    merged = json.loads(_defaults(schema))
-    for origin, values in layers:
-        for name, value in values.items():
-            if name not in merged:
-                raise UserError(f"{origin}: no option {section + name!r}, {nearest(name, merged)}")
-            try:
-                found, reason = _checked(schema, name, json.dumps(value))
-            except TypeError:
-                reason = "is no plain value"
-            if reason:
-                raise UserError(f"{origin}: {section}{name}={value!r} {reason}")
-            merged[name] = list(found) if isinstance(found, list) else found
-    missing = [name for name, value in merged.items() if value == "???"]
+def _sayable(value: Any) -> bool:
+    """Whether JSON, and so a key, can say ``value``."""
+    return all(map(math.isfinite, filter(lambda item: isinstance(item, float), value if isinstance(value, list) else [value])))
+
+
+def merge(schema: type, origin: str, values: Mapping, section: str = "method", start: Mapping[str, Any] | None = None) -> dict:
+    """Merge ``values`` from ``origin`` into ``start``, else the defaults of the structured configuration ``schema``, checking keys and
+    types. An option without a default is "???" until one sets it."""
+    merged = json.loads(_defaults(schema)) if start is None else {**start}
+    prefix = "" if section == "method" else f"{section}."
+    for name, value in values.items():
+        if name not in merged:
+            raise UserError(f"{origin}: no option {prefix + name!r}, {nearest(name, merged)}")
+        try:
+            found, reason = _checked(schema, name, json.dumps(value))
+        except TypeError:
+            reason = "is no plain value"
+        if reason:
+            raise UserError(f"{origin}: {prefix}{name}={value!r} {reason}")
+        merged[name] = found
+    missing = "" if start is None else next((name for name, value in merged.items() if value == "???"), "")
     if missing:
-        raise UserError(f"{layers[0][0] if layers else schema.__name__}: option {section}{missing[0]} has no default and must be set")
-    return merged
+        raise UserError(f"{origin}: option {prefix}{missing} has no default and must be set")
+    return {name: list(value) if isinstance(value, list) else value for name, value in merged.items()}
 
 
 def _split(overrides: Mapping[str, Any], roles: Sequence[str]) -> dict[str, dict]:
@@ -251,30 +239,41 @@ def _split(overrides: Mapping[str, Any], roles: Sequence[str]) -> dict[str, dict
     return sections
 
 
-def _recipe(entry: Entry, task: str) -> dict:
-    recipes = entry.recipes()
-    return {**recipes.get(task.split("/")[0], {}), **recipes.get(task, {})}
+def _schemas(t: Entry, m: Entry) -> dict[str, type]:
+    return {"method": m.config_class(), "task": t.config_class(), **SECTIONS}
 
 
-def declared(entry: Entry, budget: str = "") -> dict[str, dict]:
-    """What ``entry`` declares before a run changes anything: a method's options; a task's, and how long methods train, at ``budget``."""
-    origin, settings = str(entry.file), entry.budgets().get(budget, {})
-    if entry.kind == "method":
-        return _merge(entry.config_class(), [])
-    schemas = {"task": entry.config_class(), "train": TrainConfig}
-    return {name: _merge(schema, [(origin, settings.get(name, {}))], f"{name}.") for name, schema in schemas.items()}
+@cache
+def _declared_for(t: Entry, m: Entry, budget: str) -> dict[str, dict]:
+    """What a run is before anything is given: defaults <- the task's budget, section by section. Raises UserError without that budget."""
+    name, budgets = t.card.name, t.budgets()
+    if budget not in budgets:
+        raise UserError(f"{name} has no budget {budget!r}: {nearest(budget, budgets)}")
+    given = {section: budgets[budget].get(section, {}) for section in ("task", "train")}
+    return {of: merge(schema, f"budget {budget} of {name}", given.get(of, {}), of) for of, schema in _schemas(t, m).items()}
 
 
-def _layered(t: Entry, m: Entry, budget: str, given: Mapping[str, Mapping], origin: str) -> dict[str, dict]:
-    """Defaults <- the method's recipe for the task <- the task's budget <- what was given, section by section."""
-    settings, named = t.budgets()[budget], f"budget {budget} of {t.card.name}"
-    layers = {section: [(named, settings.get(section, {}))] for section in ("task", "train")}
-    layers["method"] = [(str(m.file), _recipe(m, t.card.name))]
-    schemas = {"method": m.config_class(), "task": t.config_class(), **SECTIONS}
-    return {
-        name: _merge(schema, [*layers.get(name, []), (origin, given[name])], "" if name == "method" else f"{name}.")
-        for name, schema in schemas.items()
-    }
+def declared_for(spec: RunSpec) -> dict[str, dict]:
+    """The configuration of a run like ``spec`` to which nothing was given, by the code that is here. Raises UserError for unknown names."""
+    t, m = (find(kind, getattr(spec, kind), tuple(map(Path, spec.paths))) for kind in ("task", "method"))
+    return _declared_for(t, m, spec.budget)
+
+
+def restated(spec: RunSpec, roots: Sequence[Path] = ()) -> RunSpec:
+    """``spec`` as the code that is here states it: an option that it lacks is at its default, those that differ are found anew.
+
+    Raises UserError where the versions of its task and method are not here.
+    """
+    t, m = (find(kind, getattr(spec, kind), tuple(roots)) for kind in ("task", "method"))
+    for entry, version in ((t, spec.task_version), (m, spec.method_version)):
+        if entry.card.version != version:
+            raise UserError(f"{entry.card.name} is version {entry.card.version} here, not {version}")
+    known = _declared_for(t, m, spec.budget)
+    config = {**spec.config, **{section: {**known[section], **spec.config[section]} for section in IN_KEY}}
+    bases = {role: tuple(restated(run, roots) for run in runs) for role, runs in spec.bases.items()}
+    names = {"task": t.card.name, "method": m.card.name}
+    said = {"options": differing(config, known), "code": code_of(t, m), "paths": tuple(map(str, roots))}
+    return replace(spec, **names, **said, config=config, bases=bases)
 
 
 def resolve(
@@ -307,15 +306,14 @@ def resolve(
     lacking = [need for need in t.card.needs if need not in m.card.offers]
     if lacking:
         raise UserError(f"{method} cannot run on {task}: it does not offer {', '.join(lacking)} (see `elboard show {method}`)")
-    budgets = t.budgets()
-    if budget not in budgets:
-        raise UserError(f"{task} has no budget {budget!r}: {nearest(budget, budgets)}")
+    known = _declared_for(t, m, budget)
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise UserError(f"seed {seed!r} is not a whole number from 0 to 2**63 - 1")
     given = _split(overrides or {}, list(m.card.bases))
-    config = _layered(t, m, budget, given, origin)
+    config = {name: merge(schema, origin, given[name], name, known[name]) for name, schema in _schemas(t, m).items()}
     _check_words(config, origin)
-    spec = RunSpec(task, t.card.version, method, m.card.version, budget, seed, config, paths=tuple(str(p) for p in paths))
+    said = {"options": differing(config, known), "code": code_of(t, m), "paths": tuple(map(str, paths))}
+    spec = RunSpec(task, t.card.version, method, m.card.version, budget, seed, config, **said)
     within = (*within, f"{method} on {task}")
     if within[-1] in within[:-1]:
         raise UserError(f"{origin}: {', which starts from '.join(within)}: no run can start from itself")
@@ -329,10 +327,13 @@ def _base(spec: RunSpec, role: str, words: Mapping, given: Mapping[str, Mapping]
     task = words.get("task", spec.task)
     for section in ("task", "trainer") if task == spec.task else ("trainer",):  # the same data, the same hardware
         chosen = {**{f"{section}.{name}": value for name, value in given[section].items()}, **chosen}
-    method, count = chosen.pop("method", words["method"]), words.get("count", 1)
+    method, count = str(chosen.pop("method", words["method"])), words.get("count", 1)
     n = spec.config["method"][count] if isinstance(count, str) else count
     if n < 1:
         raise UserError(f"{origin}: {count}={n}: {spec.method} starts from at least one run")
+    if task == spec.task and (n > 1 or "seed" in words) and "split" in find("task", task, tuple(map(Path, spec.paths))).card.varies:
+        said = f"{task} splits its data by the seed, and {role} of {spec.method} have others than the run"
+        raise UserError(f"{origin}: {said}: they would have been trained on what it is tested on")
     how = {"budget": words.get("budget", spec.budget), "overrides": chosen, "origin": origin, "paths": spec.paths, "within": within}
     first = resolve(task, method, seed=words.get("seed", spec.seed), **how)
     return tuple(first.reseeded(first.seed * n + i) for i in range(n))
@@ -345,9 +346,3 @@ def _check_words(config: Mapping, origin: str) -> None:
         raise UserError(f"{origin}: wandb.mode={config['wandb']['mode']!r} is none of online, offline, disabled")
     if config["train"]["epochs"] < 0 or config["train"]["batch_size"] < 0:
         raise UserError(f"{origin}: train.epochs must be at least 0 and train.batch_size at least 0")
-
-
-def difference(a: Mapping, b: Mapping) -> dict[str, tuple[Any, Any]]:
-    """Leaves in which two identity trees differ: ``{"config.train.epochs": (15, 20)}``; None stands for an absent leaf."""
-    left, right = flatten(a), flatten(b)
-    return {name: (left.get(name), right.get(name)) for name in sorted({*left, *right}) if left.get(name) != right.get(name)}

@@ -8,6 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from elboard.bench.batches import size
+from elboard.bench.method import Method
+
 POWERCAP = Path("/sys/class/powercap")
 
 
@@ -24,15 +30,11 @@ class Meter:
         self.wall, self.cpu = time.perf_counter(), _cpu_seconds()
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-        import torch
-
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
     def read(self) -> dict[str, float]:
         cost = {"wall_s": time.perf_counter() - self.wall, "cpu_s": _cpu_seconds() - self.cpu, "peak_memory_mib": _peak_mib()}
-        import torch
-
         if torch.cuda.is_available():
             cost["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
         cost |= energy_since(self.packages, package_energy(), "energy_cpu_j") | energy_since(self.gpus, gpu_energy(), "energy_gpu_j")
@@ -69,8 +71,6 @@ def package_energy(root: Path = POWERCAP) -> Counters:
 
 def gpu_energy() -> Counters:
     """Energy counters of the visible NVIDIA GPUs; empty without the package ``nvidia-ml-py`` or on GPUs that have none."""
-    import torch
-
     if not torch.cuda.is_available():
         return {}
     try:
@@ -97,12 +97,10 @@ def _cpu_seconds() -> float:
 
 
 def _peak_mib() -> float:
-    try:
+    with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
-    except OSError:
-        pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -118,13 +116,8 @@ def flops_per_example(method: Any, batch: dict) -> float | None:
 
     None for a method without a gradient loss. The random state and the gradients are left as they were.
     """
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from elboard.bench.batches import size
-
     parameters = [p for p in method.parameters() if p.requires_grad]
-    if type(method).fit is not _default_fit() or not parameters:
+    if type(method).fit is not Method.fit or not parameters:
         return None
     with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
         was_training, buffers = method.training, {name: buffer.clone() for name, buffer in method.named_buffers()}
@@ -134,9 +127,3 @@ def flops_per_example(method: Any, batch: dict) -> float | None:
     for name, buffer in method.named_buffers():
         buffer.copy_(buffers[name])
     return counter.get_total_flops() / size(batch)
-
-
-def _default_fit() -> Any:
-    from elboard.bench.method import Method
-
-    return Method.fit

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 
 from elboard.bench.metrics.conventions import bare, of_examples
 
-LIMIT, SMALL = 100 * 1024, 1024  # bytes, before compression, of all arrays and of one that is always kept
+LIMIT, SMALL = 16 * 1024, 1024  # bytes, before compression, of all arrays and of one that is always kept
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -75,9 +76,23 @@ def number(sets: Sets, key: str, arrays: Arrays) -> int:
     if f"kept_{of}" not in arrays:
         return 0
     n, total = arrays[f"kept_{of}"].tolist()
-    if not 0 < n < total or n != sets[of].count(arrays) or _bytes(arrays) < LIMIT // 2:
+    known = {name for examples in sets.values() for name in examples.among(arrays)}
+    loose = [array for name, array in arrays.items() if name not in known and not name.startswith("kept_")]
+    padded = sum(array.nbytes for array in loose) > LIMIT // 2 and any(array.nbytes > SMALL for array in loose)
+    if not 0 < n < total or n != sets[of].count(arrays) or _bytes(arrays) < LIMIT // 2 or padded or not _tight(sets, arrays):
         raise ValueError(f"kept_{of} says {n} of {total} examples: its arrays have others, or room for more")
     return n
+
+
+def _tight(sets: Sets, arrays: Arrays) -> bool:
+    """Whether the set that was cut last would not fit with one step more."""
+    for of, examples in sets.items():
+        if f"kept_{of}" in arrays:
+            n = int(arrays[f"kept_{of}"][0])
+            each = sum(array.nbytes / n for array in examples.among(arrays).values() if len(array) == n)
+            if _bytes(arrays) + each * 10 ** (len(str(n)) - 1) > LIMIT:
+                return True
+    return False
 
 
 def examples_of(sets: Sets, key: str) -> str:
@@ -88,11 +103,16 @@ def examples_of(sets: Sets, key: str) -> str:
 def of_subsets(task: Any, evidence: Arrays, metrics: Iterable[str]) -> dict[str, float]:
     """Those of ``metrics`` of all examples that ``evidence`` of ``task`` (a class) keeps a subset for, of it, under keys that state n."""
     sizes = {key: number(task.sets, key, evidence) for key in metrics}
-    return task.score(evidence, [of_examples(key, n) for key, n in sizes.items() if n])
+    wanted = [of_examples(key, n) for key, n in sizes.items() if n]
+    return task.score(evidence, wanted) if wanted else {}
 
 
 def scored(task: Any, observed: Any) -> Scores:
     """What becomes of an ``Observed`` of ``task`` (a class)."""
     metrics, evidence = task.score(observed.arrays), task.compact(observed.arrays)
-    few = {key: value for key, value in of_subsets(task, evidence, metrics).items() if np.isfinite(value)}
+    try:
+        few = {key: value for key, value in of_subsets(task, evidence, metrics).items() if np.isfinite(value)}
+    except (KeyError, ValueError, IndexError) as error:  # what was computed of all examples is not lost for it
+        few = {}
+        warnings.warn(f"its evidence gives no metric, as {task.__name__}.sets cuts it ({type(error).__name__}: {error})", stacklevel=2)
     return Scores({key: float(value) for key, value in {**few, **metrics}.items()}, evidence, observed.pictures)

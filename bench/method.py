@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from elboard.bench.batches import size
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import NonFiniteLoss
-from elboard.bench.parts import in_parts
 from elboard.bench.task import Batch, Data, DataSpec
 
 if TYPE_CHECKING:
@@ -181,3 +182,27 @@ class Method(pl.LightningModule):
 
     def on_train_end(self) -> None:
         self.progress = 1.0
+
+
+def in_parts(loss: Callable[[Batch], Batch], batch: Batch, parts: int) -> Batch:
+    """``loss(batch)`` in parts, for a loss whose scalars are means over examples (or the same for any batch); each value is (n, ...).
+
+    What an attempt does after one that ran out of memory. The configured batch stays as it is, and with it the key of the run. The
+    activations of each part are dropped, and computed again with the same noise when its gradient is (Chen et al. 2016,
+    arXiv:1604.06174), so that memory holds those of one part at a time. A third more work; noise other than the whole batch draws, of the
+    same distribution.
+    """
+    n = size(batch)
+    total: Batch = {}
+    for index in torch.arange(n).tensor_split(min(parts, n)):
+        part = {name: value[index.to(value.device)] for name, value in batch.items()}
+        for name, value in checkpoint(loss, part, use_reentrant=False).items():
+            share = value * (len(index) / n)
+            total[name] = total[name] + share if name in total else share
+    return total
+
+
+def may_split(method: Any) -> bool:
+    """Whether the loss of ``method`` is a mean over examples: its card says so, and no layer mixes those of a batch."""
+    mixes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in method.modules())
+    return method.card.splits and method.automatic_optimization and not mixes

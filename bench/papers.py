@@ -296,9 +296,7 @@ def _check(named: Mapping[str, Side], where: str, given: Any) -> Check:
 
 
 def _side(named: Mapping[str, Side], where: str, given: Any) -> Side:
-    if isinstance(given, dict):
-        return Side(**_fields(where, given, {"value": _number}))
-    return named[_in(named)(where, given)]
+    return Side(**_fields(where, given, {"value": _number})) if isinstance(given, dict) else named[_in(named)(where, given)]
 
 
 def _configuration(where: str, given: Any) -> Side:
@@ -307,21 +305,19 @@ def _configuration(where: str, given: Any) -> Side:
 
 def _cell(reported: Iterable[Reported], margins: Mapping[str, Any], named: Mapping[str, Side], where: str, given: Any) -> Mapped:
     setting = {"same_data": _kind(bool), "why": _text}
-    measured = {"task": _text, "configuration": _in(named), "metric": _metric}
-    parts = {"published": _any, "measured": lambda where, given: _fields(where, given, measured)}
-    more = {"scale": _positive, "full": lambda where, given: _fields(where, given, setting)}
-    words = _fields(where, given, {"row": _text, "column": _text, **parts, **setting}, more)
-    which, of, full = words.pop("published"), words.pop("measured"), words.pop("full", None)
-    _fields(f"{where}.published", which, {}, dict.fromkeys(("table", "dataset", "metric", "method"), _text))
+    published = partial(_fields, needed={}, optional=dict.fromkeys(("table", "dataset", "metric", "method"), _text))
+    measured = _tuple(task=_text, configuration=_in(named), metric=_metric)
+    needed = {"row": _text, "column": _text, "published": published, "measured": measured, **setting}
+    words = _fields(where, given, needed, {"scale": _positive, "full": _tuple(**setting)})
+    which, (task, of, metric) = words.pop("published"), words.pop("measured")
     found = [entry for entry in reported if all(getattr(entry, name) == value for name, value in which.items())]
     if len(found) != 1:
         raise UserError(f"{where}.published {which} names {len(found)} of the reported numbers, not one")
     if found[0].number is None:
         raise UserError(f"{where}.published: the reported value {found[0].value!r} is not one number")
-    if (words["same_data"] or full and full["same_data"]) and of["metric"] not in margins:
-        raise UserError(f"{where}: the data are the paper's, so that table.margins needs {of['metric']!r}")
-    words |= {"task": of["task"], "of": named[of["configuration"]], "metric": of["metric"], "scale": words.get("scale", 1.0)}
-    return Mapped(published=found[0], full=(full["same_data"], full["why"]) if full else None, **words)
+    if (words["same_data"] or "full" in words and words["full"][0]) and metric not in margins:
+        raise UserError(f"{where}: the data are the paper's, so that table.margins needs {metric!r}")
+    return Mapped(**{"scale": 1.0, **words}, published=found[0], task=task, of=named[of], metric=metric)
 
 
 def _also(named: Mapping[str, Side], where: str, given: Any) -> list[tuple[str, Side]]:
@@ -330,7 +326,7 @@ def _also(named: Mapping[str, Side], where: str, given: Any) -> list[tuple[str, 
 
 
 def _full(where: str, given: Any) -> Full:
-    cited = dict.fromkeys(CITED, lambda where, given: tuple(_fields(where, given, {"text": _text, "source": _text}).values()))
+    cited = dict.fromkeys(CITED, _tuple(text=_text, source=_text))
     words = _fields(where, given, {}, {**cited, "set": _options, "none": _text})
     if "none" in words and len(words) > 1:
         raise UserError(f"{where}: says why there is `none`, so that nothing else is said")
@@ -339,7 +335,7 @@ def _full(where: str, given: Any) -> Full:
 
 def _margin(where: str, given: Any) -> tuple[float, str]:
     _metric("table.margins", where.removeprefix("table.margins."))
-    return tuple(_fields(where, given, {"value": _positive, "why": _text}).values())
+    return _tuple(value=_positive, why=_text)(where, given)
 
 
 def _metric(where: str, given: Any) -> str:
@@ -382,6 +378,10 @@ def _in(known: Collection[str]) -> Reader:
 
 def _each(read: Reader) -> Reader:
     return lambda where, given: tuple(read(f"{where} {i}", item) for i, item in enumerate(_kind(list)(where, given), 1))
+
+
+def _tuple(**readers: Reader) -> Reader:
+    return lambda where, given: tuple(_fields(where, given, readers).values())
 
 
 def _by_name(read: Reader) -> Reader:

@@ -6,7 +6,6 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -56,14 +55,3 @@ def hardware() -> dict[str, str | int]:
         found["gpus"] = torch.cuda.device_count()
     found["threads"] = torch.get_num_threads()
     return found
-
-
-def provenance(data_checksums: dict[str, str]) -> dict:
-    """The provenance of a record."""
-    return {
-        "versions": versions(),
-        "source": revision(),
-        "hardware": hardware(),
-        "data": data_checksums,
-        "argv0": Path(sys.argv[0]).name,
-    }

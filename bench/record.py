@@ -9,12 +9,20 @@ import math
 import os
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 2
+from elboard.bench import legacy
+from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError
+from elboard.bench.identity import IN_KEY, difference, key_of, reseeded
+from elboard.bench.metrics.conventions import in_range
+from elboard.bench.registry import discover
+
+SCHEMA = 3
 STATUSES = ("done", "failed")
 ARCHIVE = "archive"  # folder of runs, beside them, to which nothing is written any more
 FAILURES = ("bug", "nan", "oom", "timeout", "killed", "infra")
@@ -25,12 +33,14 @@ class Record:
     """One attempt at a run.
 
     Attributes:
-        spec: ``RunSpec.to_dict()``; ``key`` is its hash.
+        spec: ``RunSpec.resolved()``: names, versions, budget, seed and the whole configuration, of the runs that it starts from too.
+        identity: ``RunSpec.identity()``, of which ``key`` is the hash.
         metrics: metric key -> value; ``primary`` names the one that orders the board.
         failure: ``{"class", "message", "log"}`` of a failed attempt, class one of bug, nan, oom, timeout, killed, infra.
         cost: wall_s, train_s, evaluate_s, cpu_s, peak_memory_mib, parameters, flops_per_example (forward and backward) and so on.
         provenance: software versions, git commit and dirty flag, hardware, data checksums.
         files: names of evidence and pictures, relative to the run's folder.
+        defaults: how the method's defaults were found (:attr:`elboard.bench.card.MethodCard.defaults`).
         digest: SHA-256 of all else (:func:`digest_of`); empty until the record is sealed, which writing does.
     """
 
@@ -48,18 +58,32 @@ class Record:
     files: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    identity: dict = field(default_factory=dict)
+    defaults: str = ""
     schema: int = SCHEMA
     digest: str = ""
+
+    @classmethod
+    def of(cls, spec: RunSpec, attempt: str, status: str, **fields: Any) -> Record:
+        """The record of an attempt at ``spec``."""
+        method = discover("method", tuple(map(Path, spec.paths))).get(spec.method)
+        said = {"identity": spec.identity(), "defaults": method.card.defaults if method else ""}
+        return cls(spec.key, attempt, status, spec.resolved(), **said, **fields)
+
+    @classmethod
+    def from_dict(cls, tree: Any, digest: str = "") -> Record:
+        """The record that a decoded file says, whatever its schema. ``digest`` and errors are those of :func:`validate`."""
+        validate(tree, digest)
+        return cls(**(legacy.upgraded(tree) if tree["schema"] == legacy.SCHEMA else tree))
+
+    def run(self) -> RunSpec:
+        """The specification."""
+        return RunSpec.joined(self.spec, self.identity)
 
 
 def now() -> str:
     """The time in UTC, as records state it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def new_attempt() -> str:
-    """A fresh attempt id."""
-    return uuid.uuid4().hex[:12]
 
 
 def effective(found: Iterable[Record]) -> Record | None:
@@ -89,36 +113,57 @@ def digest_of(tree: Mapping) -> str:
 
     Numbers count as Python writes them, which is how they are written to the file. Raises ValueError for what JSON cannot say.
     """
-    rest = {name: value for name, value in tree.items() if name != "digest"}
-    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+    return hashlib.sha256(canonical({name: value for name, value in tree.items() if name != "digest"}).encode("utf-8")).hexdigest()
+
+
+def canonical(tree: Mapping) -> str:
+    """The one text of a decoded record. Raises ValueError for what JSON cannot say."""
+    return json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def seal(record: Record) -> Record:
     """``record`` with the digest of its content."""
+    record = replace(record, schema=SCHEMA)
     return replace(record, digest=digest_of(_plain(asdict(record))))
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write to a temporary file beside ``path``, flush it to disk, rename it: readers see the old file or the new one."""
+def flush(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def save_atomically(path: Path, save: Callable[[Path], Any]) -> None:
+    """``save`` to a temporary file beside ``path``, flush it to disk, rename it: readers see the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:6]}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        save(temporary)
+        flush(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def write_text_atomically(path: Path, text: str) -> None:
+    """:func:`save_atomically` of ``text``."""
+    save_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
 def write(record: Record, path: Path) -> Record:
     """Seal ``record`` and write it as JSON, atomically. Returns the sealed record."""
-    tree = _plain(asdict(record))
-    tree["digest"] = digest_of(tree)
-    write_text_atomically(path, json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n")
-    return replace(record, digest=tree["digest"])
+    record = seal(record)
+    write_text_atomically(path, json.dumps(_plain(asdict(record)), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return record
+
+
+def leave(spec: RunSpec, folder: Path, status: str, **fields: Any) -> Record:
+    """Write the record of a new attempt at ``spec`` to the run's ``folder``. Returns it, sealed."""
+    record = Record.of(spec, uuid.uuid4().hex[:12], status, **fields)
+    return write(record, folder / "attempts" / f"{record.attempt}.json")
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -131,10 +176,8 @@ def attempts(folder: Path) -> list[Record]:
     """The valid records of a run's folder; invalid and vanished files are passed over."""
     found = []
     for file in files_of(folder):
-        try:
+        with suppress(InvalidRecord, OSError):
             found.append(read(file))
-        except (InvalidRecord, OSError):
-            continue
     return found
 
 
@@ -152,31 +195,36 @@ def read(path: Path) -> Record:
 def parse(content: bytes, path: Path) -> Record:
     """The record that a file's ``content`` holds, validated; ``path`` is named in the message. Raises InvalidRecord with one line."""
     try:
-        tree = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
+        tree = json.loads(content.decode("utf-8"), parse_constant=no_constant)
     except (ValueError, RecursionError):
         raise InvalidRecord(f"{path}: not valid JSON, perhaps truncated; it is left out") from None
     try:
-        validate(tree)
+        return Record.from_dict(tree)
     except ValueError as error:
         raise InvalidRecord(f"{path}: {error}; it is left out") from None
-    return Record(**tree)
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
+    """For decoders of JSON: there is no NaN and no infinity in it."""
     raise ValueError(f"{name} is not JSON")
 
 
-_MAPPINGS = ("spec", "metrics", "failure", "cost", "provenance", "files", "notes")
-_TEXTS = ("key", "attempt", "status", "primary", "started", "ended", "digest")
+_MAPPINGS = ("spec", "identity", "metrics", "failure", "cost", "provenance", "files", "notes")
+_TEXTS = ("key", "attempt", "status", "primary", "started", "ended", "defaults", "digest")
 
 
-def validate(tree: Any) -> None:
-    """Check a decoded record against the schema, its key and its digest. Raises ValueError saying what is wrong, in one line."""
+def validate(tree: Any, digest: str = "") -> None:
+    """Check a decoded record against the schema, its key and its digest. Raises ValueError saying what is wrong, in one line.
+
+    ``digest``: of the text that it was decoded from, which is the record's where that was canonical; it saves encoding it again.
+    """
     if not isinstance(tree, dict):
         raise ValueError("not a record")
-    if type(tree.get("schema")) is not int or tree["schema"] != SCHEMA:
+    if type(tree.get("schema")) is not int or tree["schema"] not in (SCHEMA, legacy.SCHEMA):
         raise ValueError(f"schema {tree.get('schema')!r} is not the known {SCHEMA}")
-    unknown, missing = set(tree) - set(Record.__dataclass_fields__), {"key", "attempt", "status", "spec", "digest"} - set(tree)
+    new = {"identity", "defaults"} if tree["schema"] == legacy.SCHEMA else set()
+    unknown = set(tree) - set(Record.__dataclass_fields__) | new & set(tree)
+    missing = {"key", "attempt", "status", "spec", "identity", "digest"} - new - set(tree)
     if unknown or missing:
         raise ValueError(f"unknown fields {sorted(unknown)}" if unknown else f"fields {sorted(missing)} are missing")
     _validate_types(tree)
@@ -184,17 +232,17 @@ def validate(tree: Any) -> None:
         raise ValueError(f"status {tree['status']!r} is none of {', '.join(STATUSES)}")
     if tree["status"] == "failed" and tree.get("failure", {}).get("class") not in FAILURES:
         raise ValueError(f"failure class {tree.get('failure', {}).get('class')!r} is none of {', '.join(FAILURES)}")
-    _validate_metrics(tree)
+    check_metrics(tree)
     for name, value in tree.get("cost", {}).items():
         if not _finite(value) or value < 0:
             raise ValueError(f"cost {_shown(name)} is {value!r:.60}, not a finite number of at least 0")
     _validate_times(tree)
     _validate_spec(tree)
     try:
-        digest = digest_of(tree)
+        same = digest == tree["digest"] or digest_of(tree) == tree["digest"]
     except (ValueError, RecursionError):
         raise ValueError("its content has no canonical form") from None
-    if digest != tree["digest"]:
+    if not same:
         raise ValueError("its content does not match its digest; it was changed after it was written")
 
 
@@ -227,10 +275,8 @@ def _validate_types(tree: dict) -> None:
         raise ValueError(f"attempt {tree['attempt']!r:.80} is not a name of letters, digits, '.', '_' and '-'")
 
 
-def _validate_metrics(tree: dict) -> None:
-    from elboard.bench.errors import UserError
-    from elboard.bench.metrics.conventions import in_range
-
+def check_metrics(tree: dict) -> None:
+    """Raises ValueError where status, primary metric and metrics of ``tree`` could not stand in a record."""
     metrics = tree.get("metrics", {})
     if tree["status"] == "done" and not metrics:
         raise ValueError("a finished record without metrics")
@@ -263,12 +309,12 @@ def _validate_times(tree: dict) -> None:
 
 
 def _validate_spec(tree: dict) -> None:
-    from elboard.bench.config import RunSpec
-
+    old = tree["schema"] == legacy.SCHEMA
     try:
-        spec = RunSpec.from_dict(tree["spec"])
-        key = spec.key
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        spec = legacy.spec_of(tree["spec"]) if old else RunSpec.joined(tree["spec"], tree["identity"])
+        identity = legacy.tree_of(spec) if old else spec.identity()
+        key, wrong = key_of(identity), "" if old else _strange(spec, identity, tree)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, RecursionError):
         raise ValueError("its specification is incomplete") from None
     kinds = {"task": str, "task_version": int, "method": str, "method_version": int, "budget": str, "seed": int}
     for name, kind in kinds.items():
@@ -276,5 +322,25 @@ def _validate_spec(tree: dict) -> None:
             raise ValueError(f"spec.{name} is {getattr(spec, name)!r:.60}, not {'text' if kind is str else 'a whole number'}")
     if not 0 <= spec.seed < 2**63:
         raise ValueError(f"spec.seed is {spec.seed}, not a whole number from 0 to 2^63 - 1")
+    if wrong:
+        raise ValueError(f"its identity is not that of its specification: {_shown(wrong)}")
     if key != tree["key"]:
-        raise ValueError(f"its key {_shown(tree['key'])} is not the hash {key} of its specification")
+        raise ValueError(f"its key {_shown(tree['key'])} is not the hash {key} of its identity")
+
+
+def _strange(spec: RunSpec, identity: Mapping, tree: Mapping) -> str:
+    """In what the ``identity`` of ``spec`` is not that of a decoded record, or its options not those of ``spec``; empty if in nothing."""
+    if identity != tree["identity"]:
+        return next(iter(difference(identity, tree["identity"])), "its form")
+    if reseeded(tree["spec"], identity, spec.seed) != tree["spec"]:
+        return "the seed of a run that it starts from"
+    return _unlike(spec) or ("a field unknown" if spec.resolved() != tree["spec"] else "")
+
+
+def _unlike(spec: RunSpec) -> str:
+    """An option by which a run is named that its configuration has not, or another; empty if there is none."""
+    for section, options in spec.options.items():
+        for name, value in options.items():
+            if section not in IN_KEY or name not in spec.config[section] or spec.config[section][name] != value:
+                return f"options.{section}.{name}"
+    return next(filter(None, (_unlike(run) for runs in spec.bases.values() for run in runs)), "")

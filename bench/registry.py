@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import sys
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
 from elboard.bench.card import MethodCard, TaskCard, fits, missing
-from elboard.bench.errors import UserError, nearest
-from elboard.bench.kinds import offered, points
-from elboard.bench.source import ancestors, config_class, last_class, literal, text_of, tree
+from elboard.bench.errors import UserError, check_known
+from elboard.bench.kinds import broken, offered
+from elboard.bench.source import ancestors, config_class, hash_of, last_class, literal, text_of, tree
 
 CARDS = {"method": MethodCard, "task": TaskCard}
+TYPES = {"str": str, "int": int, "bool": bool, "dict": dict}  # of a card's fields; those of the others are tuples
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ class Entry:
         """For a task: what each budget sets, ``{"smoke": {"train": {...}, "task": {...}}, ...}``."""
         return literal(self.file, "BUDGETS") or {}
 
-    def recipes(self) -> dict[str, dict]:
-        """For a method: defaults that it changes on some tasks, by task name or family (``{"generation": {...}}``)."""
-        return literal(self.file, "RECIPES") or {}
+    def code(self) -> str:
+        """The hash of its code (:func:`elboard.bench.source.hash_of`) if that does not belong to the package, whose versions say it, else
+        empty."""
+        return "" if self.module.startswith("elboard.") else hash_of(self.file)
 
 
 def _read(kind: str, file: Path, module: str) -> Entry | None:
@@ -62,6 +65,9 @@ def _read(kind: str, file: Path, module: str) -> Entry | None:
         return None
     if "offers" in words:
         raise UserError(f"{file}: CARD does not say `offers`: a method offers the protocols among the base classes of its class")
+    for item in fields(CARDS[kind]):
+        if item.name in words and not isinstance(words[item.name], TYPES.get(item.type, tuple | list)):
+            raise UserError(f"{file}: CARD: {item.name}={words[item.name]!r} is no {item.type}")
     if kind == "method":
         words = {**words, "offers": offered(ancestors(file, last_class(file)))}
     try:
@@ -70,24 +76,24 @@ def _read(kind: str, file: Path, module: str) -> Entry | None:
         raise UserError(f"{file}: CARD is not a valid {CARDS[kind].__name__} ({error})") from None
 
 
-def _package_files(package: str) -> list[tuple[Path, str]]:
-    spec = importlib.util.find_spec(package)
+def _files_of(name: str, *patterns: str) -> list[tuple[Path, str]]:
+    """The file of a module, or those of a package that match ``patterns``, each with the module's name."""
+    spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        return []
-    root = Path(list(spec.submodule_search_locations)[0])
-    files = sorted(root.glob("*/*.py")) + sorted(root.glob("*.py"))
-    return [(file, ".".join((package, *file.relative_to(root).with_suffix("").parts))) for file in files if file.name != "__init__.py"]
+        return [(Path(spec.origin), name)] if spec and spec.origin else []
+    root = Path(spec.submodule_search_locations[0])
+    files = [file for pattern in patterns for file in sorted(root.glob(pattern))]
+    return [(file, ".".join((name, *file.relative_to(root).with_suffix("").parts))) for file in files]
 
 
-def _entry_point_files(group: str) -> list[tuple[Path, str]]:
-    files = []
-    for point in points(group):
-        spec = importlib.util.find_spec(point.value.split(":")[0])
-        if spec and spec.submodule_search_locations:
-            files += [(file, f"{spec.name}.{file.stem}") for file in sorted(Path(spec.submodule_search_locations[0]).glob("*.py"))]
-        elif spec and spec.origin:
-            files.append((Path(spec.origin), spec.name))
-    return files
+def _files_of_plugin(point: importlib.metadata.EntryPoint) -> list[tuple[Path, str]]:
+    try:
+        found = _files_of(point.module, "*.py")
+    except Exception as error:  # which anybody's code may raise
+        raise broken(point, error) from None
+    if not found:
+        raise broken(point, UserError("there is no such module"))
+    return found
 
 
 def _path_files(path: Path) -> list[tuple[Path, str]]:
@@ -110,7 +116,9 @@ def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
         files = [found for path in paths for found in _path_files(Path(path))]
     else:
         entries = {}
-        files = _package_files(f"elboard.{kind}s") + _entry_point_files(f"elboard.{kind}s")
+        points = importlib.metadata.entry_points(group=f"elboard.{kind}s")
+        files = _files_of(f"elboard.{kind}s", "*/*.py", "*.py")
+        files += [found for point in points for found in _files_of_plugin(point)]
     claimed = {word: entry for entry in entries.values() for word in (entry.card.name, *entry.card.aliases)}
     for file, module in files:
         if kind == "method" and "TaskCard(" in text_of(file) or kind == "task" and "MethodCard(" in text_of(file):
@@ -135,10 +143,8 @@ def aliases(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, str]:
 def find(kind: str, name: str, paths: tuple[Path, ...] = ()) -> Entry:
     """The entry called ``name``, or that has it as an alias. Raises UserError with the nearest names."""
     entries, others = discover(kind, paths), aliases(kind, paths)
-    found = entries.get(others.get(name, name))
-    if found is None:
-        raise UserError(f"no {kind} {name!r}: {nearest(name, [*entries, *others])}")
-    return found
+    check_known(kind, name, [*entries, *others])
+    return entries[others.get(name, name)]
 
 
 def require(task: str, method: str, paths: tuple[Path, ...] = ()) -> None:
@@ -146,6 +152,11 @@ def require(task: str, method: str, paths: tuple[Path, ...] = ()) -> None:
     for entry in (find("task", task, paths), find("method", method, paths)):
         if missing(entry.card):
             raise UserError(missing(entry.card))
+
+
+def code_of(*entries: Entry) -> dict[str, str]:
+    """The hashes of the code of those of ``entries`` that do not belong to the package, by kind."""
+    return {entry.kind: entry.code() for entry in entries if entry.code()}
 
 
 def compatible(paths: tuple[Path, ...] = ()) -> list[tuple[str, str]]:
@@ -156,7 +167,6 @@ def compatible(paths: tuple[Path, ...] = ()) -> list[tuple[str, str]]:
 
 def here(entries: Mapping[str, Entry]) -> dict[str, Entry]:
     """Those of ``entries`` that have here what they require; of each of the others a line on standard error says what it lacks."""
-    lacking = {name: reason for name, entry in entries.items() if (reason := missing(entry.card))}
-    for reason in lacking.values():
-        print(f"left out: {reason}", file=sys.stderr)
-    return {name: entry for name, entry in entries.items() if name not in lacking}
+    lacking = {name: missing(entry.card) for name, entry in entries.items()}
+    sys.stderr.writelines(f"left out: {reason}\n" for reason in lacking.values() if reason)
+    return {name: entry for name, entry in entries.items() if not lacking[name]}

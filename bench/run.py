@@ -1,24 +1,34 @@
-"""``execute(run) -> Record``: one run from its specification to its record, the same under every engine."""
+"""``execute(run) -> Record``: one run from its specification to its record, the same under every engine.
+
+An attempt has stages, each of which hands on what the next needs: load, train, select, evaluate, keep.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import random
+import sys
 import time
 import traceback
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from elboard.bench import record as records
-from elboard.bench import stages
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import NonFiniteLoss, UserError
-from elboard.bench.journal import Journal, Report
-from elboard.bench.record import Record
+from elboard.bench.journal import Journal, Report, make_tracker
+from elboard.bench.metrics.conventions import bare, whole
+from elboard.bench.record import Record, save_atomically
 from elboard.bench.registry import find, require
 from elboard.bench.runs import Runs
 from elboard.bench.stopping import Preempted, Pruned
+
+if TYPE_CHECKING:
+    from elboard.bench.cost import Meter
+    from elboard.bench.evidence import Scores
+    from elboard.bench.training import Training
 
 
 def root_folder(out: str | Path | None = None) -> Path:
@@ -90,11 +100,14 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
 
 def _prepare(spec: RunSpec, folder: Path, rank: int, report: Report) -> Journal:
     """The run's folder, with its specification and a journal."""
+    import yaml
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         journal = Journal(folder, rank, report)
         if rank == 0:
-            records.write_text_atomically(folder / "config.yaml", _yaml(spec.to_dict()))
+            dumper, plain = getattr(yaml, "CSafeDumper", yaml.SafeDumper), json.loads(json.dumps(spec.to_dict()))
+            records.write_text_atomically(folder / "config.yaml", yaml.dump(plain, Dumper=dumper, sort_keys=False))
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --out") from None
     return journal
@@ -102,18 +115,17 @@ def _prepare(spec: RunSpec, folder: Path, rank: int, report: Report) -> Journal:
 
 def _work(spec: RunSpec, runs: Runs, tracker: str, journal: Journal) -> dict[str, Any]:
     """All stages, one after another; the fields of the record that come of them."""
-    from elboard.bench import trackers
     from elboard.bench.cost import Meter, together
 
     folder, meter = runs.folder(spec), Meter()
-    loaded = stages.load(spec, runs, journal)
-    journal.tracker = trackers.make(tracker, spec, folder)
-    training, cost = stages.train(spec, runs, loaded, meter, journal)
-    selection = stages.select(spec, loaded, training)
+    loaded = _load(spec, runs, journal)
+    journal.tracker = make_tracker(tracker, spec, folder)
+    training, cost = _train(spec, runs, loaded, meter, journal)
+    selection = _select(spec, loaded, training)
     start = time.perf_counter()
-    scores = stages.evaluate(spec, loaded, training, journal)
+    scores = _evaluate(spec, loaded, training, journal)
     cost = together(training.before, cost | {"evaluate_s": round(time.perf_counter() - start, 3)} | meter.read())
-    files = stages.keep(spec, folder, loaded.method, scores)
+    files = _keep(spec, folder, loaded.method, scores)
     training.last.unlink(missing_ok=True)
     notes = spec.origin | ({"selection": selection} if selection else {})
     if loaded.method.parts > 1:
@@ -121,7 +133,105 @@ def _work(spec: RunSpec, runs: Runs, tracker: str, journal: Journal) -> dict[str
     if training.chosen_epoch is not None:
         notes["chosen_epoch"] = training.chosen_epoch
     primary = _primary(loaded.task.card.primary, scores.metrics)
+    records.check_metrics({"status": "done", "primary": primary, "metrics": scores.metrics})  # now, so that the attempt fails
     return {"metrics": scores.metrics, "primary": primary, "cost": cost, "files": files, "notes": notes}
+
+
+def _load(spec: RunSpec, runs: Runs, journal: Journal) -> Loaded:
+    """The data, and the method as it was built; its loss in parts after attempts that ran out of memory."""
+    import torch
+
+    from elboard.bench.method import may_split
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_num_threads(spec.config["trainer"]["threads"])
+    journal.enter("load")
+    loaded = built(spec, runs.root, {})
+    journal.stage = "build"
+    loaded.task.device = pick_device(spec.config["trainer"])
+    loaded.method.parts = runs.parts(spec) if may_split(loaded.method) else 1
+    if loaded.method.parts > 1:
+        journal.line(f"out of memory before: the loss of a batch in {loaded.method.parts} parts")
+    return loaded
+
+
+def _train(spec: RunSpec, runs: Runs, loaded: Loaded, meter: Meter, journal: Journal) -> tuple[Training, dict[str, float]]:
+    """What came of training, and its cost. Raises SystemExit in all but the first of the processes that train together."""
+    from elboard.bench.cost import count_parameters, flops_per_example, together
+    from elboard.bench.training import Training
+
+    data, method = loaded.data, loaded.method
+    training = Training(loaded.task, data, spec.config, spec.seed, runs.folder(spec), journal.event)
+    training.base_folders = {role: list(map(runs.folder, of)) for role, of in spec.bases.items()}
+    journal.enter("train")
+    cost: dict[str, float] = {"parameters": count_parameters(method)}
+    flops = flops_per_example(method, next(iter(loaded.task.batches(data, spec.config["train"], spec.seed))))
+    if flops is not None:
+        cost["flops_per_example"] = flops
+    seed_everything(spec.seed)
+    start = time.perf_counter()
+    training.spent = lambda: together(training.before, {**meter.read(), "train_s": time.perf_counter() - start})
+    for base in method.all_bases():
+        base.to(loaded.task.device)
+    method.fit(data.for_training(), training)
+    if not training.global_zero:
+        raise SystemExit(0)
+    return training, cost | {"train_s": round(time.perf_counter() - start, 3)}
+
+
+def _select(spec: RunSpec, loaded: Loaded, training: Training) -> dict[str, Any]:
+    """The selection metric on validation data of the weights that were kept: what a search over options goes by."""
+    from elboard.bench.training import evaluating
+
+    task, method, name = loaded.task, loaded.method, loaded.task.card.selection
+    for row in training.history:
+        if row["epoch"] == training.chosen_epoch and f"valid/{name}" in row:
+            return {"metric": name, "value": row[f"valid/{name}"]}
+    method.to(task.device)
+    seed_everything(spec.seed + 1)
+    with evaluating(method):
+        value = task.validate(method, loaded.data).get(name)
+    return {} if value is None else {"metric": name, "value": float(value)}
+
+
+def _evaluate(spec: RunSpec, loaded: Loaded, training: Training, journal: Journal) -> Scores:
+    """The task's scores of the method on test data. Raises NonFiniteLoss for one that is no finite number."""
+    import numpy as np
+
+    from elboard.bench.evidence import scored
+    from elboard.bench.training import evaluating
+
+    journal.enter("evaluate")
+    loaded.method.to(loaded.task.device)
+    seed_everything(spec.seed + 1)
+    with evaluating(loaded.method):
+        scores = scored(type(loaded.task), loaded.task.observe(loaded.method, loaded.data, training.history))
+    bad = [name for name, value in scores.metrics.items() if not np.isfinite(value)]
+    if bad:
+        raise NonFiniteLoss(f"metric {bad[0]} is {scores.metrics[bad[0]]}")
+    return scores
+
+
+def _keep(spec: RunSpec, folder: Path, method: Any, scores: Scores) -> dict[str, list[str]]:
+    """Write evidence, pictures and the final checkpoint; the files by kind, relative to the run's ``folder``."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    files: dict[str, list[str]] = {"evidence": [], "pictures": []}
+    if scores.evidence:
+        content = io.BytesIO()  # given the temporary file's name, NumPy would add a suffix to it
+        np.savez_compressed(content, **scores.evidence)
+        save_atomically(folder / "evidence" / "evidence.npz", lambda path: path.write_bytes(content.getvalue()))
+        files["evidence"].append("evidence/evidence.npz")
+    for name, picture in scores.pictures.items():
+        image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
+        save_atomically(folder / "pictures" / f"{name}.png", lambda path, image=image: image.save(path, format="PNG"))
+        files["pictures"].append(f"pictures/{name}.png")
+    state = {name: tensor.detach().cpu() for name, tensor in method.state_dict().items()}
+    save_atomically(folder / "checkpoints" / "final.ckpt", lambda path: torch.save({"state": state, "key": spec.key}, path))
+    return files
 
 
 def _class(error: Exception) -> str:
@@ -136,33 +246,26 @@ def _class(error: Exception) -> str:
 
 def _record(spec: RunSpec, folder: Path, journal: Journal, started: str, fields: dict[str, Any], failure: dict[str, str]) -> Record:
     """Write the record of an attempt that ``started`` then, with what its stages gave or with its failure."""
-    from elboard.bench.provenance import provenance
+    from elboard.bench.provenance import hardware, revision, versions
 
-    attempt = records.new_attempt()
-    record = Record(
-        key=spec.key,
-        attempt=attempt,
-        status="failed" if failure else "done",
-        spec=replace(spec, origin={}).to_dict(),
+    where = {"versions": versions(), "source": revision(), "hardware": hardware()}
+    record = records.leave(
+        spec,
+        folder,
+        "failed" if failure else "done",
         failure=failure and failure | {"log": "\n".join(journal.lines[-20:])},
         started=started,
         ended=max(started, records.now()),  # clocks step back
-        provenance=provenance(_checksums(spec)),
+        provenance=where | {"data": _checksums(spec), "argv0": Path(sys.argv[0]).name},
         warnings=sorted(journal.heard)[:20],
         **({"notes": spec.origin} | fields),
     )
-    path = folder / "attempts" / f"{attempt}.json"
-    record = records.write(record, path)
-    if not failure:
-        records.read(path)  # what was written must be valid: an out-of-range metric is a bug to hear of now
     journal.finish(record)
     return record
 
 
 def _primary(wanted: str, metrics: dict[str, float]) -> str:
     """The key of the card's primary metric, which may leave out the parameters (``nll`` for ``nll[k=500]``)."""
-    from elboard.bench.metrics.conventions import bare, whole
-
     found = [key for key in whole(tuple(metrics)) if wanted in (key, bare(key))]
     if len(found) != 1:
         raise RuntimeError(f"the task's primary metric {wanted!r} is {len(found)} times among its metrics {sorted(metrics)}")
@@ -180,7 +283,85 @@ def _checksums(spec: RunSpec) -> dict[str, str]:
         return {"error": str(error).splitlines()[0]}
 
 
-def _yaml(tree: dict) -> str:
-    import yaml
+# --- tasks and methods of a run, which are built outside of runs too ---------------------------------------
 
-    return yaml.dump(json.loads(json.dumps(tree)), Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed also formats a stack trace for each kind of absent device: a millisecond
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
+
+
+def pick_device(trainer: dict) -> Any:
+    """The device on which methods that do not train by gradients work, from the ``trainer`` section."""
+    import torch
+
+    wanted = trainer["accelerator"]
+    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    if wanted in ("auto", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+class Loaded(NamedTuple):
+    """A task, its data, and a method built for them."""
+
+    task: Any
+    data: Any
+    method: Any
+
+
+def build(spec: RunSpec, bases: Any = None, data: Any = None) -> Loaded:
+    """Task, data and method of ``spec``, freshly seeded. ``data`` is used instead of loading them again."""
+    paths = tuple(Path(path) for path in spec.paths)
+    task_class, method_class = find("task", spec.task, paths).load(), find("method", spec.method, paths).load()
+    seed_everything(spec.seed)
+    task = task_class(task_class.Config(**spec.config["task"]), spec.budget, spec.seed)
+    if data is None:
+        data = task.load()
+    seed_everything(spec.seed)
+    method = method_class(method_class.Config(**spec.config["method"]), data.spec, bases)
+    method.seed = spec.seed
+    method.prepare(data.for_training())
+    return Loaded(task, data, method)
+
+
+def load_trained(spec: RunSpec, root: Path, loaded: dict[str, Any] | None = None) -> Any:
+    """The method of a finished run with its final weights, in evaluation mode. Data that are ``loaded`` are not read again.
+
+    Raises UserError if there is no final checkpoint.
+    """
+    import torch
+
+    file = Runs(root).weights(spec)
+    if not file.exists():
+        raise UserError(f"{file}: no final checkpoint; run `elboard run {spec.task} {spec.method} --seed {spec.seed}` first")
+    method = built(spec, root, {} if loaded is None else loaded).method
+    method.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state"])
+    method.progress = 1.0
+    return method.eval()
+
+
+def built(spec: RunSpec, root: Path, loaded: dict[str, Any]) -> Loaded:
+    """:func:`build` with the trained methods that ``spec`` starts from, by role: one, or a list where its card says ``count``.
+
+    Of the runs that share a task, its options and a seed the data are read once, and kept in ``loaded``.
+    """
+    said = find("method", spec.method, tuple(map(Path, spec.paths))).card.bases
+    bases = {}
+    for role, runs in spec.bases.items():
+        methods = [load_trained(run, root, loaded) for run in runs]
+        bases[role] = methods if "count" in said[role] else methods[0]
+    same = json.dumps([spec.task, spec.budget, spec.seed, spec.config["task"]])
+    found = build(spec, bases, loaded.get(same))
+    loaded[same] = found.data
+    return found

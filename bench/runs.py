@@ -5,16 +5,31 @@ Records are the truth. What an engine or a scheduler believes changes nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 
+from elboard.bench import legacy
 from elboard.bench import record as records
 from elboard.bench.config import RunSpec
 from elboard.bench.record import Record
 
 RETRIABLE = ("oom", "timeout", "killed", "infra")
 RETRIES = 2
+
+
+def keys_of_today(root: Path, key: str) -> set[str]:
+    """The keys of the runs whose folders under ``root`` have names that begin with ``key``, which may be a key from before."""
+    folders = (folder for home in (root, root / records.ARCHIVE) for folder in home.glob(f"{escape(key)}*/"))
+    return {record.key for folder in folders for record in records.attempts(root / folder.name)}
+
+
+def folders_of(root: Path, key: str) -> list[Path]:
+    """The folders under ``root`` with records of runs whose keys begin with ``key``, by whatever names: keys from before are others."""
+    folders = sorted(file.parent for file in root.glob("*/attempts"))
+    return [folder for folder in folders if any(record.key.startswith(key) for record in records.attempts(folder))]
 
 
 @dataclass(frozen=True)
@@ -27,9 +42,16 @@ class Runs:
     root: Path
     forgiven: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def folder(self, run: RunSpec | str) -> Path:
-        """Where a run, or the run of a key, lies or will lie."""
-        return self.root / (run if isinstance(run, str) else run.key)
+    def folder(self, run: RunSpec) -> Path:
+        """Where a run lies or will lie: what lies under a key from before goes on there."""
+        if not self._has(run.key):
+            for key in filter(self._has, legacy.keys_of(run)):
+                if all(record.key in (key, run.key) for record in records.attempts(self.root / key)):  # not of code edited since
+                    return self.root / key
+        return self.root / run.key
+
+    def _has(self, key: str) -> bool:
+        return os.path.isdir(self.root / key) or os.path.isdir(self.root / records.ARCHIVE / key)
 
     def weights(self, spec: RunSpec) -> Path:
         """The file of the final weights."""
@@ -46,6 +68,10 @@ class Runs:
     def trained(self, spec: RunSpec) -> Record | None:
         """:meth:`done`, if the weights are there from which others can start."""
         return self.done(spec) if self.weights(spec).exists() else None
+
+    def parts(self, spec: RunSpec) -> int:
+        """Of how many parts the loss of a batch is next: 2 to the number of attempts that ran out of memory."""
+        return 2 ** sum(record.status == "failed" and record.failure["class"] == "oom" for record in self.attempts(spec))
 
     def over(self, spec: RunSpec) -> Record | None:
         """The record by which a run is over, or None where it is to be tried (again): that of a completed attempt, of a failure that is

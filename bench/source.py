@@ -6,7 +6,9 @@ A listing, a dry run or a plan needs the cards, the budgets and the defaults of 
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
+import os
 import re
 from dataclasses import MISSING, field, make_dataclass
 from functools import cache
@@ -15,18 +17,9 @@ from typing import Any
 
 from elboard.bench.errors import UserError
 
-TYPES = {
-    "int": int,
-    "float": float,
-    "str": str,
-    "bool": bool,
-    "list[int]": list[int],
-    "list[float]": list[float],
-    "list[str]": list[str],
-    "int | None": int | None,
-    "float | None": float | None,
-    "str | None": str | None,
-}
+SCALARS = {"int": int, "float": float, "str": str}
+LISTS = {f"list[{name}]": list[kind] for name, kind in SCALARS.items()}
+TYPES = {**SCALARS, "bool": bool, **LISTS, **{f"{name} | None": kind | None for name, kind in SCALARS.items()}}
 
 
 @cache
@@ -73,13 +66,20 @@ def _imports(file: Path) -> dict[str, tuple[str, str]]:
     that name. The name is empty where it is a module itself."""
     found: dict[str, tuple[str, str]] = {}
     for words in re.findall(r"^([ \t]*)(?:from[ \t]+([\w.]+)[ \t]+)?import[ \t]+(\([^)]*\)|[^\n(;]+)", _code(file), re.MULTILINE):
-        indent, module, names = words
+        indent, module, names = words[0], _absolute(file, words[1]), words[2]
         for part in re.sub(r"#[^\n]*|[()\\]", "", names).split(","):
             name, _, alias = (word.strip() for word in part.partition(" as "))
             key = alias or (name if module else name.split(".")[0])
             if not indent or key not in found:
                 found[key] = (module, name) if module else (name if alias else key, "")
     return found
+
+
+def _absolute(file: Path, module: str) -> str:
+    """``module``, imported in ``file``, by its full name where it has leading dots and ``file`` lies in a package."""
+    name = module.lstrip(".")
+    root, folder = _package_of(file) if name != module else [], file.parents[max(0, len(module) - len(name) - 1)]
+    return ".".join([*folder.relative_to(root[0]).parts, name]).strip(".") if root and folder.is_relative_to(root[0]) else module
 
 
 def _imported_from(file: Path, name: str) -> tuple[Path, str] | None:
@@ -195,7 +195,7 @@ def ancestors(file: Path, class_name: str) -> tuple[tuple[str, str], ...]:
     bases = dict(CLASS.findall(_code(file))).get(class_name)
     if bases is None:
         source = _imported_from(file, class_name)
-        return ancestors(*source) if source else ()
+        return (_imports(file)[class_name], *ancestors(*source)) if source else ()
     found: dict[tuple[str, str], None] = {}
     for word in re.sub(r"\[[^\]]*\]", "", bases).split(","):
         head, _, name = word.strip().rpartition(".")
@@ -218,3 +218,41 @@ def last_class(file: Path) -> str:
     if not names:
         raise UserError(f"{file}: has a CARD but defines no class")
     return names[-1]
+
+
+def _beside(file: Path, start: Path) -> set[Path]:
+    """The files beside ``file``, in its folder, in its package and in the folder ``start``, that it imports, with the packages they are
+    in; what is imported within functions counts too."""
+    found: set[Path] = set()
+    for node in ast.walk(tree(file)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):
+            home = node.module or ""
+            names = [home, *(f"{home}.{name}".strip(".") for name in names)]
+        level = getattr(node, "level", 0)
+        for parts in (name.split(".") for name in names if name and name.split(".")[0] != "elboard"):
+            roots = [file.parents[level - 1]] if level else [file.parent, start, *_package_of(file)]
+            places = [root.joinpath(*parts[:n]) for root in roots for n in range(1, len(parts) + 1)]
+            found |= {path for place in places for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()}
+    return found
+
+
+def _package_of(file: Path) -> list[Path]:
+    """The folder from which the outermost package of ``file`` is imported, if it lies in one."""
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return [] if folder == file.parent else [folder]
+
+
+@cache
+def hash_of(file: Path) -> str:
+    """16 hexadecimal digits of what ``file`` and the modules beside it that it imports, and these import, say."""
+    seen, left = set(), {file}
+    while left:
+        one = left.pop()
+        seen.add(one)
+        left |= _beside(one, file.parent) - seen
+    says = {one: hashlib.sha256(text_of(one).encode()).hexdigest() for one in seen}
+    texts = [says.pop(file), *sorted(os.path.relpath(one, file.parent) + said for one, said in says.items())]
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]

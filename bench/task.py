@@ -138,7 +138,7 @@ class Task(ABC):
 
     @classmethod
     def compact(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The evidence: ``observed`` rounded, and cut to a stated subset where it takes more than 100 KB. Takes evidence too."""
+        """The evidence: ``observed`` rounded, and cut to a stated subset where it takes more than 16 KB. Takes evidence too."""
         was_cut = any(name.startswith("kept_") for name in observed)
         return dict(observed) if was_cut else cut(cls.sets, cls.rounded(observed))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from elboard.bench import stopping
 from elboard.bench.batches import OwnBatches
 from elboard.bench.metrics.conventions import better
+from elboard.bench.record import save_atomically
 from elboard.bench.task import Data, Task
 
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices and advertisements are no news in every run
@@ -196,33 +198,14 @@ def _set_random_state(states: list[torch.Tensor]) -> None:
         torch.cuda.set_rng_state(state.cpu(), device)
 
 
-class evaluating:
-    """Context: evaluation mode, no gradients, and the random state of training left as it was."""
-
-    def __init__(self, method: Any):
-        self.method = method
-
-    def __enter__(self) -> None:
-        self.state = _random_state()
-        self.was_training = self.method.training
-        self.method.eval()
-        self.no_grad = torch.no_grad()
-        self.no_grad.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.no_grad.__exit__(*error)
-        self.method.train(self.was_training)
-        _set_random_state(self.state)
-
-
-def save_atomically(path: Path, save: Callable[[Path], Any]) -> None:
-    """``save(temporary)``, flushed to disk, then renamed to ``path``: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextlib.contextmanager
+def evaluating(method: Any) -> Iterator[None]:
+    """Evaluation mode, no gradients, and the random state of training left as it was."""
+    state, was_training = _random_state(), method.training
+    method.eval()
     try:
-        save(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with torch.no_grad():
+            yield
     finally:
-        temporary.unlink(missing_ok=True)
+        method.train(was_training)
+        _set_random_state(state)

@@ -17,14 +17,21 @@ if not Path(__file__).with_name("bench").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
 
 if TYPE_CHECKING:
+    from elboard.bench.batches import OwnBatches
     from elboard.bench.card import MethodCard, TaskCard
     from elboard.bench.config import RunSpec, resolve
+    from elboard.bench.errors import UserError
     from elboard.bench.evidence import Examples
     from elboard.bench.kinds import DataSpec
     from elboard.bench.method import Method
+    from elboard.bench.metrics.conventions import Convention
     from elboard.bench.record import Record
     from elboard.bench.run import execute
     from elboard.bench.task import Batch, Data, Observed, Task
+
+    # What checkers may take from here; they know protocols and facts of data, which kinds bring, as Any.
+    __all__ = ["Batch", "Convention", "Data", "DataSpec", "Examples", "Method", "MethodCard", "Observed", "OwnBatches", "Record", "RunSpec"]
+    __all__ += ["Task", "TaskCard", "UserError", "execute", "resolve"]
 
 __version__ = "0.1.0"
 
@@ -45,6 +52,8 @@ _HOME = {name: f"elboard.{module}" for module, names in _HOMES.items() for name 
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":  # of `from elboard import *`
+        return [name for name in __dir__() if not name.startswith("_")]
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     from elboard.bench.kinds import lookup
@@ -58,4 +67,4 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     from elboard.bench.kinds import catalogue
 
-    return sorted({*globals(), *_HOME, *catalogue().protocols, *catalogue().specs})
+    return sorted({*(name for name in globals() if name.startswith("__")), *_HOME, *catalogue().protocols, *catalogue().specs})

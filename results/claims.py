@@ -103,10 +103,7 @@ def _entry(paper: Paper, number: int, claim: Claim, measurements: Measurements, 
 
 def together(statuses: Sequence[str]) -> str:
     """The status of a claim from those of its tasks."""
-    if "refuted" in statuses:
-        return "refuted"
-    same = set(statuses)
-    return statuses[0] if len(same) == 1 else "undecided"
+    return "refuted" if "refuted" in statuses else statuses[0] if len(set(statuses)) == 1 else "undecided"
 
 
 def verdict(relation: str, margin: float, outer: Interval, inner: Interval = (-math.inf, math.inf)) -> str:
@@ -127,7 +124,7 @@ def _part(paper: Paper, check: Check, task: str, measurements: Measurements) -> 
     if key is None:
         note = f"no records of {' and '.join(dict.fromkeys(absent))}" if absent else f"no records with {check.metric}"
         return Part(task, "not run", check.metric, note=note)
-    values = [measured.values(key) for measured in found]
+    values = [measured.metrics[key] for measured in found]
     part = _against_value(check, values[0]) if check.right.value is not None else _against_method(check, *values)
     keys = dict.fromkeys(of for measured, by_seed in zip(found, values, strict=True) for of in measured.keys(by_seed))
     return Part(task, metric=key, keys=tuple(keys), **part)
@@ -224,11 +221,6 @@ def terminal(entries: Sequence[Entry]) -> Table:
     return out
 
 
-def markdown(entries: Sequence[Entry]) -> str:
-    """A Markdown table, a row for each claim."""
-    return "\n".join([summary_text(entries), "", LEGEND, "", *markup.markdown(HEAD, map(_row, entries), HEAD), ""])
-
-
 def flat(entries: Sequence[Entry]) -> dict[str, Any]:
     """What JSON holds: the counts by status and a dict for each claim."""
     claims = []
@@ -240,5 +232,7 @@ def flat(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def render(entries: Sequence[Entry], kind: str) -> str:
-    """The ledger as text in the format ``kind``: md or json."""
-    return markdown(entries) if kind == "md" else json.dumps(flat(entries), indent=1, ensure_ascii=False) + "\n"
+    """The ledger as text in the format ``kind``: md, with a row for each claim, or json."""
+    if kind == "json":
+        return json.dumps(flat(entries), indent=1, ensure_ascii=False) + "\n"
+    return "\n".join([summary_text(entries), "", LEGEND, "", *markup.markdown(HEAD, map(_row, entries), HEAD), ""])

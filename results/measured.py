@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elboard.bench.config import RunSpec, resolve
+from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
+from elboard.bench.identity import group_of
 from elboard.bench.metrics.conventions import bare, whole
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ class Measurement:
     metrics: dict[str, dict[int, float]]
     runs: dict[int, str]
 
-    def values(self, key: str) -> dict[int, float]:
-        """Value of the metric ``key`` by seed; empty where it is absent."""
-        return self.metrics.get(key, {})
-
     def keys(self, seeds: Iterable[int]) -> tuple[str, ...]:
         """The keys of the runs with these seeds."""
         return tuple(self.runs[seed] for seed in sorted(seeds))
@@ -45,10 +41,8 @@ class Measurements:
 
     def __init__(self, groups: Iterable[Group], paths: tuple[Path, ...] = ()):
         self.paths = paths
-        self._groups: dict[tuple[str, str, str], list[Group]] = defaultdict(list)
+        self._groups = {group.group: group for group in groups}
         self._found: dict[str, Measurement | None] = {}
-        for group in groups:
-            self._groups[group.task, group.method, group.budget].append(group)
 
     def find(self, task: str, method: str, budget: str, options: Mapping[str, Any]) -> Measurement | None:
         """What was measured of ``method`` with ``options`` over its defaults; None if nothing.
@@ -58,20 +52,18 @@ class Measurements:
         asked = json.dumps([task, method, budget, options])
         if asked not in self._found:
             spec = resolve(task, method, budget=budget, overrides=options, origin=f"{method} on {task}", paths=tuple(map(str, self.paths)))
-            wanted = spec.configuration()
-            groups = [one for one in self._groups[spec.task, spec.method, budget] if RunSpec.from_dict(one.spec).configuration() == wanted]
-            self._found[asked] = _measurement(groups) if groups else None
+            group = self._groups.get(group_of(spec.identity()))
+            self._found[asked] = None if group is None else _measurement(group)
         return self._found[asked]
 
 
-def _measurement(groups: list[Group]) -> Measurement:
-    metrics: dict[str, dict[int, float]] = defaultdict(dict)
-    runs: dict[int, str] = {}
-    for group in groups:
-        runs |= zip(group.seeds.tolist(), group.keys, strict=True)
-        for key, values in group.metrics.items():
-            metrics[key] |= {seed: value for seed, value in zip(group.seeds.tolist(), values.tolist(), strict=True) if math.isfinite(value)}
-    return Measurement({key: values for key, values in metrics.items() if values}, runs)
+def _measurement(group: Group) -> Measurement:
+    seeds = group.seeds.tolist()
+    found = {
+        key: {seed: value for seed, value in zip(seeds, values.tolist(), strict=True) if math.isfinite(value)}
+        for key, values in group.metrics.items()
+    }
+    return Measurement({key: values for key, values in found.items() if values}, dict(zip(seeds, group.keys, strict=True)))
 
 
 def metric_key(name: str, present: Sequence[Iterable[str]]) -> str | None:

@@ -1,8 +1,7 @@
 """Results from elsewhere: packing a folder of runs into one file, and reviewing such a file without trusting it.
 
 A submission holds for each finished run ``records/<key>.<attempt>.json``, and under the same stem ``evidence/*.npz``, ``curves/*.jsonl``
-and ``pictures/<stem>/*.png`` (:mod:`elboard.results.bundle`). A review imports no code from places that a record names, unpickles nothing,
-and writes nothing before all its checks are done.
+and ``pictures/<stem>/*.png``. A review imports no code from places that a record names, and writes nothing before all its checks are done.
 
 The archive is refused as a whole for what no honest submission has (names that lead elsewhere, wrong sizes or hashes ...), a record for
 what is wrong with it alone. That record and evidence agree proves no honesty: an accepted record's badge is *recomputed*, not *re-run*.
@@ -11,28 +10,26 @@ what is wrong with it alone. That record and evidence agree proves no honesty: a
 from __future__ import annotations
 
 import io
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from elboard.bench import record as records
 from elboard.bench.errors import UserError
+from elboard.bench.identity import group_of
 from elboard.bench.record import Record
 from elboard.bench.registry import Entry, discover
-from elboard.results.badges import badge
-from elboard.results.bundle import LARGEST_FILE, Refused, contents_of, one_line, pack, strict_json
-from elboard.results.evidence import InvalidEvidence, evidence_of, homes_of, read_evidence, record_files
-from elboard.results.illustrations import illustrate, lacking
-from elboard.results.store import SHIPPED
-from elboard.results.store.files import tell
-from elboard.results.verify import Verification, task_of, verify, write_verification
+from elboard.results import untrusted
+from elboard.results.places import effective
+from elboard.results.store.lines import SHIPPED, all_beside, board_file, lines, path_beside, stem_of, write_lines
+from elboard.results.untrusted import InvalidEvidence, Refused, one_line, read_evidence, strict_json
+from elboard.results.verify import Verification, badge, task_of, verify
 
 SUFFIX = ".elboard.zip"
-LARGEST_RECORD = 4 * 2**20
+LARGEST = 4 * 2**20  # bytes of a record, of curves, of a picture
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FILE = re.compile(r"(evidence|pictures)/[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 MARKUP = re.compile(r"<[A-Za-z/!?]|javascript:", re.IGNORECASE)
@@ -40,11 +37,10 @@ MARKUP = re.compile(r"<[A-Za-z/!?]|javascript:", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Accepted:
-    """A record that passed, as it was submitted, with its evidence and what recomputing showed."""
+    """A record that passed, the same decoded as it was submitted, and what recomputing showed."""
 
     record: Record
-    content: bytes
-    evidence: bytes
+    tree: dict[str, Any]
     verification: Verification
 
 
@@ -86,13 +82,14 @@ def submit(folder: Path, target: Path) -> Path:
         UserError: no finished run, a target that exists or cannot be written.
     """
     files: dict[str, bytes] = {}
-    for path, record in _finished(folder):
-        stem = f"{record.key}.{record.attempt}"
-        files[f"records/{stem}.json"] = path.read_bytes()
-        evidence = evidence_of(path)
-        if evidence is not None:
-            files[f"evidence/{stem}.npz"] = evidence.read_bytes()
-        for home in homes_of(path):
+    for place in effective(folder, shipped=False).values():
+        if place.record.status != "done":
+            continue
+        stem = f"{place.record.key}.{place.record.attempt}"
+        files[f"records/{stem}.json"] = place.file.read_bytes()
+        if place.evidence is not None:
+            files[f"evidence/{stem}.npz"] = place.evidence.read_bytes()
+        for home in place.folders:
             if (home / "curves.jsonl").is_file():
                 files[f"curves/{stem}.jsonl"] = (home / "curves.jsonl").read_bytes()
             for picture in sorted((home / "pictures").glob("*.png")):
@@ -103,36 +100,17 @@ def submit(folder: Path, target: Path) -> Path:
     if path.exists():
         raise UserError(f"{path}: exists already; choose another name")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pack(files, path)
+        untrusted.pack(files, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
     return path
 
 
-def _finished(folder: Path) -> Iterator[tuple[Path, Record]]:
-    """File and record of each finished run: the attempt that counts. Warns of files that are left out."""
-    by_key: dict[str, dict[str, tuple[Path, Record]]] = {}
-    left_out: list[str] = []
-    for path in record_files(folder, shipped=False):
-        try:
-            record = records.read(path)
-        except (records.InvalidRecord, OSError) as error:
-            left_out.append(str(error))
-            continue
-        by_key.setdefault(record.key, {})[record.attempt] = path, record
-    tell(left_out)
-    for attempts in by_key.values():
-        best = records.effective(record for _, record in attempts.values())
-        if best.status == "done":
-            yield attempts[best.attempt]
-
-
 def review(file: Path, accept: bool = False, into: Path = SHIPPED, paths: Sequence[Path] = ()) -> Report:
-    """Check a submission; with ``accept`` write the records that pass below ``into``, with evidence and verification.
+    """Check a submission; with ``accept`` write the records that pass below ``into``, with what recomputing showed.
 
-    A record is written to ``<into>/<task>/<method>-s<seed>-<key>.<attempt>.json`` as it was submitted, byte for byte; curves and
-    pictures of one run of each group of which there are none yet (:mod:`elboard.results.illustrations`).
+    Of records and verifications come lines (:mod:`elboard.results.store.lines`); evidence, and curves and pictures, are those of one run
+    of each group of which there are none yet.
 
     Args:
         paths: where tasks and methods lie besides the package.
@@ -142,7 +120,7 @@ def review(file: Path, accept: bool = False, into: Path = SHIPPED, paths: Sequen
     """
     report = Report(file)
     try:
-        contents = contents_of(file)
+        contents = untrusted.contents_of(file)
     except Refused as error:
         report.refused.append(f"{file.name}: {error}")
         return report
@@ -150,37 +128,81 @@ def review(file: Path, accept: bool = False, into: Path = SHIPPED, paths: Sequen
     for name in sorted(name for name in contents if name.startswith("records/")):
         try:
             found = reviewer.record(name)
-        except Refused as error:
-            report.refused.append(f"{name}: {error}")
+        except (Refused, UserError) as error:
+            report.refused.append(f"{name}: {error if isinstance(error, Refused) else one_line(error)}")
             continue
         report.accepted.append(found)
         report.flagged += [f"{name}: {flag}" for flag in reviewer.flags(found)]
     if accept:
-        chosen = lacking([found.record for found in report.accepted], into)
-        for found in report.accepted:
-            report.written += _write(found, into)
-        for record in chosen:
-            written, flags = illustrate(record, contents, place(record, into))
-            report.written += written
-            report.flagged += flags
+        try:
+            _take_in(report, contents, into)
+        except OSError as error:
+            raise UserError(f"{error.filename or into}: cannot be written ({error.strerror or error})") from None
     return report
 
 
-def place(record: Record, into: Path) -> Path:
-    """Where the record lies among those that ship with the package."""
-    spec = record.spec
-    return into / spec["task"] / f"{spec['method']}-s{spec['seed']}-{record.key}.{record.attempt}.json"
+def _take_in(report: Report, contents: Mapping[str, bytes], into: Path) -> None:
+    """Write what was accepted, and say in ``report`` what was written. Raises OSError."""
+    taken = [found.record for found in report.accepted]
+    evident, illustrated = lacking(taken, into, "npz"), lacking(taken, into, "jsonl", "png")  # before anything of them is there
+    boards: dict[Path, list[dict[str, Any]]] = defaultdict(list)
+    for found in report.accepted:
+        boards[board_file(found.record, into)].append({"record": found.tree, "verified": [found.verification.to_dict()]})
+    for file, trees in boards.items():
+        write_lines(file, trees)
+        report.written.append(file)
+    for record in evident:
+        report.written.append(keep(record, into, "npz", contents[f"evidence/{record.key}.{record.attempt}.npz"]))
+    for record in illustrated:
+        written, flags = illustrate(record, contents, into)
+        report.written += written
+        report.flagged += flags
 
 
-def _write(found: Accepted, into: Path) -> list[Path]:
-    path = place(found.record, into)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".npz").write_bytes(found.evidence)
-        records.write_text_atomically(path, found.content.decode())
-        return [path, path.with_suffix(".npz"), write_verification(found.verification, path)]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+def lacking(found: Iterable[Record], into: Path, *endings: str) -> list[Record]:
+    """One run, that of the smallest seed, of each group of which no file that ends so lies below ``into``."""
+    first: dict[str, Record] = {}
+    for record in sorted(found, key=lambda record: record.spec["seed"]):
+        first.setdefault(group_of(record.identity), record)
+    here: set[str] = set()
+    for task in {record.spec["task"] for record in first.values()}:
+        of_task = lines(task, [], into)
+        beside = all_beside(of_task[0].file) if of_task else {}
+        here |= {
+            group_of(line.record.identity)
+            for line in of_task
+            if any(what.endswith(endings) for what in beside.get(stem_of(line.record), ()))
+        }
+    return [record for group, record in first.items() if group not in here]
+
+
+def keep(record: Record, into: Path, what: str, content: bytes) -> Path:
+    """Write ``what`` of the run of ``record`` beside its board below ``into``. Returns the file. Raises OSError."""
+    file = path_beside(board_file(record, into), record, what)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return file
+
+
+def illustrate(record: Record, contents: Mapping[str, bytes], into: Path) -> tuple[list[Path], list[str]]:
+    """Write the curves and pictures of ``record`` that a submission's ``contents`` have below ``into``.
+
+    Returns the files, and a line for each that is left out. Raises OSError where they cannot be written.
+    """
+    stem, written, left_out = f"{record.key}.{record.attempt}", [], []
+    wanted = {f"curves/{stem}.jsonl": ("curves.jsonl", untrusted.curves_of)}
+    for name in sorted(name for name in contents if name.startswith(f"pictures/{stem}/")):
+        wanted[name] = (name.rpartition("/")[2], untrusted.picture_of)
+    for name, (what, check) in wanted.items():
+        if not contents.get(name):
+            continue  # a method that is not trained has an empty file of curves
+        try:
+            if len(contents[name]) > LARGEST:
+                raise Refused(f"{len(contents[name])} bytes, more than {LARGEST}")
+            written.append(keep(record, into, what, check(contents[name])))
+        except Refused as error:
+            left_out.append(f"{name}: is left out: {error}")
+    return written, left_out
 
 
 @dataclass
@@ -195,46 +217,37 @@ class _Reviewer:
     def checksums(self) -> dict[tuple[str, int], dict[str, str]]:
         """Data checksums of the records that are here already, by task and version; budgets beyond smoke read the same data."""
         known: dict[tuple[str, int], dict[str, str]] = {}
-        for file in self.into.rglob("*.json"):
-            if records.is_record_file(file.name):
-                try:
-                    record = records.read(file)
-                except (records.InvalidRecord, OSError):
-                    continue
-                data = record.provenance.get("data")
-                if record.status == "done" and record.spec["budget"] != "smoke" and isinstance(data, dict):
-                    known.setdefault((record.spec["task"], record.spec["task_version"]), data)
+        for line in lines("", [], self.into):
+            spec, data = line.record.spec, line.record.provenance.get("data")
+            if line.record.status == "done" and spec["budget"] != "smoke" and isinstance(data, dict):
+                known.setdefault((spec["task"], spec["task_version"]), data)
         return known
 
     def record(self, name: str) -> Accepted:
-        """The record of the file ``name`` if it passes. Raises Refused."""
+        """The record of the file ``name`` if it passes. Raises Refused, or UserError for a task or evidence unlike those here."""
         content = self.contents[name]
-        if len(content) > LARGEST_RECORD:
+        if len(content) > LARGEST:
             raise Refused(f"{len(content)} bytes, more than a record has")
         tree = strict_json(content)
         try:
-            records.validate(tree)
+            record = Record.from_dict(tree)
         except ValueError as error:
             raise Refused(one_line(error)) from None
-        record = Record(**tree)
         if name != f"records/{record.key}.{record.attempt}.json":
             raise Refused(f"its name is not that of attempt {record.attempt} at {record.key}")
         entry = self._known(record)
         self._data(record, entry)
-        if place(record, self.into).exists():
-            raise Refused("it is here already")
+        if any(stem_of(line.record) == stem_of(record) for line in lines(record.spec["task"], [], self.into)):
+            raise Refused("its attempt is here already")  # names of files beside tell runs apart by their attempts
         evidence = self.contents.get(f"evidence/{record.key}.{record.attempt}.npz")
         if evidence is None:
             raise Refused("it comes without evidence")
-        return Accepted(record, content, evidence, self._recomputed(record, evidence))
+        return Accepted(record, tree, self._recomputed(record, evidence))
 
     def _known(self, record: Record) -> Entry:
         """The task as it is here, where a record of it may be accepted."""
         spec = record.spec
-        try:
-            entry = task_of(record, self.paths)
-        except UserError as error:
-            raise Refused(one_line(error)) from None
+        entry = task_of(record, self.paths)
         if not WORD.fullmatch(spec["method"]):
             raise Refused(f"the method's name {spec['method']!r:.80} is no name: letters, digits, '.', '_' and '-'")
         if spec["budget"] not in entry.budgets():
@@ -258,11 +271,9 @@ class _Reviewer:
 
     def _recomputed(self, record: Record, evidence: bytes) -> Verification:
         try:
-            verification = verify(record, read_evidence(io.BytesIO(evidence), LARGEST_FILE), self.paths)
+            verification = verify(record, read_evidence(io.BytesIO(evidence)), self.paths)
         except InvalidEvidence as error:
             raise Refused(f"its evidence is unreadable: {one_line(error)}") from None
-        except UserError as error:
-            raise Refused(one_line(error)) from None
         if verification.ok is False:
             wrong = [name for name, check in verification.checked.items() if not check.ok]
             check = verification.checked[wrong[0]]
@@ -273,7 +284,7 @@ class _Reviewer:
     def flags(self, found: Accepted) -> list[str]:
         """What is no reason to refuse a record, but worth a look."""
         record, spec = found.record, found.record.spec
-        said = [f"{where} holds markup; it is kept as text" for where in _markup(json.loads(found.content))]
+        said = [f"{where} holds markup; it is kept as text" for where in _markup(found.tree)]
         method = discover("method", self.paths).get(spec["method"])
         if method is None:
             said.append(f"the method {spec['method']} is not known here: nobody can run it again")

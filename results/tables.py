@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from elboard.results.store import Group
 
 FORMATS = ("table", "md", "latex", "json", "html")
-VERDICTS = ("reproduced", "differs", "underpowered", "different data", "not run")
 LEFT = ("row", "column", "verdict")
 HEAD = ("row", "column", "published", "measured", "n", "difference", "verdict")
 _PLAIN = {"equal": "reproduced", "different": "differs", "open": "underpowered"}
@@ -104,7 +103,7 @@ def _cell(mapped: Mapped, paper: Paper, budget: str, measurements: Measurements)
     key = metric_key(mapped.metric, [found.metrics]) if found else None
     if key is None:
         return TableCell(**about, metric=mapped.metric, verdict="not run")
-    by_seed = found.values(key)
+    by_seed = found.metrics[key]
     values = [mapped.scale * value for value in by_seed.values()]
     mean = math.fsum(values) / len(values)
     low, high = estimate(values).interval(0.95) if len(values) > 1 else (None, None)

@@ -10,30 +10,37 @@ predictions are honest. Only a re-run shows that.
 
 from __future__ import annotations
 
-import json
 import statistics
-import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from elboard.bench import legacy
 from elboard.bench import record as records
-from elboard.bench.config import RunSpec
+from elboard.bench.config import restated
 from elboard.bench.errors import UserError
+from elboard.bench.identity import configuration, difference, group_of
 from elboard.bench.metrics.conventions import of_examples
 from elboard.bench.provenance import revision, versions
 from elboard.bench.record import Record
 from elboard.bench.registry import Entry, find
-from elboard.results.evidence import all_beside, beside, in_runs
+from elboard.results.places import Place, places_of_run
+from elboard.results.store.lines import lines
+from elboard.results.untrusted import one_line
+
+if TYPE_CHECKING:
+    from elboard.results.store import Group
 
 KINDS = ("recomputed", "rerun")
 WIDTH = 3.0  # standard deviations of the seeds within which another machine's re-run agrees
 SEEDS = 3  # fewer give no standard deviation to go by
 RELATIVE = 1e-6  # what another machine's rounding may change where seeds do not differ at all
+DEARER = 30  # keys of groups, of before too, are found in the time in which one record is read
 SAME_HARDWARE = ("machine", "system", "cpu", "gpu", "threads")
 
 
@@ -89,18 +96,27 @@ class Verification:
         return of_examples(primary) in map(of_examples, self.checked)
 
     def to_dict(self) -> dict:
-        """As it is written: plain JSON, with the largest difference spelled out."""
-        name, gap = self.largest
-        checks = {metric: check._asdict() for metric, check in self.checked.items()}
-        return {**asdict(self), "checked": checks, "largest_difference": {"metric": name, "value": gap}}
+        """As it is written: plain JSON; a check that agrees is ``[found - claimed, tolerance]``, any other has all four fields."""
+        checked = {
+            name: [float(f"{check.found - check.claimed:.3g}"), check.tolerance] if check.ok else list(check)
+            for name, check in self.checked.items()
+        }
+        return {**asdict(self), "checked": checked}
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> Verification:
         """Raises TypeError, KeyError or ValueError for what :meth:`to_dict` has not made."""
-        fields = {name: value for name, value in tree.items() if name != "largest_difference"}
+        fields = {name: value for name, value in tree.items() if name != "largest_difference"}  # older ones say it
         if fields["kind"] not in KINDS or fields["ok"] not in (True, False, None) or not isinstance(fields["digest"], str):
             raise ValueError("not a verification")
-        return cls(**{**fields, "checked": {name: Check(**check) for name, check in fields["checked"].items()}})
+        return cls(**{**fields, "checked": {name: _check_of(of) for name, of in fields["checked"].items()}})
+
+
+def _check_of(said: Any) -> Check:
+    """The check that a verification says; of one that agrees, in terms of the claim."""
+    if isinstance(said, Mapping):  # as older ones say it
+        return Check(**said)
+    return Check(0.0, *said, True) if len(said) == 2 else Check(*said)
 
 
 def digest_of(record: Record) -> str:
@@ -121,13 +137,26 @@ def task_of(record: Record, paths: Sequence[Path] = ()) -> Entry:
     return entry
 
 
+def check_identity(record: Record, paths: Sequence[Path] = ()) -> None:
+    """Raises UserError where the tree of a record's key does not name the options in which its configuration differs from what the code of
+    its versions declares. Says nothing of versions, and of code from outside, that are not here."""
+    try:
+        again = restated(record.run(), paths).identity()
+    except UserError:
+        return
+    leaves = difference(record.identity, again)
+    code = any(name.startswith("code.") or ".code." in name for name in leaves)
+    if leaves and not code and "schema" not in record.identity:
+        name, (said, found) = next(iter(leaves.items()))
+        raise UserError(f"{record.key}: {name} is {said!r:.60} in its identity, {found!r:.60} by its configuration")
+
+
 def recomputed(entry: Entry, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
     """``Task.score`` of evidence from anywhere. Raises UserError where it is no evidence of the task."""
     try:
         return entry.load().score(evidence, list(metrics))
     except (KeyError, ValueError, IndexError, TypeError, AttributeError, OverflowError, MemoryError, RuntimeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(f"the evidence is none of {entry.card.name} ({reason})") from None
+        raise UserError(f"the evidence is none of {entry.card.name} ({one_line(f'{type(error).__name__}: {error}')})") from None
 
 
 def verify(record: Record, evidence: Mapping[str, np.ndarray], paths: Sequence[Path] = ()) -> Verification:
@@ -139,6 +168,7 @@ def verify(record: Record, evidence: Mapping[str, np.ndarray], paths: Sequence[P
         UserError: a failed record, a task that is unknown or of another version here, evidence of another task.
     """
     entry = task_of(record, paths)
+    check_identity(record, paths)
     found = recomputed(entry, evidence, record.metrics)
     task = entry.load()
     checks = {name: _check(record.metrics[name], found[name], task.tolerance(name, evidence)) for name in record.metrics if name in found}
@@ -164,10 +194,11 @@ def rerun(record: Record, folder: Path, peers: Iterable[Record] = (), paths: Seq
     from elboard.bench.run import execute
 
     task_of(record, paths)
-    spec = _with_paths(RunSpec.from_dict(record.spec), tuple(str(path) for path in paths))
-    method = find("method", spec.method, tuple(paths)).card
-    if method.version != spec.method_version:
-        raise UserError(f"{record.key}: {method.name} is version {method.version} here, not {spec.method_version}")
+    check_identity(record, paths)
+    try:
+        spec = restated(record.run(), paths)
+    except UserError as error:
+        raise UserError(f"{record.key}: {error}") from None
     if (folder / spec.key).exists():
         raise UserError(f"{folder / spec.key}: a re-run needs a fresh folder")
     again = execute(spec, folder)
@@ -202,11 +233,6 @@ def _verification(record: Record, kind: str, checks: dict[str, Check], note: str
     return Verification(record.key, record.attempt, digest_of(record), kind, checks, unchecked, ok, note)
 
 
-def _with_paths(spec: RunSpec, paths: tuple[str, ...]) -> RunSpec:
-    bases = {role: tuple(_with_paths(run, paths) for run in runs) for role, runs in spec.bases.items()}
-    return replace(spec, paths=paths, bases=bases)
-
-
 def _same_place(record: Record, again: Record) -> bool:
     mine, theirs = (of.provenance.get("hardware", {}) for of in (record, again))
     same_software = record.provenance.get("versions") == again.provenance["versions"]
@@ -215,45 +241,81 @@ def _same_place(record: Record, again: Record) -> bool:
 
 def _other_seeds(record: Record, peers: Iterable[Record]) -> list[Record]:
     """One finished record for each other seed of the group of ``record``."""
-    mine, found = RunSpec.from_dict(record.spec).configuration(), {}
+    mine, found = configuration(record.identity), {}
     for peer in peers:
-        other_seed = peer.spec["seed"] != record.spec["seed"] and (peer.spec["task"], peer.spec["method"]) == (
-            record.spec["task"],
-            record.spec["method"],
-        )
-        if other_seed and peer.status == "done" and RunSpec.from_dict(peer.spec).configuration() == mine:
+        if peer.spec["seed"] != record.spec["seed"] and peer.status == "done" and configuration(peer.identity) == mine:
             found[peer.spec["seed"]] = records.effective([peer, found.get(peer.spec["seed"], peer)])
     return list(found.values())
 
 
-def write_verification(verification: Verification, record_path: Path) -> Path:
-    """Write ``verification`` beside the record at ``record_path``, to a file that nothing overwrites, and return it.
+def write_verification(verification: Verification, place: Place) -> Path | None:
+    """Say ``verification`` of the record at ``place``; the file, or None where the same was said before. Raises OSError.
 
-    Where one of the same content, kind and verdict on the same metrics is there, that one is returned and nothing is written.
+    The same is one of the same content, kind and verdict on the same metrics.
     """
-    for file, known in verifications_at(record_path).items():
-        if _says(known) == _says(verification):
-            return file
-    path = beside(record_path, "verified", "")
-    if in_runs(record_path) or path.exists():
-        path = beside(record_path, "verified", uuid.uuid4().hex[:12])
-    records.write_text_atomically(path, json.dumps(verification.to_dict(), indent=1, sort_keys=True) + "\n")
-    return path
+    if any(_says(known) == _says(verification) for known in verifications(place)):
+        return None
+    return place.say("verified", verification.to_dict())
 
 
 def _says(verification: Verification) -> tuple:
     return verification.digest, verification.kind, verification.ok, set(verification.checked)
 
 
-def verifications_at(record_path: Path) -> dict[Path, Verification]:
-    """The verifications beside the record at ``record_path``; files that are none are passed over."""
-    return verifications_in(all_beside(record_path, "verified"))
-
-
-def verifications_in(files: Iterable[Path]) -> dict[Path, Verification]:
-    """The verifications that ``files`` hold; what is none is passed over."""
-    found = {}
-    for file in files:
-        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            found[file] = Verification.from_dict(json.loads(file.read_text(encoding="utf-8")))
+def verifications(place: Place) -> list[Verification]:
+    """The verifications of the record at ``place``; what is none is passed over."""
+    found = []
+    for tree in place.said("verified"):
+        with suppress(ValueError, TypeError, KeyError, AttributeError):
+            found.append(Verification.from_dict(tree))
     return found
+
+
+def badge(record: Record, verifications: Iterable[Verification]) -> str:
+    """``"re-run"``, ``"recomputed"``, ``"claimed"`` or ``"disputed"``: what ``verifications`` of exactly this content say.
+
+    One that disagrees outweighs all others. A recomputation counts if the primary metric is among those checked, of all examples or of the
+    subset that the evidence keeps.
+    """
+    digest = digest_of(record)
+    said = [of for of in verifications if of.digest == digest and of.ok is not None]
+    if any(of.ok is False for of in said):
+        return "disputed"
+    if any(of.kind == "rerun" for of in said):
+        return "re-run"
+    return "recomputed" if any(of.proves(record.primary) for of in said) else "claimed"
+
+
+def badges(root: Path | None, shipped: bool, among: Sequence[Group]) -> dict[str, dict[str, str]]:
+    """The badges of the finished runs of ``among`` that have a verification, in the runs' folder or the package, by group and key.
+
+    That of a run is the one of the record that counts. Others are claimed. Reads the records of these runs alone, so that it costs little
+    where little is verified; groups are asked for their keys only where that is less.
+    """
+    wanted, tasks = {group.group for group in among}, {group.task for group in among} if shipped else ()
+    runs: dict[str, list[Place]] = defaultdict(list)
+    for line in (line for task in sorted(tasks) for line in lines(task, [])):
+        runs[line.record.key].append(line)
+    keys = _verified(root, among) | {key for key, attempts in runs.items() if any(line.said("verified") for line in attempts)}
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for key in keys:
+        attempts = [*runs[key], *(places_of_run(root, key) if root is not None else ())]
+        best = records.effective(place.record for place in attempts)
+        if best is not None and best.status == "done" and "trial" not in best.notes:
+            said = [of for place in attempts if place.record.attempt == best.attempt for of in verifications(place)]
+            group = group_of(best.identity)
+            if group in wanted:
+                found[group][best.key] = badge(best, said)
+    return dict(found)
+
+
+def _verified(root: Path | None, among: Sequence[Group]) -> set[str]:
+    """The keys of the folder of runs that have a verification, and may be runs of ``among``."""
+    if root is None or not (root / "verified").is_dir():
+        return set()
+    keys = {folder.name for folder in (root / "verified").iterdir()}
+    if len(keys) * DEARER > sum(group.n for group in among):
+        own = {key for group in among for key in group.keys}
+        old = {key for group in among if not keys <= own for spec in group.runs() for key in legacy.keys_of(spec)}
+        keys &= own | old
+    return keys

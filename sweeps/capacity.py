@@ -33,20 +33,16 @@ class Capacity:
 
     cpus: int
     gpus: dict[str, float] = field(default_factory=dict)
-    memory: float = 0.0  # GiB; 0: not counted
 
     def take(self, need: Resources) -> tuple[str, ...] | None:
         """Reserve ``need``: the names of its GPUs, or None where it does not fit. A run that needs more than there is gets all of it."""
-        if need.cpus > self.cpus or (self.memory and need.memory > self.memory):
-            return None
         share, count = (need.gpus, 1) if 0 < need.gpus < 1 else (1.0, int(need.gpus))
         # the fullest that still has room, so that whole GPUs stay whole
         free = sorted((left, name) for name, left in self.gpus.items() if left >= share - 1e-9)
-        if need.gpus > 0 and len(free) < count:
+        if need.cpus > self.cpus or len(free) < count:
             return None
-        names = tuple(name for _, name in free[:count]) if need.gpus > 0 else ()
+        names = tuple(name for _, name in free[:count])
         self.cpus -= need.cpus
-        self.memory -= need.memory if self.memory else 0.0
         for name in names:
             self.gpus[name] -= share
         return names
@@ -54,7 +50,6 @@ class Capacity:
     def give(self, need: Resources, names: Sequence[str]) -> None:
         """Undo :meth:`take`."""
         self.cpus += need.cpus
-        self.memory += need.memory if self.memory else 0.0
         for name in names:
             self.gpus[name] += need.gpus if need.gpus < 1 else 1.0
 

@@ -36,12 +36,9 @@ class Claim:
 
     def holds(self) -> bool:
         """Whether the file is still this claim's."""
-        return _token(self.file) == self.token
-
-    def beat(self) -> None:
-        """Say that the owner lives."""
         with contextlib.suppress(OSError):
-            os.utime(self.file)
+            return _content(self.file).get("token") == self.token
+        return False
 
     def release(self) -> None:
         """Give the run back; a claim that was taken over is left to its new owner."""
@@ -106,21 +103,14 @@ def read(folder: Path) -> dict | None:
     Of a claim that is being written, or whose writer died at it, the age alone is known.
     """
     file = folder / NAME
-    try:
-        content = _content(file)
-        return {**content, "age": max(0.0, _now(folder) - file.stat().st_mtime)}
-    except OSError:
-        return None
+    with contextlib.suppress(OSError):
+        return {**_content(file), "age": max(0.0, _now(folder) - file.stat().st_mtime)}
+    return None
 
 
 def process() -> dict:
     """This process, as its claims name it."""
     return {"host": socket.gethostname(), "pids": _pids(), "pid": os.getpid()}
-
-
-def release_dead(folder: Path, pid: int) -> None:
-    """Remove the claim of process ``pid`` of this host, which is known to be dead."""
-    release_of(folder, {**process(), "pid": pid})
 
 
 def release_of(folder: Path, owner: dict) -> None:
@@ -144,7 +134,8 @@ def heartbeat(claim: Claim, every: float = BEAT) -> Iterator[None]:
 
     def beat() -> None:
         while not stop.wait(every):
-            claim.beat()
+            with contextlib.suppress(OSError):
+                os.utime(claim.file)
 
     thread = threading.Thread(target=beat, daemon=True, name="claim")
     thread.start()
@@ -174,13 +165,6 @@ def _content(file: Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
-def _token(file: Path) -> str | None:
-    try:
-        return _content(file).get("token")
-    except OSError:
-        return None
-
-
 def _now(folder: Path) -> float:
     """The time by the clock of the folder's file server."""
     probe = folder / f".now.{uuid.uuid4().hex[:8]}"
@@ -193,14 +177,10 @@ def _now(folder: Path) -> float:
 
 def _dead(content: dict, lease: float) -> bool:
     """By age, or at once where the owner was a process of this host that is gone."""
-    if content["age"] > lease:
-        return True
-    if (content.get("host"), content.get("pids")) != (socket.gethostname(), _pids()) or "pid" not in content:
-        return False
-    try:
-        os.kill(content["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+    here = (content.get("host"), content.get("pids")) == (socket.gethostname(), _pids())
+    if content["age"] <= lease and here and "pid" in content:
+        try:
+            os.kill(content["pid"], 0)
+        except (ProcessLookupError, PermissionError) as error:
+            return isinstance(error, ProcessLookupError)
+    return content["age"] > lease

@@ -14,20 +14,19 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import UserError
-from elboard.bench.metrics.conventions import better
+from elboard.bench.metrics.conventions import convention
 from elboard.bench.record import Record
 from elboard.bench.runs import Runs
-from elboard.sweeps import claims, samplers, trials
-from elboard.sweeps.search import Search
+from elboard.sweeps import claims, trials
+from elboard.sweeps.search import Search, Seen
 from elboard.sweeps.work import Outcome, Resources, needs
 
 
 @dataclass(kw_only=True)
-class Trial(samplers.Seen):
+class Trial(Seen):
     """A trial of a search, and its run; trials with equal parameters share the run of the first of them."""
 
     number: int
@@ -102,9 +101,10 @@ class History:
                     return  # the claim was lost to a process that took this one for dead
                 self._load()
 
-    def _room(self) -> bool:
+    def _room(self) -> int:
+        """How many trials can be added now."""
         limit = self.search.parallel if self.search.sampler == "tpe" else self.search.trials
-        return len(self.trials) < self.search.trials and len(self.open()) < limit
+        return max(0, min(limit - len(self.open()), self.search.trials - len(self.trials)))
 
     def open(self) -> list[RunSpec]:
         """The runs of trials that are not over."""
@@ -116,11 +116,8 @@ class History:
 
     def best(self) -> Trial | None:
         """The completed trial with the best value, the first of equal ones; None where there is none."""
-        best = None
-        for trial in self.trials:
-            if trial.state == "done" and (best is None or better(self.search.metric, trial.value, best.value)):
-                best = trial
-        return best
+        pick = max if convention(self.search.metric).direction == "higher" else min
+        return pick((trial for trial in self.trials if trial.state == "done"), key=lambda trial: trial.value, default=None)
 
     @property
     def ended(self) -> int:
@@ -150,10 +147,7 @@ class History:
         """The runs that could go on now; for trials that are not made yet, runs like theirs."""
         if self.over:
             return [spec for spec in self.final() if self.runs.over(spec) is None]
-        limit = self.search.parallel if self.search.sampler == "tpe" else self.search.trials
-        found = self.open()
-        to_come = min(limit - len(found), self.search.trials - len(self.trials))
-        return found + [self.search.template] * max(0, to_come)
+        return self.open() + [self.search.template] * self._room()
 
     def left(self) -> list[RunSpec]:
         """All runs that are still to come; for those that are not known yet, runs like them."""
@@ -177,7 +171,8 @@ class History:
         best = self.best()
         if best is None:
             return ""
-        chosen = ", ".join(f"{name}={_short(value)}" for name, value in best.parameters.items())
+        shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in best.parameters.items()}
+        chosen = ", ".join(f"{name}={value}" for name, value in shown.items())
         return f"{chosen} with {self.search.metric} {best.value:.4g}"
 
     def __str__(self) -> str:
@@ -222,7 +217,8 @@ class Frontier:
             except OSError as error:
                 raise UserError(f"{history.folder}: cannot be written ({error.strerror or error})") from None
             runs = history.final() if history.over else history.open()
-            lost = not history.over and any(_unrecorded(outcomes.get(spec.key)) for spec in runs)
+            ended = [outcomes[spec.key] for spec in runs if spec.key in outcomes and not history.over]
+            lost = any(outcome.state == "failed" and outcome.record is None for outcome in ended)
             if history.over or lost:
                 self.histories.remove(history)
             if lost or (history.over and not runs):
@@ -238,14 +234,6 @@ class Frontier:
             yield spec
             for key, need in needs(history.search.resources, (spec, *bases)).items():
                 self.resources.setdefault(key, need)
-
-
-def _unrecorded(outcome: Outcome | None) -> bool:
-    return outcome is not None and outcome.state == "failed" and outcome.record is None
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _seconds(record: Record) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from elboard.bench.config import BUDGETS, resolve
-from elboard.bench.errors import UserError, nearest
+from elboard.bench.errors import UserError, check_known
 from elboard.bench.papers import Paper, paper, papers
 from elboard.bench.registry import compatible, discover
 from elboard.bench.registry import find as find_entry
@@ -32,8 +32,7 @@ def find(name: str, budget: str = "", everything: bool = False, paths: tuple[Pat
     """
     if budget and not name.startswith("paper:"):
         raise UserError(f"--budget is for a paper's sweep, `paper:<slug>`; what {name} runs at stands in its file")
-    if budget not in ("", *BUDGETS):
-        raise UserError(f"no budget {budget!r}: {nearest(budget, BUDGETS)}")
+    check_known("budget", budget or "lite", BUDGETS)
     if everything and name != "lite":
         raise UserError(f"--all is for the sweep lite, not for {name}")
     if name.startswith("paper:"):
@@ -45,7 +44,7 @@ def find(name: str, budget: str = "", everything: bool = False, paths: tuple[Pat
             raise UserError(f"no sweep file {name!r}")
         return Path(name)
     if not (FOLDER / f"{name}.yaml").is_file():
-        raise UserError(f"no sweep {name!r}: {nearest(name, named())}")
+        check_known("sweep", name, named())
     return FOLDER / f"{name}.yaml"
 
 

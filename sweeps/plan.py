@@ -1,4 +1,4 @@
-"""Sweeps: a YAML file that expands to runs. Never imports torch.
+"""Sweeps: a YAML file that expands to runs, and the plan of them that engines are given. Never imports torch.
 
 name: my-sweep                      # the file's name if absent
 budget: lite
@@ -27,21 +27,26 @@ runs:
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import itertools
+import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from elboard.bench import record as records
 from elboard.bench.card import fits
 from elboard.bench.config import RunSpec, numbers, resolve
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.registry import aliases, discover, here
 from elboard.bench.registry import find as find_entry
+from elboard.bench.runs import Runs
+from elboard.sweeps.frontier import Frontier, History
 from elboard.sweeps.search import Search, parse
-from elboard.sweeps.work import Resources, needs
+from elboard.sweeps.work import Resources, needs, processes
 
 FOLDER = Path(__file__).parent
 TOP = ("name", "description", "budget", "seeds", "set", "resources", "runs")
@@ -58,7 +63,6 @@ class Sweep:
     """
 
     name: str
-    description: str
     runs: tuple[RunSpec, ...]
     resources: dict[str, Resources] = field(default_factory=dict)
     searches: tuple[Search, ...] = ()
@@ -71,26 +75,32 @@ class Sweep:
 
 def read(file: Path) -> dict[str, Any]:
     """The tree of a sweep file. Raises UserError for bad YAML and for unknown keys."""
-    import yaml
-
-    try:
-        tree = numbers(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not valid YAML ({str(error).splitlines()[0]})") from None
+    tree = numbers(read_yaml(file))
     if not isinstance(tree, dict) or not isinstance(tree.get("runs"), list):
         raise UserError(f"{file}: a sweep is a mapping with a list `runs`")
-    _check(file, tree, TOP)
+    check_keys(file, tree, TOP)
     for entry in tree["runs"]:
         if not isinstance(entry, dict):
             raise UserError(f"{file}: each of `runs` is a mapping with tasks and methods")
-        _check(file, entry, ENTRY)
+        check_keys(file, entry, ENTRY)
         for need in ("tasks", "methods"):
             if not isinstance(entry.get(need), list) or not entry[need]:
                 raise UserError(f"{file}: each of `runs` needs a list `{need}`")
     return tree
 
 
-def _check(file: Path, tree: Mapping, known: Sequence[str]) -> None:
+def read_yaml(file: Path) -> Any:
+    """The content of ``file``. Raises UserError for bad YAML."""
+    import yaml
+
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{file}: not valid YAML ({str(error).splitlines()[0]})") from None
+
+
+def check_keys(file: Path, tree: Mapping, known: Iterable[str]) -> None:
+    """Raises UserError for a key of ``tree`` that is not ``known``."""
     for name in tree:
         if name not in known:
             raise UserError(f"{file}: unknown key {name!r}, {nearest(str(name), known)}")
@@ -154,7 +164,7 @@ def expand(file: Path | Mapping[str, Any], overrides: Mapping[str, Any] | None =
     templates = [one for search in searches.values() for one in (*search.template.starts_from(), search.template)]
     words = resources_of(file, tree.get("resources", {}), [*runs.values(), *templates])
     tuned = tuple(replace(search, resources=words) for search in searches.values())
-    return Sweep(name, tree.get("description", ""), tuple(runs.values()), needs(words, runs.values()), tuned)
+    return Sweep(name, tuple(runs.values()), needs(words, runs.values()), tuned)
 
 
 def _pairs(file: Path, entry: Mapping, paths: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -232,6 +242,93 @@ def resources_of(file: Path, tree: Mapping[str, Mapping], runs: Sequence[RunSpec
             raise UserError(f"{file}: resources.{name} is no method or task of this sweep, {nearest(name, known)}")
         if not isinstance(words, dict):
             raise UserError(f"{file}: resources.{name} is a mapping with {', '.join(NEEDS)}")
-        _check(file, words, NEEDS)
+        check_keys(file, words, NEEDS)
         parsed[others.get(name, name)] = {need: parse_time(value) if need == "time" else value for need, value in words.items()}
     return parsed
+
+
+# --- what engines are given ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Sweep):
+    """What a worker must know: a sweep under a folder of runs, saved as ``<root>/sweeps/<id>/plan.json`` for workers that come and go.
+
+    ``id`` names it on the scheduler; ``forgiven`` are old failed attempts, by key.
+    """
+
+    id: str
+    root: Path
+    tracker: str
+    forgiven: dict[str, list[str]]
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "sweeps" / self.id
+
+    @property
+    def known(self) -> Runs:
+        """What has become of its runs."""
+        return Runs(self.root, self.forgiven)
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What :func:`elboard.sweeps.engines.local.run_all` is told of all its runs."""
+        return {"root": self.root, "tracker": self.tracker, "resources": self.resources, "forgiven": self.forgiven}
+
+    def histories(self) -> list[History]:
+        """What has become of the searches."""
+        return [History(search, self.known).look() for search in self.searches]
+
+    def frontier(self, searches: Sequence[Search] | None = None) -> Frontier:
+        """The runs of the searches (all, or some) as they become known; adds what they need to ``resources``."""
+        return Frontier(self.searches if searches is None else searches, self.known, self.resources)
+
+    def unfinished(self) -> list[RunSpec]:
+        """The runs that are neither done nor failed for good, of searches those that could go on now."""
+        own = [spec for spec in self.runs if self.known.over(spec) is None]
+        return own + [spec for history in self.histories() for spec in history.unfinished()]
+
+    def save(self) -> Path:
+        """Write the plan into its folder and return the file."""
+        tree = vars(self) | {"root": str(self.root), "runs": [spec.to_dict() for spec in self.runs]}
+        tree |= {"searches": list(map(asdict, self.searches)), "resources": {key: asdict(need) for key, need in self.resources.items()}}
+        file = self.folder / "plan.json"
+        records.write_text_atomically(file, json.dumps(tree))
+        return file
+
+
+def plan_of(sweep: Sweep, root: Path, tracker: str = "none") -> Plan:
+    """The plan of ``sweep``: the same runs under ``root`` give the same id. What has failed until now is forgiven."""
+    keys = "".join(sorted([*(spec.key for spec in sweep.runs), *(f"{s.id} {s.trials} {s.seeds}" for s in sweep.searches)]))
+    known, forgiven = Runs(root), {}
+    for search in sweep.searches:
+        forgiven |= History(search, known).look().forgivable()
+    forgiven |= known.failures(sweep.runs)
+    name = f"{sweep.name}-{hashlib.sha256(keys.encode()).hexdigest()[:8]}"
+    return Plan(**vars(sweep), id=name, root=root.resolve(), tracker=tracker, forgiven=forgiven)
+
+
+def load(file: Path) -> Plan:
+    """Raises UserError where ``file`` is no plan."""
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+        tree |= {"root": Path(tree["root"]), "runs": tuple(map(RunSpec.from_dict, tree["runs"]))}
+        tree["resources"] = {key: Resources(**words) for key, words in tree["resources"].items()}
+        return Plan(**tree | {"searches": tuple(map(Search.from_dict, tree["searches"]))})
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{file}: is no plan of a sweep, or one of an older version: `elboard sweep` writes it anew") from None
+
+
+def plans(root: Path) -> dict[str, Path]:
+    """The plan files under ``root`` by id, the newest last."""
+    files = sorted((root / "sweeps").glob("*/plan.json"), key=lambda file: file.stat().st_mtime)
+    return {file.parent.name: file for file in files}
+
+
+def shape(spec: RunSpec) -> tuple[int, int]:
+    """(nodes, processes a node) of a run: runs of one shape can share an allocation."""
+    nodes = spec.config["trainer"]["num_nodes"]
+    return (nodes, processes(spec) // nodes) if nodes > 1 else (1, 1)

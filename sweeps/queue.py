@@ -14,7 +14,7 @@ from elboard.bench.config import RunSpec
 from elboard.bench.record import now
 from elboard.sweeps.engines.local import run_all
 from elboard.sweeps.engines.slurm import seconds_left
-from elboard.sweeps.planned import Plan, load, shape
+from elboard.sweeps.plan import Plan, load, shape
 from elboard.sweeps.search import Search
 from elboard.sweeps.work import EXIT_PREEMPTED
 
@@ -41,17 +41,7 @@ def work(
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGUSR1, _interrupt)
     try:
-        outcomes = run_all(
-            order,
-            plan.root,
-            jobs=cpus,
-            tracker=plan.tracker,
-            watch=watch,
-            resources=plan.resources,
-            deadline=deadline or float("inf"),
-            forgiven=plan.forgiven,
-            extend=frontier,
-        )
+        outcomes = run_all(order, jobs=cpus, watch=watch, deadline=deadline or float("inf"), extend=frontier, **plan.common)
     except KeyboardInterrupt:
         return EXIT_PREEMPTED
     states = {outcome.state for outcome in outcomes if "trial" not in outcome.spec.origin}

@@ -19,7 +19,7 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,23 +94,23 @@ def judged(spec: RunSpec, root: Path, report: Callable[[dict], None]) -> Callabl
     trial = spec.origin.get("trial", {})
     if not trial.get("rungs"):
         return report
-    metric, start, folder = metric_of(spec), time.perf_counter(), Runs(root).folder(spec)
-    ahead = {rung - 1 for rung in trial["rungs"] if value_at(folder, rung - 1, metric) is None}
+    metric, start, run, search = metric_of(spec), time.perf_counter(), Runs(root).folder(spec), folder_of(root, trial["search"])
+    ahead = {rung - 1 for rung in trial["rungs"] if value_at(run, rung - 1, metric) is None}
 
     def judging(event: dict) -> None:
         report(event)
         epoch = event.get("epoch")
-        own = value_at(folder, epoch, metric) if epoch in ahead else None
+        own = value_at(run, epoch, metric) if epoch in ahead else None
         if own is None:
             return
         ahead.discard(epoch)
-        place, count = _place(own, list(_values(folder_of(root, trial["search"]), root, epoch, metric)), metric)
+        place, count = _place(own, search, root, epoch, metric)
         kept = max(1, count // ETA)
         if place > kept:
             why = f"{metric} {own:.4g} is not among the best {kept} of {count} trials"
             tree = {"number": trial["number"], "key": spec.key, "epoch": epoch, "value": own if math.isfinite(own) else None, "why": why}
             tree["wall_s"] = round(time.perf_counter() - start, 3)
-            write_once(folder_of(root, trial["search"]) / f"pruned-{trial['number']}.json", tree)
+            write_once(search / f"pruned-{trial['number']}.json", tree)
             raise Pruned(f"given up after {epoch + 1} epochs: {why}")
 
     return judging
@@ -118,28 +118,26 @@ def judged(spec: RunSpec, root: Path, report: Callable[[dict], None]) -> Callabl
 
 def value_at(run: Path, epoch: int, metric: str) -> float | None:
     """The validation metric at the end of ``epoch`` (from 0) by the curves in a run's folder; None where they do not have it (yet)."""
-    try:
-        lines = (run / "curves.jsonl").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        with contextlib.suppress(ValueError):  # a line that is being written
-            row = json.loads(line)
-            if row.get("epoch") == epoch:
-                return row.get(f"valid/{metric}")
-    return None
+    return next((row.get(f"valid/{metric}") for row in curves(run) if row.get("epoch") == epoch), None)
 
 
-def _values(folder: Path, root: Path, epoch: int, metric: str) -> Iterator[float]:
-    """Values of a search's trials at ``epoch``; one for each run, where trials have the same parameters."""
-    for key in {(read(file) or {}).get("key") for file in folder.glob("trial-*.json")}:
-        value = value_at(Runs(root).folder(str(key)), epoch, metric)
-        if value is not None:
-            yield value
+def curves(run: Path) -> list[dict[str, Any]]:
+    """The epochs that a run has written into its folder; a line that is being written is passed over."""
+    rows = []
+    with contextlib.suppress(OSError):
+        for line in (run / "curves.jsonl").read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                rows.append(json.loads(line))
+    return rows
 
 
-def _place(own: float, values: list[float], metric: str) -> tuple[int, int]:
-    """(place of ``own`` among ``values``, 1 for the best; their number). A value that is not finite comes after all others."""
+def _place(own: float, folder: Path, root: Path, epoch: int, metric: str) -> tuple[int, int]:
+    """(place of ``own`` among the values of a search's trials at ``epoch``, 1 for the best; their number).
+
+    Trials with the same parameters share a run and count once. A value that is not finite comes after all others.
+    """
+    keys = {str((read(file) or {}).get("key")) for file in folder.glob("trial-*.json")}
+    values = [value for key in keys if (value := value_at(root / key, epoch, metric)) is not None]
     finite = [value for value in values if math.isfinite(value)]
     ahead = sum(better(metric, value, own) for value in finite) if math.isfinite(own) else len(finite)
     return ahead + 1, len(values)

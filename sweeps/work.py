@@ -1,4 +1,7 @@
-"""One run of a sweep, the same under every engine: claimed, executed, retried boundedly (:meth:`elboard.bench.runs.Runs.over`)."""
+"""One run of a sweep, the same under every engine: claimed, executed, retried boundedly (:meth:`elboard.bench.runs.Runs.over`).
+
+``python -m elboard.sweeps.work SPEC.json ROOT TRACKER`` is one in an interpreter of its own, for runs of several processes.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elboard.bench import record as records
 from elboard.bench import stopping
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import UserError
+from elboard.bench.legacy import keys_of
 from elboard.bench.record import Record
 from elboard.bench.run import execute, rank_of
 from elboard.bench.runs import Runs
 from elboard.sweeps import claims, trials
 
+EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 WAIT = 1.0  # seconds between looks at a run that another process has claimed
 
 
@@ -39,20 +44,41 @@ class Outcome:
 
 
 class Outcomes(dict[str, Outcome]):
-    """How runs ended, by key. They end in any order, and are given back in the order in which their runs were named."""
+    """How runs ended, by key. They end in any order, and are given back in the order in which their runs were named.
 
-    def __init__(self, runs: Iterable[RunSpec]):
+    What the records of ``runs`` tell already counts unless ``force``; the others are ``todo``. ``watch`` and ``extend`` are as in
+    :func:`elboard.sweeps.engines.local.run_all`.
+    """
+
+    def __init__(self, specs: Sequence[RunSpec], runs: Runs, force: bool, watch: Watch, extend: Extend):
         super().__init__()
-        self._order = dict.fromkeys(spec.key for spec in runs)
+        self.runs, self.force, self.watch, self._extend = runs, force, watch, extend
+        self._order = dict.fromkeys(spec.key for spec in specs)
+        for outcome in map(self.known, specs):
+            if outcome is not None:
+                self.add(outcome)
+        self.todo = [spec for spec in specs if spec.key not in self]
 
-    def naming(self, extend: Callable[[Mapping[str, Outcome]], list[RunSpec] | None]) -> list[RunSpec] | None:
-        """The runs that ``extend`` names, given the outcomes so far."""
-        found = extend(self)
+    def known(self, spec: RunSpec) -> Outcome | None:
+        """What the records say of ``spec`` by now."""
+        return None if self.force else verdict(spec, self.runs)
+
+    def add(self, outcome: Outcome) -> None:
+        self[outcome.spec.key] = outcome
+        self.watch(outcome.spec, {"event": "end", "outcome": outcome})
+
+    def more(self) -> list[RunSpec] | None:
+        """The runs that can go on now, given the outcomes so far; None where no more will be named."""
+        found = self._extend(self)
         self._order.update(dict.fromkeys(spec.key for spec in found or ()))
         return found
 
     def in_order(self) -> list[Outcome]:
         return [self[key] for key in self._order if key in self]
+
+
+Watch = Callable[[RunSpec, dict], None]
+Extend = Callable[[Mapping[str, Outcome]], list[RunSpec] | None]
 
 
 @dataclass(frozen=True)
@@ -79,8 +105,8 @@ def outcome_of(spec: RunSpec, record: Record, done: str = "done") -> Outcome:
     if record.status == "done":
         return Outcome(spec, done, record=record)
     why = f"{record.failure['class']}: {record.failure['message']}"
-    if record.key != spec.key:
-        base = RunSpec.from_dict(record.spec)
+    if record.key not in (spec.key, *keys_of(spec)):
+        base = record.run()
         why = f"infra: the run {base.key} that it starts from ({base.method} on {base.task}, seed {base.seed}) failed: {why}"
     return Outcome(spec, "failed", why, record)
 
@@ -164,17 +190,9 @@ def _execute(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], N
 
 def write_death(spec: RunSpec, root: Path, message: str, kind: str = "killed") -> Record:
     """The record that a dead process could not write."""
-    attempt, folder = records.new_attempt(), Runs(root).folder(spec)
-    record = Record(
-        spec.key,
-        attempt,
-        "failed",
-        replace(spec, origin={}).to_dict(),
-        failure={"class": kind, "message": message, "log": _tail(folder / "log.txt")},
-        ended=records.now(),
-        notes=spec.origin,
-    )
-    return records.write(record, folder / "attempts" / f"{attempt}.json")
+    folder = Runs(root).folder(spec)
+    failure = {"class": kind, "message": message, "log": _tail(folder / "log.txt")}
+    return records.leave(spec, folder, "failed", failure=failure, ended=records.now(), notes=spec.origin)
 
 
 def _tail(file: Path, lines: int = 20) -> str:
@@ -205,19 +223,19 @@ def _together(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], 
     before = {record.attempt for record in runs.attempts(spec)}
     file = runs.folder(spec) / "spec.json"
     records.write_text_atomically(file, json.dumps(spec.to_dict()))
-    command = [sys.executable, "-m", "elboard.sweeps.one", str(file), str(root), tracker]
+    command = [sys.executable, "-m", "elboard.sweeps.work", str(file), str(root), tracker]
     if os.environ.get("SLURM_JOB_ID") and trainer["num_nodes"] > 1:
         command = ["srun", f"--nodes={trainer['num_nodes']}", f"--ntasks-per-node={trainer['devices']}", "--kill-on-bad-exit=1", *command]
     process = subprocess.Popen(command, start_new_session=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
     asked, seen, pruned = False, 0, None
     while process.poll() is None:
         try:
-            seen = _follow(file.with_name("curves.jsonl"), seen, spec, report)
+            seen = follow(spec, root, seen, report)
         except stopping.Pruned as stop:  # all its processes are to leave, as if preempted
             pruned, report = stop, lambda event: None
         if (stopping.requested() or pruned) and not asked:
-            asked = True
-            _tell(process)
+            asked = True  # of all its processes; srun passes it on to its tasks
+            process.send_signal(signal.SIGUSR1) if command[0] == "srun" else os.killpg(process.pid, signal.SIGUSR1)
         time.sleep(0.1)
     if pruned:
         raise pruned
@@ -229,24 +247,23 @@ def _together(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], 
     return outcome_of(spec, write_death(spec, root, f"its processes ended with exit code {process.returncode}"))
 
 
-def _follow(curves: Path, seen: int, spec: RunSpec, report: Callable[[dict], None]) -> int:
-    """Report the epochs that other processes have written since the first ``seen``."""
+def follow(spec: RunSpec, root: Path, seen: int, report: Callable[[dict], None]) -> int:
+    """Report the epochs that other processes have written since the first ``seen``, and return how many there are."""
+    rows = trials.curves(Runs(root).folder(spec))
+    for row in rows[seen:]:
+        report({"event": "epoch", "epochs": spec.config["train"]["epochs"], **row})
+    return len(rows)
+
+
+def main(file: str, root: str, tracker: str) -> int:
+    """Execute the run. Returns 0 if it is done, 75 if it was asked to stop and saved a checkpoint, else 1."""
+    stopping.listen(signal.SIGUSR1, signal.SIGTERM)
+    spec = RunSpec.from_dict(json.loads(Path(file).read_text(encoding="utf-8")))
     try:
-        lines = curves.read_text(encoding="utf-8").splitlines(keepends=True)
-    except OSError:
-        return seen
-    whole = [line for line in lines if line.endswith("\n")]
-    for line in whole[seen:]:
-        report({"event": "epoch", "epochs": spec.config["train"]["epochs"], **json.loads(line)})
-    return len(whole)
+        return 0 if execute(spec, Path(root), tracker).status == "done" else 1
+    except stopping.Preempted:
+        return EXIT_PREEMPTED
 
 
-EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
-
-
-def _tell(process: subprocess.Popen) -> None:
-    """Pass a request to stop on to all processes of a run; srun passes it on to its tasks."""
-    if process.args[0] == "srun":
-        process.send_signal(signal.SIGUSR1)
-    else:
-        os.killpg(process.pid, signal.SIGUSR1)
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -55,7 +55,7 @@ def test_sweeps_have_no_import_cycle() -> None:
         nodes = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)]
         named = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names} | _imports(file)
         graph[name] = named & set(modules) - {name, "elboard.sweeps"}
-    assert graph["elboard.sweeps.queue"] >= {"elboard.sweeps.planned", "elboard.sweeps.engines.local"}
+    assert graph["elboard.sweeps.queue"] >= {"elboard.sweeps.plan", "elboard.sweeps.engines.local"}
     while leaves := {name for name, needs in graph.items() if not needs & set(graph)}:
         graph = {name: needs for name, needs in graph.items() if name not in leaves}
     assert not graph, f"these modules import each other: {sorted(graph)}"

@@ -6,13 +6,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-
-from elboard.bench.errors import UserError
-from elboard.bench.kinds import Catalogue, catalogue, lookup, offered
-from elboard.bench.kinds import likelihood as own
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tests" / "package"
@@ -80,26 +75,3 @@ def test_without_the_package_its_records_are_set_aside_in_words(folder: Path, in
     assert "no finished run" in verified[1]
     assert reviewed[0] == 1 and "0 records accepted, 2 refused" in reviewed[1]
     assert board[0] == 0 and site[0] == 0
-
-
-@pytest.mark.parametrize("name", ["METRICS", "RealLikelihood", "LikelihoodSpec"])
-def test_two_kinds_cannot_claim_one_name(name: str) -> None:
-    mine = ModuleType("mine.kind")
-    copied = type(name, (getattr(own, name),), {"__module__": mine.__name__}) if name != "METRICS" else own.METRICS[:1]
-    setattr(mine, name, copied)
-    found = Catalogue()
-    found.add(own)
-    with pytest.raises(UserError, match="is claimed by two kinds: elboard.bench.kinds.likelihood and mine.kind"):
-        found.add(mine)
-
-
-def test_names_of_kinds() -> None:
-    import elboard
-
-    assert elboard.RealLikelihood is lookup("protocols", "RealLikelihood") is own.RealLikelihood
-    assert elboard.LikelihoodSpec is lookup("specs", "LikelihoodSpec") and lookup("metrics", "elbo").direction == "higher"
-    assert {"Classifier", "ClassSpec", "DataSpec"} <= set(dir(elboard)) and lookup("metrics", "absent") is None
-    assert catalogue(plugins=False).metrics.keys() <= catalogue().metrics.keys()
-    with pytest.raises(AttributeError, match="no attribute 'Clasifier'"):
-        elboard.Clasifier  # noqa: B018
-    assert offered([("elboard", "Classifier"), ("somewhere", "Generator")]) == ("Classifier", "Predictor")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from elboard.bench.cli import main
+from elboard.sweeps.named import find
+from elboard.sweeps.plan import expand
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"<!-- example: (\S+) -->\n```python\n(.*?)```", TEXT, flags=re.DOTALL))
@@ -42,3 +44,11 @@ def test_run_commands_resolve(words: list[str]) -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
         assert (Path(__file__).parents[1] / target).exists(), target
+
+
+def test_the_demo_is_of_the_runs_of_its_sweep() -> None:
+    demo, runs = TEXT.split("<!-- demo -->")[1].split("<!-- /demo -->")[0], expand(find("quickstart")).runs
+    for spec in runs:
+        board = demo.split(f"\n{spec.task} ")[1].split("mean over")[0]
+        assert f" {spec.method} " in board, spec.label
+    assert set(re.findall(r"runs/([0-9a-f]{16})/", demo)) <= {spec.key for spec in runs}

@@ -1,16 +1,19 @@
-"""The command ``elboard``: parse, call, print. Commands import what they need when they run, so that ``--help`` is instant."""
+"""The command ``elboard``: parse, call, print. Commands import what is heavy when they run, so that ``--help`` is instant."""
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
 
 
 def main(words: list[str] | None = None) -> int:
     """Run the command line ``words`` (default: the process's). Returns the exit code: 0 all done, 1 a run failed, 2 a user's mistake."""
-    from elboard.bench.cli.app import app
+    from elboard.bench.cli.app import MODULES, app
     from elboard.bench.errors import UserError
 
+    for name in MODULES:
+        importlib.import_module(f"{__name__}.{name}")
     try:
         code = app(args=words, standalone_mode=False, prog_name="elboard")
         return code if isinstance(code, int) else 0

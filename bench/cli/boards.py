@@ -1,84 +1,65 @@
-"""``leaderboard``."""
+"""``leaderboard``, ``compare`` and ``power``: records of one task, of several together, and how many more seeds two methods need."""
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from elboard.bench.errors import UserError, nearest
+import typer
+
+from elboard.bench.cli.app import Counted, Json, Out, Paths, Shipped, app
+from elboard.bench.cli.printing import check_scope, print_table, print_tables, read_groups, telling
+from elboard.bench.errors import UserError, check_known, nearest
+from elboard.bench.metrics.conventions import convention
 from elboard.bench.registry import discover
+from elboard.bench.run import root_folder
 
-FEW = 10
-WIDE = 500  # columns of what is not a terminal: a table in a file or a pipe is never folded
-
-
-@contextmanager
-def telling() -> Iterator[None]:
-    """Warnings of what is done within as lines on standard error."""
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        try:
-            yield
-        finally:
-            for warning in heard:
-                print(f"warning: {warning.message}", file=sys.stderr)
+FEW = 10  # rows of each of several tables
+DIGITS = {"mean_rank": 2, "win_rate": 3, "iqm": 3, "elo": 0}
 
 
-def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]:
-    """Groups of records, metrics that were computed later included; what was set aside is said on standard error."""
-    from elboard.bench.run import root_folder
-    from elboard.results.backfill import filled
-    from elboard.results.store import groups
-
-    with telling():
-        return filled(groups(root_folder(out), shipped, pattern), root_folder(out), shipped)
-
-
-def index_of(root: Path) -> Path | None:
-    """The folder for what can be made again, of a folder of runs that is there."""
-    from elboard.results.store.homes import FOLDER
-
-    return root / FOLDER if root.is_dir() else None
-
-
-def print_boards(
-    which: str, kind: str, shipped: bool, out: Path | None, paths: tuple[Path, ...], options: dict[str, Any], top: int | None = None
+@app.command()
+def leaderboard(
+    which: Annotated[str, typer.Argument(help="A task or a family; all if left out.")] = "",
+    kind: Annotated[str, typer.Option("--format", help="table, md, csv, json, latex or html.")] = "table",
+    metric: Annotated[list[str], typer.Option("--metric", help="A metric to show, or `all`; repeatable.")] = [],  # noqa: B006
+    sort: Annotated[str, typer.Option("--sort", help="The metric that orders and ranks (default: the task's primary one).")] = "",
+    method: Annotated[list[str], typer.Option("--method", help="Methods to show, as 'mult-*'; repeatable.")] = [],  # noqa: B006
+    budget: Annotated[str, typer.Option("--budget", help="smoke, lite or full.")] = "",
+    min_n: Annotated[int, typer.Option("--min-n", help="Rows of at least so many seeds.")] = 1,
+    top: Annotated[int | None, typer.Option("--top", help="Rows of each table, 0: all (default: 10 where there are several).")] = None,
+    tuned: Annotated[str, typer.Option("--tuned", help="Configurations that a search chose: only, or without.")] = "",
+    old: Annotated[bool, typer.Option("--old", help="Boards of earlier versions of tasks too.")] = False,
+    shipped: Shipped = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
 ) -> None:
-    """Print the boards of a task, a family, or all. Raises UserError for unknown names and formats.
-
-    ``top``: rows of each table on the terminal, 0 for all; if None all of one task's, FEW of each of several.
-    """
-    from elboard.bench.run import root_folder
-    from elboard.results.badges import badges
+    """Print leaderboards from records."""
     from elboard.results.board.build import Choice, boards
     from elboard.results.board.render import FORMATS, render
+    from elboard.results.store.homes import FOLDER
+    from elboard.results.verify import badges
 
-    if kind not in FORMATS:
-        raise UserError(f"no format {kind!r}: {nearest(kind, FORMATS)}")
-    tasks = discover("task", paths)
-    known = {*tasks, *(entry.card.family for entry in tasks.values())}
-    if which and which not in known:
-        raise UserError(f"no task or family {which!r}: {nearest(which, known)}")
-    choice = Choice(**options, rank_all=kind != "table")
+    check_known("format", kind, FORMATS)
+    paths = tuple(path)
+    check_scope(which, paths)
+    choice = Choice(tuple(metric), budget, tuple(method), sort, min_n, tuned, old, rank_all=kind != "table")
     _check(choice)
     root, groups = root_folder(out), read_groups(out, shipped, which)
+    kept = root / FOLDER if root.is_dir() else None  # what can be made again
     with telling():
-        found = boards(groups, which, paths, choice, badges(root, shipped, groups), index_of(root))
+        found = boards(groups, which, paths, choice, badges(root, shipped, groups), kept)
         if kind != "table":
             print(render(found, kind), end="")
             return
-    print_tables(found, top if top is not None else 0 if which in tasks else FEW)
+    print_tables(found, top if top is not None else 0 if which in discover("task", paths) else FEW)
     if not found:
         print("no records of these; try `elboard sweep quickstart`")
 
 
 def _check(choice: Any) -> None:
-    from elboard.bench.metrics.conventions import convention
-
     for key in (*choice.metrics, *([choice.sort] if choice.sort else [])):
         if key != "all":
             convention(key)
@@ -90,14 +71,130 @@ def _check(choice: Any) -> None:
         raise UserError(f"no budget {choice.budget!r}: smoke, lite or full")
 
 
-def print_tables(found: list[Any], top: int = 0) -> None:
-    """Boards as tables on the terminal, the ``top`` first rows of each; all if 0."""
-    from rich.console import Console
+@app.command()
+def compare(
+    family: Annotated[str, typer.Argument(help="A family of tasks; all if left out.")] = "",
+    budget: Annotated[str, typer.Option("--budget", help="smoke, lite or full.")] = "lite",
+    as_json: Json = False,
+    shipped: Counted = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> None:
+    """Methods over several tasks: mean rank, win rate, interquartile mean, Elo."""
+    from elboard.results.board.across import complete, gather, summary
+    from elboard.results.board.build import boards
 
-    from elboard.results.board.render import table
+    paths = tuple(path)
+    families = {entry.card.family for entry in discover("task", paths).values()}
+    if family:
+        check_known("family", family, families)
+    groups = read_groups(out, shipped, family)
+    with telling():
+        parts = complete(gather(boards(groups, family, paths), budget))
+    tables = [{"tasks": part.tasks, "methods": part.methods, "estimates": summary(part.values, part.higher)} for part in parts]
+    if as_json:
+        print(json.dumps([_plain(table) for table in tables], indent=1))
+        return
+    if not tables:
+        print(f"no two methods have records on two tasks at budget {budget}{f' in {family}' if family else ''}")
+    for table in tables:
+        _print(table)
 
-    console = Console(emoji=False)
-    if not console.is_terminal:
-        console = Console(width=WIDE, emoji=False)
-    for board in found:
-        console.print(table(board, top, console.width), highlight=False, markup=False)
+
+def _plain(table: dict[str, Any]) -> dict[str, Any]:
+    def number(value: float) -> float | None:
+        return None if math.isnan(value) else value
+
+    columns = {
+        name: [{"value": number(v), "low_95": number(a), "high_95": number(b)} for v, a, b in zip(e.value, e.low, e.high, strict=True)]
+        for name, e in table["estimates"].items()
+    }
+    rows = [{"method": method, **{name: column[i] for name, column in columns.items()}} for i, method in enumerate(table["methods"])]
+    return {"tasks": list(table["tasks"]), "methods": rows}
+
+
+def _text(value: float, low: float, high: float, digits: int) -> str:
+    interval = "" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}{interval}"
+
+
+def _print(table: dict[str, Any]) -> None:
+    estimates = table["estimates"]
+    order = sorted(range(len(table["methods"])), key=lambda i: (estimates["mean_rank"].value[i], table["methods"][i]))
+    rows = [[table["methods"][i], *(_text(e.value[i], e.low[i], e.high[i], DIGITS[name]) for name, e in estimates.items())] for i in order]
+    print(f"on {', '.join(table['tasks'])}, by their primary metrics")
+    print_table(["method", *(name.replace("_", " ") for name in estimates)], rows)
+    print("[95 % interval: bootstrap over repetitions, tasks held fixed]; iqm: interquartile mean of scores, 0 the worst, 1 the best\n")
+
+
+@app.command()
+def power(
+    a: Annotated[str, typer.Argument(help="A method, or a row's name as boards show it.")],
+    b: str,
+    task: str,
+    metric: Annotated[str, typer.Option("--metric", help="Default: the task's primary one.")] = "",
+    budget: Annotated[str, typer.Option("--budget", help="smoke, lite or full.")] = "lite",
+    queue: Annotated[Path | None, typer.Option("--queue", help="Write a sweep of the missing seeds to this file.")] = None,
+    shipped: Counted = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> None:
+    """How many more seeds would separate two methods, and what they cost."""
+    from elboard.results.board.build import Choice, boards
+    from elboard.results.stats import compare, needed
+
+    choice = Choice(metrics=(metric,) if metric else (), sort=metric, budget=budget)
+    groups = read_groups(out, shipped, task)
+    with telling():
+        found = boards(groups, task, tuple(path), choice)
+    if not found:
+        raise UserError(f"no records on {task!r} at budget {budget}: {nearest(task, discover('task', tuple(path)))}")
+    (board,) = found
+    rows = [_row(board, name) for name in (a, b)]
+    left, right = (row.values.get(board.primary, {}) for row in rows)
+    test, more = compare(left, right), needed(left, right)
+    print(f"{board.task}, {board.budget}, {board.primary}: {rows[0].label} (n = {len(left)}) - {rows[1].label} (n = {len(right)})")
+    interval = "" if test.p is None else f" [{test.low:.4g}, {test.high:.4g}], p = {test.p:.3g}"
+    print(f"difference {test.effect:.4g}{interval} ({test.test})")
+    if more.extra_seeds is None:
+        print(f"no answer: {more.reason}")
+        return
+    if more.extra_seeds == 0:
+        print(f"the seeds at hand have 80 % power for a difference of this size{'; it is shown' if (test.p or 1) < 0.05 else ''}")
+        return
+    seconds = sum(row.cost.get("wall_s", 0.0) * (more.total - n) for row, n in zip(rows, (len(left), len(right)), strict=True))
+    print(f"{more.total} seeds each, {more.extra_seeds} more, would show it in four of five repetitions, if it is this large;")
+    print(f"about {_duration(seconds)} of runs one after another, from the costs on record")
+    if queue is not None:
+        _queue(board, rows, more.total, queue)
+
+
+def _row(board: Any, name: str) -> Any:
+    """The row labelled ``name``, or the one of that method in its defaults."""
+    for row in board.rows:
+        if row.label == name or (row.method == name and not row.changed):
+            return row
+    raise UserError(f"no row {name!r} on {board.task}, {board.budget}: {nearest(name, [row.label for row in board.rows])}")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} s"
+
+
+def _queue(board: Any, rows: list[Any], total: int, file: Path) -> None:
+    """Write a sweep of the missing seeds; new seeds follow the largest one of both."""
+    import yaml
+
+    from elboard.bench.record import write_text_atomically
+
+    entries = []
+    for row in rows:
+        first = max(row.seeds) + 1
+        seeds = f"{first}-{first + total - row.n - 1}"
+        if total > row.n:
+            entry = {"tasks": [board.task], "methods": [row.method], "seeds": seeds}
+            entries.append({**entry, "set": dict(row.changed)} if row.changed else entry)
+    labels = " and ".join(row.label for row in rows)
+    tree = {"name": file.stem, "description": f"seeds that separate {labels} on {board.task}", "budget": board.budget, "runs": entries}
+    write_text_atomically(file, yaml.safe_dump(tree, sort_keys=False))
+    print(f"wrote {file}; run it with `elboard sweep {file}`")

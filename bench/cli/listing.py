@@ -1,44 +1,38 @@
-"""``list``, ``show`` and ``why``: from cards and records, without torch."""
+"""``list`` and ``show``: from cards, without torch."""
 
 from __future__ import annotations
 
 import ast
-import itertools
 import json
-import shutil
-import sys
-import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from elboard.bench.card import fits, missing
+from elboard.bench.cli.app import Out, Paths, app
+from elboard.bench.cli.printing import print_table, read_groups
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.registry import Entry, aliases, discover, here
+from elboard.bench.source import tree
 
 KINDS = ("methods", "tasks", "sweeps", "papers")
 STATES = ("none", "code", "runs", "claim", "full")  # of papers, elboard.results.states
 
 
-def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """A plain table on standard output; folded to the terminal's width, whole where the output is not a terminal.
-
-    Not rich's: that takes 0.3 s for a hundred rows, and listings are to be instant.
-    """
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1) if sys.stdout.isatty() else sum(widths)
-    while sum(widths) > room and max(widths) > 12:
-        widths[widths.index(max(widths))] -= 1
-    for row in (columns, ["-" * width for width in widths], *rows):
-        folded = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
-        for line in itertools.zip_longest(*folded, fillvalue=""):
-            print("  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())
-
-
-def print_list(what: str, paths: tuple[Path, ...], family: str, state: str, as_json: bool, out: Path | None) -> None:
-    """``elboard list``: those of a ``family`` and, papers, in a ``state``. Raises UserError for an unknown kind, family or state."""
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, tasks, sweeps or papers.")],
+    family: Annotated[str, typer.Option(help="Of methods, tasks and papers: this family alone.")] = "",
+    state: Annotated[str, typer.Option(help="Of papers: none, code, runs, claim or full.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As a list of objects.")] = False,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006 (typer reads the default)
+) -> None:
+    """List methods, tasks, sweeps or papers."""
     if what not in KINDS:
         raise UserError(f"cannot list {what!r}: {nearest(what, KINDS)}")
-    entries = {"methods": _methods, "tasks": _tasks, "sweeps": _sweeps, "papers": _papers}[what](paths, out)
+    entries = {"methods": _methods, "tasks": _tasks, "sweeps": _sweeps, "papers": _papers}[what](tuple(path), out)
     for name, wanted in (("family", family), ("state", state)):
         known = {entry.get(name) for entry in entries} | (set(STATES) if name == "state" and what == "papers" else set())
         if wanted and known == {None}:
@@ -84,14 +78,15 @@ def _sweeps(paths: tuple[Path, ...], out: Path | None) -> list[dict[str, Any]]:
 
 
 def _papers(paths: tuple[Path, ...], out: Path | None) -> list[dict[str, Any]]:
-    from elboard.bench.cli.boards import read_groups
     from elboard.results.states import states
 
     return states(read_groups(out, shipped=True), paths)
 
 
-def print_entry(name: str, paths: tuple[Path, ...]) -> None:
-    """``elboard show``. Raises UserError with the nearest names."""
+@app.command()
+def show(name: str, path: Paths = []) -> None:  # noqa: B006
+    """Show a method or a task: its card, its options with their defaults, what it fits."""
+    paths = tuple(path)
     methods, tasks = discover("method", paths), discover("task", paths)
     others = aliases("method", paths) | aliases("task", paths)
     entry = (methods | tasks).get(others.get(name, name))
@@ -101,7 +96,7 @@ def print_entry(name: str, paths: tuple[Path, ...]) -> None:
     print(f"{card.name}: {card.title}\n")
     if missing(card):
         print(f"not here: {missing(card)}\n")
-    print(_docstring(entry.file), "\n")
+    print(ast.get_docstring(tree(entry.file)) or "", "\n")
     for field_name in card.__dataclass_fields__:
         value = getattr(card, field_name)
         if field_name == "bases":
@@ -116,8 +111,6 @@ def print_entry(name: str, paths: tuple[Path, ...]) -> None:
     if entry.kind == "method":
         others = [task.card.name for task in tasks.values() if fits(card, task.card)]
         print("runs on:", ", ".join(sorted(others)) or "no task here")
-        if entry.recipes():
-            print("set for some tasks:", json.dumps(entry.recipes()))
     else:
         for budget, values in entry.budgets().items():
             print(f"budget {budget}: {json.dumps(values)}")
@@ -132,43 +125,3 @@ def _print_options(entry: Entry) -> None:
         kind = getattr(column.type, "__name__", str(column.type)) if not getattr(column.type, "__args__", None) else str(column.type)
         print(f"  {prefix}{name} = {default!r}  ({kind})")
     print()
-
-
-def _docstring(file: Path) -> str:
-    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-
-
-def print_why(key: str, out: Path | None) -> None:
-    """``elboard why``. Raises UserError for an unknown or ambiguous key."""
-    from elboard.bench.config import difference
-    from elboard.bench.run import root_folder
-    from elboard.results.store import latest, load, spec_of
-
-    found = latest(load(root_folder(out)))
-    matches = [known for known in found if known.startswith(key)]
-    if len(matches) != 1:
-        said = (
-            f"{len(matches)} keys begin with {key!r}: {', '.join(sorted(matches)[:6])}"
-            if matches
-            else f"no run {key!r}: {nearest(key, found)}"
-        )
-        raise UserError(said)
-    record = found[matches[0]]
-    spec = spec_of(record)
-    print(f"{record.key}: {spec.method} on {spec.task}, {record.status}")
-    if record.failure:
-        print(f"failed ({record.failure['class']}): {record.failure['message']}")
-    for role, runs in spec.bases.items():
-        for base in runs:
-            print(f"starts from {role}: {base.key} {base.method} on {base.task}, {base.budget}, seed {base.seed}")
-    print(json.dumps(spec.identity(), indent=1, sort_keys=True))
-    others = []
-    for other_key, other in found.items():
-        if other_key != record.key:
-            leaves = difference(spec.identity(), spec_of(other).identity())
-            others.append((len(leaves), other_key, leaves))
-    if others:
-        _, other_key, leaves = min(others, key=lambda item: item[:2])
-        print(f"nearest other run: {other_key}")
-        for leaf, (mine, theirs) in leaves.items():
-            print(f"  {leaf}: {mine!r} here, {theirs!r} there")

@@ -69,16 +69,13 @@ class Tally:
             text += f", about {(time.monotonic() - self.begun) / self.now_done * todo / 60:.1f} min to go"
         return text
 
-    def leaders(self) -> str:
-        return "best on " + "; ".join(text for _, text in self.best.values()) if self.best else ""
-
 
 @contextlib.contextmanager
 def display(total: int) -> Iterator[Callable[[RunSpec, dict], None]]:
     """Gives the function that is told of events, for ``total`` runs. Says what is left when it is stopped by Ctrl-C."""
     tally = Tally(total)
     try:
-        with _live(tally) if sys.stderr.isatty() else contextlib.nullcontext(_Lines(tally)) as watch:
+        with (_live if sys.stderr.isatty() else _lines)(tally) as watch:
             yield watch
     except KeyboardInterrupt:
         tally.running.clear()
@@ -86,27 +83,26 @@ def display(total: int) -> Iterator[Callable[[RunSpec, dict], None]]:
         raise
 
 
-class _Lines:
+@contextlib.contextmanager
+def _lines(tally: Tally) -> Iterator[Callable[[RunSpec, dict], None]]:
     """One line at the start and the end of a run, and at most one every few seconds in between."""
+    told: dict[str, float] = {}
 
-    def __init__(self, tally: Tally):
-        self.tally, self.said = tally, {}
-
-    def __call__(self, spec: RunSpec, event: dict) -> None:
-        self.tally(spec, event)
-        now = time.monotonic()
+    def watch(spec: RunSpec, event: dict) -> None:
+        tally(spec, event)
+        now, text = time.monotonic(), ""
         if event["event"] == "end":
-            ended = sum(self.tally.counts.values())
-            self._print(f"[{ended}/{self.tally.total}] {_name(spec)}: {_ending(event['outcome'])}")
-        elif event["event"] == "epoch" and now - self.said.get(spec.key, 0) > EVERY and "epochs" in event:
-            self.said[spec.key] = now
-            self._print(f"{_name(spec)}: epoch {event['epoch'] + 1}/{event['epochs']} {_numbers(event)}")
+            print(f"[{sum(tally.counts.values())}/{tally.total}] {_name(spec)}: {_ending(event['outcome'])}", file=sys.stderr, flush=True)
+            return
+        if event["event"] == "epoch" and now - told.get(spec.key, 0) > EVERY and "epochs" in event:
+            text = f"epoch {event['epoch'] + 1}/{event['epochs']} {_numbers(event)}"
         elif event["event"] == "stage" and event["stage"] == "load":
-            self.said[spec.key] = now
-            self._print(f"{_name(spec)}: started")
+            text = "started"
+        if text:
+            told[spec.key] = now
+            print(f"{_name(spec)}: {text}", file=sys.stderr, flush=True)
 
-    def _print(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+    yield watch
 
 
 @contextlib.contextmanager
@@ -127,7 +123,8 @@ def _live(tally: Tally) -> Iterator[Callable[[RunSpec, dict], None]]:
             tally(spec, event)
             if whole is not None:
                 progress.update(whole, completed=sum(tally.counts.values()), note=str(tally))
-                progress.update(leaders, visible=bool(tally.best), description=tally.leaders())
+                best = "; ".join(text for _, text in tally.best.values())
+                progress.update(leaders, visible=bool(best), description=f"best on {best}")
             if event["event"] == "end":
                 if spec.key in bars:
                     progress.remove_task(bars.pop(spec.key))

@@ -1,65 +1,71 @@
-"""``table`` and ``claims``: the papers' tables and claims from records."""
+"""``table``, ``claims``, ``site`` and ``serve``: the papers' tables and claims from records, and all of it as pages."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
-from elboard.bench.errors import UserError, nearest
+import typer
 
-if TYPE_CHECKING:
-    from elboard.bench.papers import Paper
+from elboard.bench import papers
+from elboard.bench.cli.app import Counted, Engine, Out, Paths, Shipped, TrackerName, app
+from elboard.bench.cli.printing import console_of, read_groups, telling
+from elboard.bench.cli.running import run_sweep
+from elboard.bench.config import BUDGETS
+from elboard.bench.errors import check_known
+from elboard.bench.registry import discover
+from elboard.bench.run import root_folder
 
-Paths = tuple[Path, ...]
+WIDE = 200  # columns of what is not a terminal
 
 
-def table_command(
-    of: str, run: bool, dry: bool, budget: str, how: dict[str, Any], tracker: str, kind: str, shipped: bool, out: Path | None, paths: Paths
+@app.command()
+def table(
+    paper: Annotated[str, typer.Argument(help="A paper's slug or number (`elboard list papers`).")],
+    run: Annotated[bool, typer.Option("--run", help="First run what is missing for it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs that are missing, and what they cost.")] = False,
+    budget: Annotated[str, typer.Option("--budget", help="smoke, lite or full (default: the paper file's).")] = "",
+    kind: Annotated[str, typer.Option("--format", help="table, md, latex, json or html.")] = "table",
+    shipped: Counted = True,
+    jobs: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
+    engine: Engine = "local",
+    profile: Annotated[str, typer.Option(help="Of slurm.")] = "slurm",
+    max_jobs: Annotated[int | None, typer.Option(help="Of slurm.")] = None,
+    address: Annotated[str, typer.Option(help="Of ray.")] = "",
+    tracker: TrackerName = "none",
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
 ) -> int:
-    """Print the table of a paper, after what is missing for it was run if ``run``. Returns the exit code.
-
-    Raises UserError for an unknown paper, format or budget, and for a paper without a table or runs.
-    """
-    from elboard.bench.cli.boards import read_groups
-    from elboard.bench.config import BUDGETS
-    from elboard.bench.papers import paper
+    """A paper's published numbers beside what is measured here."""
     from elboard.results.tables import FORMATS, heading, render, table, terminal
 
-    if kind not in FORMATS:
-        raise UserError(f"no format {kind!r}: {nearest(kind, FORMATS)}")
-    if budget and budget not in BUDGETS:
-        raise UserError(f"no budget {budget!r}: {nearest(budget, BUDGETS)}")
-    found, code = paper(of), 0
+    check_known("format", kind, FORMATS)
+    if budget:
+        check_known("budget", budget, BUDGETS)
+    found, code = papers.paper(paper), 0
     chosen = budget or found.budget
-    if run or dry:
+    if run or dry_run:
         done = {key for group in read_groups(out, shipped) for key in group.keys}
-        code = _run(found, chosen, done, dry, how, tracker, out, paths)
-        if dry:
+        how = {"engine": engine, "jobs": jobs, "profile": profile, "max_jobs": max_jobs, "address": address}
+        code = _run(found, chosen, done, dry_run, how, tracker, out, tuple(path))
+        if dry_run:
             return code
-    result = table(found, read_groups(out, shipped), chosen, paths)
+    result = table(found, read_groups(out, shipped), chosen, tuple(path))
     if kind != "table":
         print(render(result, kind), end="")
     elif result.cells or result.rest:
-        _show(terminal(result))
+        console_of(WIDE).print(terminal(result), highlight=False, markup=False)
     else:
         print(f"{heading(result)}: no published numbers are known; its claims: `elboard claims {found.slug}`")
     return code
 
 
-def _show(table: Any) -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table, highlight=False, markup=False)
-
-
-def _run(found: Paper, budget: str, done: set[str], dry: bool, how: dict[str, Any], tracker: str, out: Path | None, paths: Paths) -> int:
-    """What is not among ``done`` of the paper's runs, through the sweep command."""
-    from elboard.bench.cli.running import sweep_command
+def _run(
+    found: papers.Paper, budget: str, done: set[str], dry: bool, how: dict, tracker: str, out: Path | None, paths: tuple[Path, ...]
+) -> int:
+    """What is not among ``done`` of the paper's runs, as a sweep."""
     from elboard.sweeps.named import of_paper
 
     tree = of_paper(found, budget, done, paths)
@@ -67,27 +73,56 @@ def _run(found: Paper, budget: str, done: set[str], dry: bool, how: dict[str, An
         print(f"nothing to run: all runs of {found.slug} at {budget} are done", file=sys.stderr)
         return 0
     with contextlib.nullcontext() if dry else contextlib.redirect_stdout(sys.stderr):  # standard output is the table's alone
-        return sweep_command(tree, [], dry, how, tracker, out, False, paths)
+        return run_sweep(tree, [], dry, how, tracker, out, False, paths)
 
 
-def claims_command(which: str, format: str, shipped: bool, out: Path | None, paths: Paths) -> None:
-    """Print the ledger of all claims, of the paper ``which`` (slug or number), or of those with the status ``which``.
-
-    Raises UserError for unknown papers, statuses and formats.
-    """
-    from elboard.bench.cli.boards import read_groups
-    from elboard.bench.papers import paper
-    from elboard.bench.registry import discover
+@app.command()
+def claims(
+    which: Annotated[str, typer.Argument(help="A paper, or a status: holds, refuted, undecided, not-run, not-implemented.")] = "",
+    kind: Annotated[str, typer.Option("--format", help="table, md or json.")] = "table",
+    shipped: Counted = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> None:
+    """Which of the papers' claims hold."""
     from elboard.results.claims import FORMATS, STATUSES, ledger, render, terminal
     from elboard.results.measured import Measurements
 
-    if format not in FORMATS:
-        raise UserError(f"no format {format!r}: {nearest(format, FORMATS)}")
+    check_known("format", kind, FORMATS)
+    paths = tuple(path)
     status = which.replace("-", " ") if which.replace("-", " ") in STATUSES else ""
-    of = [paper(which)] if which and not status else None
+    of = [papers.paper(which)] if which and not status else None
     entries = ledger(Measurements(read_groups(out, shipped), paths), discover("method", paths), discover("task", paths), of)
     chosen = [entry for entry in entries if status in ("", entry.status)]
-    if format == "table":
-        _show(terminal(chosen))
+    if kind == "table":
+        console_of(WIDE).print(terminal(chosen), highlight=False, markup=False)
     else:
-        print(render(chosen, format), end="")
+        print(render(chosen, kind), end="")
+
+
+@app.command()
+def site(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or an old site.")] = Path("site"),
+    shipped: Shipped = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> None:
+    """Write the leaderboard as a static site that works from disk."""
+    from elboard.results.board.site import build
+
+    with telling():
+        report = build(folder, root_folder(out), shipped, tuple(path))
+    print(f"{folder / 'index.html'}: {report.pages} pages, {report.bytes / 2**20:.1f} MiB, {report.seconds:.1f} s")
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8000,
+    shipped: Shipped = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> None:
+    """Serve the leaderboard on this machine; it is built again when records change."""
+    from elboard.results.board.site import serve as serve_site
+
+    serve_site(root_folder(out), port, shipped, tuple(path))

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from elboard.bench.cli.printing import print_table
 from elboard.bench.config import RunSpec
 from elboard.bench.record import Record
 from elboard.bench.runs import Runs
@@ -26,7 +27,6 @@ def print_plan(sweep: Any, root: Path, how: dict[str, Any]) -> None:
 
 
 def _print_runs(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | None, float]]:
-    from elboard.bench.cli.listing import print_table
     from elboard.sweeps.work import Resources, verdict
 
     known, states = Runs(root), {"present": "done", "failed": "failed"}
@@ -46,7 +46,6 @@ def _print_runs(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | No
 
 
 def _print_searches(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | None, float]]:
-    from elboard.bench.cli.listing import print_table
     from elboard.sweeps.frontier import History
     from elboard.sweeps.work import Resources, needs
 
@@ -85,9 +84,8 @@ def _packing(runs: int, how: dict[str, Any]) -> tuple[int | None, str]:
 
         asked = profile(how["profile"])
         jobs = min(how["max_jobs"] or asked.max_jobs, math.ceil(runs / max(1, asked.cpus)))
-        return max(
-            1, jobs * asked.cpus
-        ), f"packing: {jobs} jobs of {asked.cpus} cores and {asked.gpus} GPUs, {asked.cpus} one-core runs at a time each"
+        said = f"packing: {jobs} jobs of {asked.cpus} cores and {asked.gpus} GPUs, {asked.cpus} one-core runs at a time each"
+        return max(1, jobs * asked.cpus), said
     if how["engine"] != "local":
         return how["jobs"], f"packing: as {how['engine']} places them"
     from elboard.sweeps.capacity import cores, gpus
@@ -105,7 +103,7 @@ class Prices:
         self.alike: dict[tuple, list[float]] = defaultdict(list)
         for record in records:
             if record.status == "done" and record.cost.get("wall_s"):
-                for name in self._names(RunSpec.from_dict(record.spec)):
+                for name in self._names(record.run()):
                     self.alike[name].append(record.cost["wall_s"])
 
     @staticmethod

@@ -2,55 +2,94 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from elboard.bench.config import RunSpec, parse_overrides, resolve
-from elboard.bench.errors import UserError, nearest
+import typer
+
+from elboard.bench.cli.app import Engine, Force, Out, Paths, TrackerName, app
+from elboard.bench.cli.live import display
+from elboard.bench.cli.printing import print_tables
+from elboard.bench.config import parse_overrides, resolve
+from elboard.bench.errors import UserError, check_known
+from elboard.bench.journal import TRACKERS
+from elboard.bench.metrics.conventions import convention
+from elboard.bench.run import root_folder
 from elboard.bench.runs import Runs
 
-TRACKERS = ("none", "csv", "wandb")
 SHOWN = 20  # failures and pictures listed at the end of a sweep
 
 
-def run_command(
+@app.command(context_settings={"allow_interspersed_args": True})
+def run(
     task: str,
     method: str,
-    options: list[str],
-    seed: int | None,
-    seeds: str | None,
-    budget: str,
-    as_json: bool,
-    tracker: str,
-    jobs: int,
-    out: Path | None,
-    force: bool,
-    paths: tuple[Path, ...],
+    options: Annotated[
+        list[str], typer.Argument(help="key=value: latent_dim=8 train.epochs=3 trainer.devices=2 wandb.mode=offline ...")
+    ] = [],  # noqa: B006
+    seed: Annotated[int | None, typer.Option(help="One seed (default 0).")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Several: 0-4 or 0,2,5.")] = None,
+    budget: Annotated[str, typer.Option(help="smoke, lite or full.")] = "lite",
+    as_json: Annotated[bool, typer.Option("--json", help="Print records as JSON lines.")] = False,
+    tracker: TrackerName = "none",
+    jobs: Annotated[int, typer.Option(help="Worker processes for several seeds.")] = 1,
+    out: Out = None,
+    force: Force = False,
+    path: Paths = [],  # noqa: B006
 ) -> int:
-    """One method on one task, for one seed or several. Returns the exit code."""
+    """Run a method on a task."""
+    from elboard.sweeps.engines.local import run_all
     from elboard.sweeps.plan import parse_seeds
 
     if seed is not None and seeds is not None:
         raise UserError("give --seed or --seeds, not both")
     chosen = parse_seeds(seeds) if seeds is not None else [seed or 0]
     overrides = parse_overrides(options)
-    known = tuple(str(path) for path in paths)
+    known = tuple(map(str, path))
     specs = [resolve(task, method, seed=s, budget=budget, overrides=overrides, paths=known) for s in chosen]
-    outcomes = _run(specs, jobs, tracker, out, force)
+    _check(tracker, jobs)
+    first = {} if force else {base.key: base for spec in specs for base in spec.starts_from()}
+    runs, asked = {**first, **{spec.key: spec for spec in specs}}, {spec.key for spec in specs}
+    with display(len(runs)) as watch:
+        outcomes = run_all(list(runs.values()), root_folder(out), jobs=jobs, tracker=tracker, force=force, watch=watch)
+    outcomes = [outcome for outcome in outcomes if outcome.spec.key in asked]
     _print_outcomes(outcomes, as_json)
     return int(any(outcome.state == "failed" for outcome in outcomes))
 
 
-def sweep_command(
+@app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(help="A sweep of `elboard list sweeps` (paper:SLUG, lite), or a YAML file.")],
+    options: Annotated[list[str], typer.Argument(help="key=value, over what the file sets.")] = [],  # noqa: B006
+    jobs: Annotated[int | None, typer.Option(help="Worker processes (default: one per core, one if there is a GPU).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs, what is done of them, and what the rest costs.")] = False,
+    engine: Engine = "local",
+    profile: Annotated[str, typer.Option(help="Of slurm: a YAML file, or a name of sweeps/profiles.")] = "slurm",
+    max_jobs: Annotated[int | None, typer.Option(help="Of slurm: workers at a time (default: the profile's).")] = None,
+    address: Annotated[str, typer.Option(help="Of ray: an existing cluster (default: one on this machine).")] = "",
+    budget: Annotated[str, typer.Option(help="Of a paper's sweep: smoke, lite or full (default: lite).")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Of the sweep lite: every method on every task that it fits.")] = False,
+    tracker: TrackerName = "none",
+    out: Out = None,
+    force: Force = False,
+    path: Paths = [],  # noqa: B006
+) -> int:
+    """Run all runs of a sweep, then print its leaderboards. What is done is not run again."""
+    from elboard.sweeps.named import find
+
+    how = {"engine": engine, "jobs": jobs, "profile": profile, "max_jobs": max_jobs, "address": address}
+    return run_sweep(find(name, budget, everything, tuple(path)), options, dry_run, how, tracker, out, force, tuple(path))
+
+
+def run_sweep(
     source: Any, options: list[str], dry: bool, how: dict[str, Any], tracker: str, out: Path | None, force: bool, paths: tuple[Path, ...]
 ) -> int:
     """All runs of a sweep, a file or a tree, on the engine that ``how`` names; locally and on Ray its boards too. Returns the exit code."""
-    from elboard.bench.run import root_folder
     from elboard.sweeps.engines import find as find_engine
-    from elboard.sweeps.plan import expand
-    from elboard.sweeps.planned import plan_of
+    from elboard.sweeps.plan import expand, plan_of
 
     sweep = expand(source, parse_overrides(options), tuple(str(path) for path in paths))
     engine = find_engine(how["engine"])
@@ -68,25 +107,17 @@ def sweep_command(
         raise UserError(f"{root}: cannot be written ({error.strerror}); choose another folder with --out") from None
     if not engine.attached:
         return engine.start(plan, how)
-    from elboard.bench.cli.live import display
-
     with display(sweep.size) as watch:
         outcomes = engine.run(plan, how, force, watch)
     code = _report(sweep, [outcome for outcome in outcomes if "trial" not in outcome.spec.origin], root, paths)
-    return max(code, _report_searches(plan))
-
-
-def _report_searches(plan: Any) -> int:
-    """A line for each search; 1 where one has not led to a choice."""
-    histories = plan.histories()
-    for history in histories:
+    for history in plan.histories():
         print(f"search of {history}")
-    return int(any(not history.final() for history in histories))
+        code = code if history.final() else 1  # it has not led to a choice
+    return code
 
 
 def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]) -> int:
     """The runs that count, without the trials of searches."""
-    from elboard.bench.cli.boards import print_tables
     from elboard.results.board.build import boards
     from elboard.results.store import groups_of
 
@@ -99,47 +130,23 @@ def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]
     counts = {state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "present", "failed")}
     print(f"{sweep.name}: {counts['done']} runs done now, {counts['present']} done before, {counts['failed']} failed")
     print(f"records: {root / '<key>' / 'attempts'}   pictures: {root / '<key>' / 'pictures'}")
-    for outcome in _first_of_each(outcomes)[:SHOWN]:
+    first: dict[tuple[str, str], Any] = {}  # of each method on each task: the pictures of its other seeds look alike
+    for outcome in outcomes:
+        if outcome.record:
+            first.setdefault((outcome.spec.method, outcome.spec.task), outcome)
+    for outcome in list(first.values())[:SHOWN]:
         for picture in outcome.record.files.get("pictures", []):
             print(f"  {outcome.spec.method} on {outcome.spec.task}: {Runs(root).folder(outcome.spec) / picture}")
     return int(bool(failed))
 
 
-def _first_of_each(outcomes: list[Any]) -> list[Any]:
-    """One run with a record of each method on each task: the pictures of its other seeds look alike."""
-    first: dict[tuple[str, str], Any] = {}
-    for outcome in outcomes:
-        if outcome.record:
-            first.setdefault((outcome.spec.method, outcome.spec.task), outcome)
-    return list(first.values())
-
-
 def _check(tracker: str, jobs: int | None) -> None:
-    if tracker not in TRACKERS:
-        raise UserError(f"no tracker {tracker!r}: {nearest(tracker, TRACKERS)}")
+    check_known("tracker", tracker, TRACKERS)
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs {jobs}: at least 1")
 
 
-def _run(specs: list[RunSpec], jobs: int, tracker: str, out: Path | None, force: bool) -> list[Any]:
-    from elboard.bench.cli.live import display
-    from elboard.bench.run import root_folder
-    from elboard.sweeps.engines.local import run_all
-
-    _check(tracker, jobs)
-    first = {} if force else {base.key: base for spec in specs for base in spec.starts_from()}
-    runs = list({**first, **{spec.key: spec for spec in specs}}.values())
-    with display(len(runs)) as watch:
-        outcomes = run_all(runs, root_folder(out), jobs=jobs, tracker=tracker, force=force, watch=watch)
-    asked = {spec.key for spec in specs}
-    return [outcome for outcome in outcomes if outcome.spec.key in asked]
-
-
 def _print_outcomes(outcomes: list[Any], as_json: bool) -> None:
-    import json
-
-    from elboard.bench.metrics.conventions import convention
-
     for outcome in outcomes:
         if as_json and outcome.record:
             print(json.dumps({"state": outcome.state, **asdict(outcome.record)}, sort_keys=True))

@@ -1,52 +1,168 @@
-"""``compact`` and ``archive``."""
+"""``why``, ``compact``, ``archive``, ``doctor`` and ``data``: runs, software, devices and data sets that are here, and what is missing."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
+import sys
 import warnings
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from elboard.bench.cli.app import Out, app
+from elboard.bench.cli.printing import print_table, telling
+from elboard.bench.errors import UserError, check_known, nearest
+from elboard.bench.identity import difference
+from elboard.bench.provenance import hardware, revision, versions
+from elboard.bench.run import root_folder
+from elboard.bench.runs import folders_of, keys_of_today
+
+data_app = typer.Typer(help="Data sets: list, fetch, check.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 
 
-def compact_command(out: Path | None) -> int:
-    """Index the records of the folder of runs ``out``, and the statistics of its large boards.
+@app.command()
+def why(key: Annotated[str, typer.Argument(help="A run's key, or its beginning.")], out: Out = None) -> None:
+    """What a run's key was made of, and what differs from the nearest other run."""
+    from elboard.results.store import latest, load
 
-    Raises UserError if it is not there or cannot be written.
-    """
-    from elboard.bench.cli.boards import telling
-    from elboard.bench.run import root_folder
-    from elboard.results.store import compact
+    found = latest(load(root_folder(out)))
+    matches = [known for known in found if known.startswith(key)] or sorted(keys_of_today(root_folder(out), key) & set(found))
+    if len(matches) > 1:
+        raise UserError(f"{len(matches)} keys begin with {key!r}: {', '.join(sorted(matches)[:6])}")
+    if not matches:
+        raise UserError(f"no run {key!r}: {nearest(key, found)}")
+    record = found.pop(matches[0])
+    print(f"{record.key}: {record.spec['method']} on {record.spec['task']}, {record.status}")
+    if record.failure:
+        print(f"failed ({record.failure['class']}): {record.failure['message']}")
+    for role, runs in record.run().bases.items():
+        for base in runs:
+            print(f"starts from {role}: {base.key} {base.method} on {base.task}, {base.budget}, seed {base.seed}")
+    print(json.dumps(record.identity, indent=1, sort_keys=True))
+    others = [(difference(record.identity, other.identity), other_key) for other_key, other in found.items()]
+    if others:
+        leaves, other_key = min(others, key=lambda item: (len(item[0]), item[1]))
+        print(f"nearest other run: {other_key}")
+        for leaf, (mine, theirs) in leaves.items():
+            print(f"  {leaf}: {mine!r} here, {theirs!r} there")
+
+
+@app.command()
+def compact(out: Out = None) -> None:
+    """Index the records of a folder of runs, so that boards need not read each file."""
+    from elboard.results import store
 
     root = root_folder(out)
     with telling():
-        done = compact(root)
+        done = store.compact(root)
     keep_statistics(root)
     print(f"{done.records} records in {done.parts} parts, {done.fresh} of them new; {done.removed} parts replaced")
-    return 0
 
 
 def keep_statistics(root: Path) -> None:
     """Compute what boards of the records under ``root`` and of the package say, and keep that alone for ``leaderboard``."""
     from elboard.results.backfill import filled
-    from elboard.results.badges import keep_badges
     from elboard.results.board.build import boards
     from elboard.results.board.summaries import clear
     from elboard.results.store import groups
     from elboard.results.store.homes import FOLDER
 
     clear(root / FOLDER)
-    keep_badges(root)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those who index the records tell of them
         boards(filled(groups(root), root), kept_in=root / FOLDER)
 
 
-def archive_command(keys: list[str], out: Path | None) -> int:
-    """Move the runs ``keys``, finished for good, into the archive of ``out``. Raises UserError if one cannot be moved."""
-    from elboard.bench.cli.boards import telling
-    from elboard.bench.run import root_folder
+@app.command()
+def archive(keys: Annotated[list[str], typer.Argument(help="Keys of runs that are finished for good.")], out: Out = None) -> None:
+    """Move runs into the archive of their folder, whose files are not looked at one by one."""
     from elboard.results.store import pack
 
     root = root_folder(out)
+    keys = [folders_of(root, key)[0].name if key and not (root / key).exists() and folders_of(root, key) else key for key in keys]
     with telling():
         done = pack(root, keys)
     print(f"{len(set(keys))} runs moved to {root / 'archive'}, which holds {done.records} records now")
-    return 0
+
+
+@app.command()
+def doctor(out: Out = None) -> None:
+    """Versions, devices, data, and what is missing."""
+    import torch
+
+    from elboard.tasks.data.fetch import available, describe
+
+    for name, number in versions().items():
+        print(f"{name}: {number}")
+    source = revision()
+    print(f"source: {source['commit'][:12]}{' with changes' if source['dirty'] else ''}" if source else "source: installed package")
+    for name, value in hardware().items():
+        print(f"{name}: {value}")
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    print(f"accelerators: {', '.join(devices) if devices else 'mps' if torch.backends.mps.is_available() else 'none, runs use the CPU'}")
+    root = root_folder(out).resolve()
+    parent = root if root.exists() else next(folder for folder in root.parents if folder.exists())
+    print(f"runs: {root} ({'writable' if os.access(parent, os.W_OK) else 'NOT writable: give another with --out or ELBOARD_HOME'})")
+    print(f"ELBOARD_DATA: {os.environ.get('ELBOARD_DATA', 'not set')}")
+    names = [entry["name"] for entry in describe()]
+    here = [name for name in names if available(name)]
+    print(f"data here: {', '.join(here) or 'none'}")
+    if len(here) < len(names):
+        print(f"data not here, fetched when needed: {', '.join(name for name in names if name not in here)}")
+    for package, use in (("wandb", "the tracker wandb"), ("ray", "sweeps on Ray")):
+        if importlib.util.find_spec(package) is None:
+            print(f"not installed: {package} ({use})")
+
+
+def _names(names: list[str]) -> list[str]:
+    from elboard.tasks.data.fetch import describe
+
+    known = [entry["name"] for entry in describe()]
+    if names == ["all"] or not names:
+        return known
+    for name in names:
+        check_known("data set", name, known)
+    return names
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """All data sets, their licences, and which are here."""
+    from elboard.tasks.data.fetch import available, describe
+
+    rows = [[e["name"], e["title"], e["licence"], "yes" if available(e["name"]) else "no"] for e in describe()]
+    print_table(["data", "what", "licence", "here"], rows)
+
+
+@data_app.command("fetch")
+def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets, or `all`.")]) -> int:
+    """Fetch data sets into the cache."""
+    from elboard.tasks.data.fetch import DataError, fetch
+
+    failed = 0
+    for name in _names(names):
+        try:
+            print(f"{name}: {fetch(name)}")
+        except DataError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = 1
+    return failed
+
+
+@data_app.command("check")
+def data_check(names: Annotated[list[str], typer.Argument(help="Data sets; all that are here if left out.")] = []) -> int:  # noqa: B006
+    """Compare the data sets that are here with their checksums."""
+    from elboard.tasks.data.fetch import available, check
+
+    failed = 0
+    for name in _names(names):
+        if not names and not available(name):
+            continue
+        good, message = check(name)
+        print(f"{name}: {message}")
+        failed |= not good
+    return int(failed)

@@ -1,38 +1,79 @@
-"""``verify``, ``submit``, ``review`` and ``backfill``."""
+"""``check``, ``verify``, ``submit``, ``review`` and ``backfill``: whether code and records are what they say."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sys
 import tempfile
-import warnings
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from elboard.bench import check as conformance
+from elboard.bench.cli.app import Json, Out, Paths, app
+from elboard.bench.cli.printing import check_scope, telling
 from elboard.bench.errors import UserError, nearest
+from elboard.bench.metrics.conventions import convention
+from elboard.bench.registry import compatible, discover
+from elboard.bench.run import root_folder
+from elboard.bench.runs import keys_of_today
+
+ShippedAlso = Annotated[bool, typer.Option(help="Also the records that ship with the package.")]
 
 
-def verify_command(keys: list[str], rerun: bool, out: Path | None, shipped: bool = True, paths: tuple[Path, ...] = ()) -> int:
-    """Verify the runs whose keys begin with ``keys`` (all if empty, unless they are run again); one line a record.
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="A file or folder with methods and tasks.")],
+    as_json: Json = False,
+) -> int:
+    """Check anybody's methods and tasks: cards, options, runs, checkpoints, evidence, with all that they fit here."""
+    paths = (path,)
+    entries = [entry for kind in ("method", "task") for entry in discover(kind, paths).values()]
+    mine = [entry for entry in entries if entry.file.resolve().is_relative_to(path.resolve())]
+    if not mine:
+        raise UserError(f"{path}: no method and no task: nothing there has a CARD")
+    pairs = [pair for pair in compatible(paths) if {entry.card.name for entry in mine} & {*pair}]
+    with tempfile.TemporaryDirectory(prefix="elboard-check-") as folder, contextlib.redirect_stdout(sys.stderr):
+        found = [finding for entry in mine for finding in conformance.collect(entry.card.name, conformance.of_entry(entry, paths))]
+        for task, method in pairs:
+            found += conformance.collect(f"{method} on {task}", conformance.of_pair(task, method, paths, Path(folder)))
+    if as_json:
+        print(json.dumps([finding._asdict() for finding in found], indent=1))
+    else:
+        print(*(f"{finding.of}: {finding.check}: {finding.said}" for finding in found), sep="\n", end="\n" if found else "")
+        print(f"{len(mine)} checked, on {len(pairs)} pairs: {len(found)} finding{'s' * (len(found) != 1)}")
+    return int(bool(found))
 
-    Returns 1 if any disagrees, else 0. Raises UserError for a beginning that no run has, and for ``rerun`` without keys.
-    """
+
+@app.command()
+def verify(
+    keys: Annotated[list[str], typer.Argument(help="Keys of runs, or their beginnings; all if left out.")] = [],  # noqa: B006
+    rerun: Annotated[bool, typer.Option("--rerun", help="Execute the runs again instead of reading their evidence.")] = False,
+    shipped: ShippedAlso = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> int:
+    """Compute the metrics of records again, and say which agree."""
     from elboard.results.verify import write_verification
 
     if rerun and not keys:
         raise UserError("--rerun executes whole runs: name them, as in `elboard verify KEY --rerun`")
     counts: dict[str, int] = {}
     found = _chosen(keys, out, shipped)
-    peers = [record for _, record in _chosen([], out, shipped)] if rerun else []
-    for path, record in found:
+    peers = [place.record for place in _chosen([], out, shipped)] if rerun else []
+    for place in found:
+        record = place.record
         name = f"{record.key}  {record.spec['method']} on {record.spec['task']}, seed {record.spec['seed']}"
-        verification = _rerun(record, peers, paths) if rerun else _recompute(path, record, paths)
+        verification = _checked(place, peers if rerun else None, tuple(path))
         if isinstance(verification, str):
             state, said = "not checked", verification
         else:
             state = {True: "agrees", False: "DISAGREES", None: "not checked"}[verification.ok]
             said = _said(verification)
             try:
-                write_verification(verification, path)
+                write_verification(verification, place)
             except OSError as error:
                 said += f" (not written: {error.strerror})"
         counts[state] = counts.get(state, 0) + 1
@@ -41,54 +82,38 @@ def verify_command(keys: list[str], rerun: bool, out: Path | None, shipped: bool
     return int("DISAGREES" in counts)
 
 
-def _chosen(keys: list[str], out: Path | None, shipped: bool) -> list[tuple[Path, Any]]:
-    """File and record of each finished run whose key begins with one of ``keys``; of several attempts the one that counts.
+def _chosen(keys: list[str], out: Path | None, shipped: bool) -> list[Any]:
+    """Where the record lies of each finished run whose key begins with one of ``keys``; of several attempts the one that counts.
 
     Raises UserError for a beginning that no run has.
     """
-    from elboard.bench import record as records
-    from elboard.bench.run import root_folder
-    from elboard.results.evidence import evidence_of, record_files
+    from elboard.results.places import effective
 
-    by_key: dict[str, dict[str, tuple[Path, Any]]] = {}
-    for path in record_files(root_folder(out), shipped):
-        try:
-            record = records.read(path)
-        except records.InvalidRecord as error:
-            print(f"warning: {error}", file=sys.stderr)
-            continue
-        known = by_key.setdefault(record.key, {}).get(record.attempt)
-        if known is None or evidence_of(known[0]) is None:
-            by_key[record.key][record.attempt] = path, record
+    with telling():
+        runs = effective(root_folder(out), shipped)
+    chosen = set() if keys else set(runs)
     for key in keys:
-        if not any(known.startswith(key) for known in by_key):
-            raise UserError(f"no run {key!r}: {nearest(key, by_key)}")
-    best = [attempts[records.effective(record for _, record in attempts.values()).attempt] for attempts in by_key.values()]
-    return [(path, record) for path, record in best if record.status == "done" and (not keys or record.key.startswith(tuple(keys)))]
+        found = {known for known in runs if known.startswith(key)} or keys_of_today(root_folder(out), key) & set(runs)
+        if not found:
+            raise UserError(f"no run {key!r}: {nearest(key, runs)}")
+        chosen |= found
+    return [place for key, place in runs.items() if key in chosen and place.record.status == "done"]
 
 
-def _recompute(path: Path, record: Any, paths: tuple[Path, ...]) -> Any:
-    """A verification from evidence, or the reason why there is none."""
-    from elboard.results.evidence import InvalidEvidence, evidence_of, read_evidence
-    from elboard.results.verify import verify
+def _checked(place: Any, peers: list[Any] | None, paths: tuple[Path, ...]) -> Any:
+    """A verification from evidence, or of a run that is executed again, as ``peers`` were if they are given; or why there is none."""
+    from elboard.results import verify
+    from elboard.results.untrusted import InvalidEvidence, read_evidence
 
-    file = evidence_of(path)
-    if file is None:
-        return "it has no evidence"
     try:
-        return verify(record, read_evidence(file), paths)
+        if peers is not None:
+            with tempfile.TemporaryDirectory(prefix="elboard-rerun-") as folder:
+                return verify.rerun(place.record, Path(folder), peers, paths)
+        if place.evidence is None:
+            return "it has no evidence"
+        return verify.verify(place.record, read_evidence(place.evidence), paths)
     except (InvalidEvidence, UserError) as error:
         return str(error)
-
-
-def _rerun(record: Any, peers: list[Any], paths: tuple[Path, ...]) -> Any:
-    from elboard.results.verify import rerun
-
-    with tempfile.TemporaryDirectory(prefix="elboard-rerun-") as folder:
-        try:
-            return rerun(record, Path(folder), peers, paths)
-        except UserError as error:
-            return str(error)
 
 
 def _said(verification: Any) -> str:
@@ -109,48 +134,50 @@ def _said(verification: Any) -> str:
     return "; ".join([*parts, *([verification.note] if verification.note else [])])
 
 
-def submit_command(folder: Path | None, target: Path) -> int:
-    """Pack the finished runs of ``folder`` (default: the folder of runs) into a submission."""
-    from elboard.bench.run import root_folder
-    from elboard.results.submission import submit
+@app.command()
+def submit(target: Annotated[Path, typer.Argument(help="The file to write (.elboard.zip).")], out: Out = None) -> None:
+    """Pack the finished runs into one file for others."""
+    from elboard.results import submission
 
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        try:
-            path = submit(root_folder(folder), target)
-        finally:
-            for warning in heard:
-                print(f"warning: {warning.message}", file=sys.stderr)
+    with telling():
+        path = submission.submit(root_folder(out), target)
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB; `elboard review {path}` shows what a reviewer will see")
-    return 0
 
 
-def review_command(file: Path, accept: bool, paths: tuple[Path, ...] = ()) -> int:
-    """Print the report on a submission; with ``accept`` take in what passes. Returns 1 if anything is refused."""
-    from elboard.results.submission import review
+@app.command()
+def review(
+    file: Annotated[Path, typer.Argument(help="A submission.")],
+    accept: Annotated[bool, typer.Option("--accept", help="Take in the records that pass.")] = False,
+    path: Paths = [],  # noqa: B006
+) -> int:
+    """Check a submission without trusting it."""
+    from elboard.results import submission
 
-    report = review(file, accept, paths=paths)
+    report = submission.review(file, accept, paths=tuple(path))
     print("\n".join(report.lines()))
     return int(bool(report.refused))
 
 
-def backfill_command(metric: str, task: str, out: Path | None, shipped: bool = True, paths: tuple[Path, ...] = ()) -> int:
-    """Compute ``metric`` for the records of ``task`` (a task, a family, or all) that lack it. Returns 1 if one could not be given it."""
-    from elboard.bench.metrics.conventions import convention
-    from elboard.bench.registry import discover
+@app.command()
+def backfill(
+    metric: Annotated[str, typer.Argument(help="A metric key, as brier.")],
+    task: Annotated[str, typer.Argument(help="A task or a family; all if left out.")] = "",
+    shipped: ShippedAlso = True,
+    out: Out = None,
+    path: Paths = [],  # noqa: B006
+) -> int:
+    """Compute a metric that was added later from the evidence of old records."""
     from elboard.results.backfill import backfill
 
     convention(metric)
-    tasks = discover("task", paths)
-    known = {*tasks, *(entry.card.family for entry in tasks.values())}
-    if task and task not in known:
-        raise UserError(f"no task or family {task!r}: {nearest(task, known)}")
+    check_scope(task, tuple(path))
     written = present = failed = 0
-    for path, record in _chosen([], out, shipped):
-        if task and task not in (record.spec["task"], record.spec["task"].split("/")[0]):
+    for place in _chosen([], out, shipped):
+        of = place.record.spec["task"]
+        if task and task not in (of, of.split("/")[0]):
             continue
         try:
-            file = backfill(path, metric, paths)
+            file = backfill(place, metric, tuple(path))
         except UserError as error:
             failed += 1
             print(f"not computed: {error}", file=sys.stderr)

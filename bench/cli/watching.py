@@ -8,12 +8,16 @@ import sys
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from elboard.bench.cli.app import Json, Out, app
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.metrics.conventions import better
 from elboard.bench.record import Record
+from elboard.bench.run import root_folder
 
 SHOWN = 8  # running and failed runs listed
 EVERY = 2.0  # seconds between looks of --watch
@@ -21,8 +25,7 @@ EVERY = 2.0  # seconds between looks of --watch
 
 def find_plan(name: str, out: Path | None) -> Any:
     """The newest plan under the runs' folder whose id or sweep's name is ``name``. Raises UserError with the nearest ones."""
-    from elboard.bench.run import root_folder
-    from elboard.sweeps.planned import load, plans
+    from elboard.sweeps.plan import load, plans
 
     root = root_folder(out)
     known, name = plans(root), name.replace(":", "-")
@@ -32,18 +35,10 @@ def find_plan(name: str, out: Path | None) -> Any:
     return load(matching[-1])
 
 
-def progress(folder: Path) -> dict[str, Any]:
-    """The last epoch of a run's curves: ``epoch``, and the values that a display shows."""
-    try:
-        lines = (folder / "curves.jsonl").read_text(encoding="utf-8").splitlines()
-        return json.loads(lines[-1])
-    except (OSError, ValueError, IndexError):
-        return {}
-
-
 def survey(plan: Any) -> dict[str, Any]:
     """What has become of a sweep's runs: counts, runs at work and failed, the best of each task, seconds left."""
     from elboard.sweeps import claims
+    from elboard.sweeps.trials import curves
     from elboard.sweeps.work import verdict
 
     counts: Counter[str] = Counter()
@@ -58,7 +53,7 @@ def survey(plan: Any) -> dict[str, Any]:
         claim = claims.read(folder)
         if claim is not None and claims.alive(folder):
             counts["running"] += 1
-            row = progress(folder)
+            row = (curves(folder) or [{}])[-1]  # the last epoch, with the values that a display shows
             where = f"{claim.get('host')}:{claim.get('pid')}"
             running.append(_named(spec) | {"where": where, "epochs": spec.config["train"]["epochs"], **row})
         else:
@@ -104,9 +99,15 @@ def _best(records: list[Record]) -> dict[str, dict[str, Any]]:
     return best
 
 
-def print_status(name: str, watch: bool, as_json: bool, out: Path | None) -> None:
-    """``elboard status``; with ``watch`` again every two seconds until nothing runs or is left."""
-    plan = find_plan(name, out)
+@app.command()
+def status(
+    sweep: Annotated[str, typer.Argument(help="A sweep's name or id.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds until it is over.")] = False,
+    as_json: Json = False,
+    out: Out = None,
+) -> None:
+    """How far a sweep is, wherever it runs."""
+    plan = find_plan(sweep, out)
     while True:
         found = survey(plan)
         if watch and sys.stdout.isatty() and not as_json:
@@ -134,13 +135,18 @@ def _text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def print_logs(key: str, follow: bool, out: Path | None) -> None:
-    """``elboard logs``: the log of a run, by the beginning of its key; with ``follow`` what is added too, while the run is claimed."""
-    from elboard.bench.run import root_folder
+@app.command()
+def logs(
+    key: Annotated[str, typer.Argument(help="A run's key, or its beginning.")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on while the run goes on.")] = False,
+    out: Out = None,
+) -> None:
+    """The log of a run."""
+    from elboard.bench.runs import folders_of
     from elboard.sweeps import claims
 
     root = root_folder(out)
-    folders = sorted(file.parent for file in root.glob(f"{key}*/log.txt"))
+    folders = sorted(file.parent for file in root.glob(f"{key}*/log.txt")) or folders_of(root, key)
     if len(folders) != 1:
         names = [folder.name for folder in folders] or [file.parent.name for file in root.glob("*/log.txt")]
         raise UserError(f"{len(folders)} runs in {root} begin with {key!r}: {nearest(key, names)}")
@@ -153,19 +159,19 @@ def print_logs(key: str, follow: bool, out: Path | None) -> None:
             time.sleep(0.5)
 
 
-def cancel(name: str, out: Path | None) -> None:
-    """``elboard cancel``: the Slurm jobs of a sweep."""
+@app.command()
+def cancel(sweep: Annotated[str, typer.Argument(help="A sweep's name or id.")], out: Out = None) -> None:
+    """Cancel the Slurm jobs of a sweep, and no others."""
     from elboard.sweeps.engines.slurm import cancel as cancel_jobs
 
-    plan = find_plan(name, out)
+    plan = find_plan(sweep, out)
     ids = cancel_jobs(plan.id)
     print(f"{plan.id}: cancelled {len(ids)} jobs{': ' + ', '.join(ids[:10]) if ids else ''}")
 
 
-def sync(out: Path | None) -> int:
-    """``elboard sync``: hand all offline W&B runs to wandb's own tool. Returns its exit code."""
-    from elboard.bench.run import root_folder
-
+@app.command()
+def sync(out: Out = None) -> int:
+    """Upload offline W&B runs with wandb's own tool."""
     folders = sorted(str(folder) for folder in root_folder(out).glob("*/wandb/offline-run-*"))
     if not folders:
         print(f"no offline W&B runs in {root_folder(out)}")

@@ -41,6 +41,7 @@ class Catalogue:
     protocols: dict[str, type] = field(default_factory=dict)
     specs: dict[str, type] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    _homes: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def add(self, module: Any) -> None:
         """Take in what ``module`` defines. Raises UserError for a name that another kind has claimed."""
@@ -53,13 +54,11 @@ class Catalogue:
                 raise UserError(f"{what} {name!r} is claimed by two kinds: {self._homes[what, name]} and {module.__name__}")
             table[name], self._homes[what, name] = value, module.__name__
 
-    _homes: dict[tuple[str, str], str] = field(default_factory=dict)
 
-
-@cache
-def points(group: str) -> tuple[importlib.metadata.EntryPoint, ...]:
-    """The entry points of installed packages in ``group``: "elboard.kinds", "elboard.methods" or "elboard.tasks"."""
-    return tuple(importlib.metadata.entry_points(group=group))
+def broken(point: importlib.metadata.EntryPoint, error: Exception) -> UserError:
+    """The one line for a plug-in whose entry ``point`` cannot be used."""
+    said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return UserError(f"plug-in {point.name} = {point.value} ({point.group}): {' '.join(said.split())}")
 
 
 @cache
@@ -68,8 +67,11 @@ def catalogue(plugins: bool = True) -> Catalogue:
     found = Catalogue()
     for file in sorted(Path(__file__).parent.glob("[a-z]*.py")):
         found.add(importlib.import_module(f"{__name__}.{file.stem}"))
-    for point in points("elboard.kinds") if plugins else ():
-        found.add(importlib.import_module(point.value))
+    for point in importlib.metadata.entry_points(group="elboard.kinds") if plugins else ():
+        try:
+            found.add(importlib.import_module(point.value))
+        except Exception as error:  # which anybody's code may raise
+            raise broken(point, error) from None
     return found
 
 

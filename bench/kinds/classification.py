@@ -27,10 +27,7 @@ class Classifier(Predictor):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassSpec(DataSpec):
-    """Attributes:
-    n_classes: number of classes.
-    noise_rate: expected share of training labels that are wrong, where the task says that it is known.
-    """
+    """Classes, and the expected share of training labels that are wrong where a task says it."""
 
     n_classes: int
     noise_rate: float = 0.0

@@ -32,27 +32,11 @@ class LatentModel(ABC):
 
 
 METRICS = (
-    Convention(
-        "mse",
-        "mean squared error of the reconstruction",
-        "",
-        "lower",
-        0.0,
-        note="mean over pixels, of the decoder's mean at the code's mean",
-    ),
-    Convention(
-        "active_units",
-        "active latent units",
-        "units",
-        "none",
-        0.0,
-        note="variance over x of E_q[z|x] above 0.01 (Burda et al. 2016, section 5.2)",
-    ),
+    Convention("mse", "mean squared error of the reconstruction", "", "lower", 0.0, note="over pixels, of decoding the code's mean"),
+    Convention("active_units", "active latent units", "units", "none", 0.0, note="Var_x E_q[z|x] > 0.01 (Burda et al. 2016, section 5.2)"),
     Convention("mutual_information", "I_q(x; z)", "nats", "none", note="Hoffman & Johnson 2016; at most the log of the number of examples"),
     Convention("fid", "Frechet Inception distance", "", "lower", -1e-3, note="feature network and samples in the key (Heusel et al. 2017)"),
-    Convention(
-        "fd", "Frechet distance of features", "", "lower", -1e-3, note="feature network in the key; not an Inception network, so not FID"
-    ),
+    Convention("fd", "Frechet distance of features", "", "lower", -1e-3, note="feature network, not Inception, in the key; so not FID"),
     Convention("kid", "kernel distance of features", "", "lower", note="unbiased, cubic kernel (Binkowski et al. 2018); may be negative"),
     share("gen_precision", "precision of samples", "higher", "k = 3 (Kynkaanniemi et al. 2019)"),
     share("gen_recall", "recall of samples", "higher", "k = 3 (Kynkaanniemi et al. 2019)"),

@@ -42,24 +42,15 @@ class RealLikelihood(LikelihoodModel):
 
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodSpec(DataSpec):
-    """Attributes:
-    likelihood: "bernoulli", "discretised-logistic" or "gaussian".
-    levels: number of grey levels under "discretised-logistic" (256 for bytes).
-    """
+    """What a density is of."""
 
-    likelihood: str
-    levels: int = 256
+    likelihood: str  # bernoulli, discretised-logistic or gaussian
+    levels: int = 256  # of grey, under discretised-logistic
 
 
 METRICS = (
     Convention("elbo", "evidence lower bound", "nats", "higher", note="one sample of z an example, mean over examples"),
-    Convention(
-        "nll",
-        "negative log likelihood",
-        "nats",
-        "lower",
-        note="minus the k-sample importance bound (Burda et al. 2016, eq. 8); k in the key",
-    ),
+    Convention("nll", "negative log likelihood", "nats", "lower", note="minus the k-sample bound (Burda et al. 2016, eq. 8); k in the key"),
     Convention("bits_per_dim", "bits per dimension", "bits", "lower", note="nats / (D ln 2)"),
     Convention("kl", "KL(q(z|x) || p(z))", "nats", "none"),
     Convention("reconstruction", "-E_q log p(x|z)", "nats", "lower"),

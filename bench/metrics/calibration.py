@@ -63,19 +63,11 @@ def classwise_ece(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
     return float(np.mean([_binned_gap(p[:, c], y == c, equal_width_bins(p[:, c], bins)) for c in range(p.shape[1])]))
 
 
+SCORES = (accuracy, class_nll, brier, ece, adaptive_ece, classwise_ece)
+CLASSIFICATION = (*(score.__name__ for score in SCORES), "entropy")
+
+
 def classification_metrics(p: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """accuracy, class_nll, brier, ece, adaptive_ece, classwise_ece, entropy."""
     p, y = np.asarray(p, dtype=np.float64), np.asarray(y)
-    scores = {name: score(p, y) for name, score in _SCORES.items()}
-    return {**scores, "entropy": entropy(p)}
-
-
-_SCORES = {
-    "accuracy": accuracy,
-    "class_nll": class_nll,
-    "brier": brier,
-    "ece": ece,
-    "adaptive_ece": adaptive_ece,
-    "classwise_ece": classwise_ece,
-}
-CLASSIFICATION = (*_SCORES, "entropy")
+    return {**{score.__name__: score(p, y) for score in SCORES}, "entropy": entropy(p)}

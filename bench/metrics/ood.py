@@ -1,4 +1,4 @@
-"""Detection of out-of-distribution examples from scores (higher = more out of distribution); OOD is the positive class."""
+"""Two kinds of examples told apart by scores, the positive ones by higher scores: out-of-distribution examples, links of a graph."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def average_precision_of_curve(true: np.ndarray, false: np.ndarray) -> float:
     """``sum_t (recall_t - recall_{t-1}) precision_t`` over distinct thresholds."""
     steps = np.diff(np.concatenate([[0], true])) / true[-1]
     return float((steps * true / (true + false)).sum())
+
+
+def link_metrics(edges: np.ndarray, non_edges: np.ndarray) -> dict[str, float]:
+    """``auc`` (ties count half) and ``ap`` of scores ``(P,)`` and ``(N,)``. Raises ValueError for scores that are not finite."""
+    true, false = binary_curve(edges, non_edges)
+    return {"auc": auroc_of_curve(true, false), "ap": average_precision_of_curve(true, false)}
 
 
 def ood_metrics(score_id: np.ndarray, score_ood: np.ndarray) -> dict[str, float]:

@@ -40,6 +40,7 @@ CARD = MethodCard(
     paper="020",
     cite="Shen et al. 2024",
     splits=True,
+    defaults="searched: (lr, h0) best of 4 by validation NLL on calibration/fashion-mnist at lite; the rest the paper or its package",
 )
 
 

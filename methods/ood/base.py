@@ -22,8 +22,8 @@ from elboard.bench.errors import UserError
 from elboard.bench.kinds.classification import Predictor
 from elboard.bench.kinds.ood import OODScorer
 from elboard.bench.method import Bases, Method
+from elboard.bench.record import save_atomically
 from elboard.bench.task import Data, DataSpec
-from elboard.bench.training import save_atomically
 from elboard.methods.parts.classifier import ClassifierMethod
 
 CHUNK = 250  # training images in a batch

@@ -23,7 +23,6 @@ class Across:
 
     methods: tuple[str, ...]
     tasks: tuple[str, ...]
-    budget: str
     values: np.ndarray
     higher: np.ndarray
 
@@ -46,7 +45,7 @@ def gather(boards: Sequence[Board], budget: str) -> Across:
         for t, values in of.items():
             array[m, used.index(t), : len(values)] = values
     higher = np.array([convention(chosen[t].primary).direction == "higher" for t in used], dtype=bool)
-    return Across(tuple(kept), tuple(chosen[t].task for t in used), budget, array, higher)
+    return Across(tuple(kept), tuple(chosen[t].task for t in used), array, higher)
 
 
 def complete(across: Across) -> list[Across]:
@@ -59,7 +58,7 @@ def complete(across: Across) -> list[Across]:
         if len(rows) >= 2 and len(columns) >= 2:
             tasks = tuple(across.tasks[t] for t in columns)
             values = across.values[np.ix_(rows, columns)]
-            parts.append(Across(tuple(across.methods[m] for m in rows), tasks, across.budget, values, across.higher[columns]))
+            parts.append(Across(tuple(across.methods[m] for m in rows), tasks, values, across.higher[columns]))
     return parts
 
 
@@ -75,15 +74,13 @@ def summary(values: np.ndarray, higher: np.ndarray) -> dict[str, Estimate]:
     """
     pairs = {"win_rate": functools.partial(win_rate, higher=higher), "elo": functools.partial(elo, higher=higher)}
     try:
-        found = {name: function(values) for name, function in pairs.items()}
+        pairs["elo"](values)
     except ValueError:
         del pairs["elo"]
-        found = {"win_rate": pairs["win_rate"](values)}
     affordable = WORK // ((values.shape[0] * values.shape[2]) ** 2 * values.shape[1])
     few = affordable < FEWEST
     replicates = REPLICATES if few else min(REPLICATES, affordable)
     made = bootstrap(values, {"mean_rank": functools.partial(mean_rank, higher=higher), **({} if few else pairs)}, replicates)
     if few:
-        single = made["mean_rank"].single
-        made |= {name: Estimate(value, *np.full((2, *value.shape), np.nan), 0, single) for name, value in found.items()}
-    return {**made, "iqm": bootstrap(normalise(values, higher), iqm, replicates)}
+        made |= {name: Estimate(function(values), *np.full((2, len(values)), np.nan), 0) for name, function in pairs.items()}
+    return made | bootstrap(normalise(values, higher), {"iqm": iqm}, replicates)

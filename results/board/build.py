@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-import functools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from elboard.bench.card import TaskCard
-from elboard.bench.config import RunSpec, difference, resolve
-from elboard.bench.errors import UserError
+from elboard.bench.identity import changed
 from elboard.bench.metrics.conventions import bare, convention, whole
-from elboard.bench.registry import discover
+from elboard.bench.registry import Entry, discover
 from elboard.results.board.summaries import by_seed, summarise_board
 from elboard.results.stats import Cell, ranks
 from elboard.results.store import Group
@@ -31,7 +29,7 @@ class Row:
 
     Attributes:
         of: the runs: method, seeds, keys, values of all metrics.
-        changed: options that differ from the task's defaults.
+        changed: options that differ from the task's defaults (:func:`elboard.bench.identity.changed`).
         cells: by metric, over the seeds that have it.
         cost: means over the runs of what their records hold (wall_s, parameters, energy_j ...).
         ranks: by metric, 1 + the number of methods significantly better (:func:`elboard.results.stats.ranks`); None is undecided.
@@ -59,14 +57,6 @@ class Row:
     @cached_property
     def seeds(self) -> tuple[int, ...]:
         return tuple(self.of.seeds.tolist())
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return self.of.keys
-
-    @property
-    def failed(self) -> int:
-        return self.of.failed
 
     @cached_property
     def values(self) -> dict[str, dict[int, float]]:
@@ -106,26 +96,6 @@ def columns_of(wanted: Iterable[str], present: Iterable[str]) -> tuple[str, ...]
     for name in wanted:
         chosen += [name] if name in present else [key for key in present if bare(key) == name]
     return tuple(dict.fromkeys(chosen))
-
-
-@functools.lru_cache(maxsize=4096)
-def _default(task: str, method: str, budget: str, paths: tuple[str, ...]) -> dict | None:
-    if method not in discover("method", tuple(map(Path, paths))):
-        return None  # without looking for names like it
-    try:
-        return resolve(task, method, seed=0, budget=budget, paths=paths).configuration()
-    except UserError:
-        return None
-
-
-def _changed(group: Group) -> dict[str, object]:
-    """Options that differ from the defaults of the method on this task, budget apart."""
-    spec = RunSpec.from_dict(group.spec)
-    default = _default(spec.task, spec.method, spec.budget, spec.paths)
-    if default is None:
-        return {"group": group.group}
-    pairs = difference(spec.configuration(), default)
-    return {name.removeprefix("config.").removeprefix("method."): value for name, (value, _) in pairs.items()}
 
 
 @dataclass(frozen=True)
@@ -168,7 +138,7 @@ def boards(
 ) -> list[Board]:
     """Boards of all tasks, or of the task or family ``pattern``. Records of other versions than the present one are left out unless wanted.
 
-    ``badges``: of records, by group and key (:func:`elboard.results.badges.badges`); claimed if absent. ``kept_in``: folder of the cache of
+    ``badges``: of records, by group and key (:func:`elboard.results.verify.badges`); claimed if absent. ``kept_in``: folder of the cache of
     boards' statistics.
     """
     cards = {name: entry.card for name, entry in discover("task", paths).items()}
@@ -179,8 +149,9 @@ def boards(
             continue
         if card.version == group.task_version or choice.old:
             sorted_out[group.task, -group.task_version, group.budget].append(group)
+    methods = discover("method", paths)
     built = [
-        _board(cards[task], -version, budget, found, choice, badges or {}, kept_in)
+        _board(cards[task], -version, budget, found, choice, badges or {}, methods, kept_in)
         for (task, version, budget), found in sorted(sorted_out.items())
     ]
     return [board for board in built if board.rows]
@@ -193,6 +164,7 @@ def _board(
     groups: list[Group],
     choice: Choice,
     badges: Mapping[str, Mapping[str, str]],
+    methods: Mapping[str, Entry],
     kept_in: Path | None,
 ) -> Board:
     groups = [group for group in groups if group.n >= choice.min_n or group.failed and choice.min_n == 1]
@@ -207,7 +179,7 @@ def _board(
     found = summarise_board(groups, columns, ranked, kept_in)
     sign = -1 if convention(primary).direction == "higher" else 1
     of_group = zip(groups, found.cells, found.costs, strict=True)
-    rows = [_row(group, cells, cost, badges.get(group.group, {})) for group, cells, cost in of_group]
+    rows = [_row(group, cells, cost, badges.get(group.group, {}), methods) for group, cells, cost in of_group]
 
     def order(i: int) -> tuple:
         cell = rows[i].cells.get(primary)
@@ -216,22 +188,18 @@ def _board(
     by = sorted(range(len(rows)), key=order)
     rows, p = [rows[i] for i in by], {key: matrix[np.ix_(by, by)] for key, matrix in found.p.items()}
     for key in ranked:
-        for row, place in zip(rows, _ranks(rows, key, p[key]), strict=True):
+        means = [row.cells[key].mean if key in row.cells else np.nan for row in rows]
+        for row, place in zip(rows, ranks(means, p[key], convention(key).direction), strict=True):
             if key in row.cells:
                 row.ranks[key] = place
     current = card.version == version
     return Board(card.name, version, budget, card.title, columns, primary, card.varies, tuple(rows), current, p)
 
 
-def _ranks(rows: Sequence[Row], key: str, p: np.ndarray) -> list[int | None]:
-    means = np.array([row.cells[key].mean if key in row.cells else np.nan for row in rows])
-    return ranks(means, p, convention(key).direction)
-
-
-def _row(group: Group, cells: dict[str, Cell], cost: dict[str, float], badges: Mapping[str, str]) -> Row:
+def _row(group: Group, cells: dict[str, Cell], cost: dict[str, float], badges: Mapping[str, str], methods: Mapping[str, Entry]) -> Row:
     found = [*badges.values(), *(["claimed"] if len(badges) < group.n else [])]
     badge = min(found, key=BADGES.index, default="claimed")
-    return Row(group, _changed(group), cells, cost, tuned=dict(group.notes.get("search", {})), badge=badge)
+    return Row(group, changed(group.identity, methods), cells, cost, tuned=dict(group.notes.get("search", {})), badge=badge)
 
 
 def arrow(key: str) -> str:

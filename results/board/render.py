@@ -55,7 +55,7 @@ def caption(board: Board) -> str:
     tested = any(rank(row, board.primary).isdigit() for row in board.rows) and len(board.rows) > 1
     text += "; equal ranks: not separated (Holm, 5 %)" if tested else ""
     text += "; n=1: undecided" if any(rank(row, board.primary) == "n=1" for row in board.rows) else ""
-    failed = sum(row.failed for row in board.rows)
+    failed = sum(row.of.failed for row in board.rows)
     return text + (f"; {failed} failed run{'s' if failed > 1 else ''} left out" if failed else "")
 
 
@@ -87,10 +87,6 @@ def _costs(row: Row, energy: bool) -> list[str]:
     return ["–" if wall is None else f"{wall:.1f}", amount(parameters), *([amount(joules)] if energy else [])]
 
 
-def _has_energy(board: Board) -> bool:
-    return any("energy_j" in row.cost for row in board.rows)
-
-
 def table(board: Board, top: int = 0, width: int = 0) -> Table:
     """A rich table for the terminal, of the ``top`` first rows; of all if 0. ``width``: columns of the terminal, 0 if not known."""
     names, notes = short_names(board.columns)
@@ -101,9 +97,10 @@ def table(board: Board, top: int = 0, width: int = 0) -> Table:
     for name in ("#", "method", "n"):
         out.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
     for key in board.columns:
-        head = f"{_in_two(names[key])} {arrow(key)}".strip()
+        name = names[key].replace("/", "\n/", 1) if len(names[key]) >= 12 else names[key]  # a long one on two lines
+        head = f"{name} {arrow(key)}".strip()
         out.add_column(head, justify="right", style="bold" if key == board.primary else "", overflow="fold")
-    energy = _has_energy(board)
+    energy = any("energy_j" in row.cost for row in board.rows)
     for name in ("wall s", "parameters", *(["energy J"] if energy else [])):
         out.add_column(name, justify="right")
     out.add_column("verified", no_wrap=True)
@@ -122,11 +119,6 @@ def _settle(out: Table, width: int) -> None:
     if sum(needs) + 3 * len(needs) + 1 <= width:
         for column, need in zip(out.columns, needs, strict=True):
             column.width, column.no_wrap = need, True
-
-
-def _in_two(name: str) -> str:
-    """The name of a metric on two lines where it is long and has a part after a slash."""
-    return name.replace("/", "\n/", 1) if len(name) >= 12 else name
 
 
 def _cells(row: Row, board: Board, plus_minus: str = "±") -> list[str]:
@@ -182,7 +174,7 @@ def flat(boards: list[Board]) -> list[dict[str, Any]]:
             "varies": board.varies,
             **{name: row.cost.get(name) for name in ("wall_s", "parameters", "energy_j")},
             "badge": row.badge,
-            "keys": " ".join(row.keys),
+            "keys": " ".join(row.of.keys),
         }
         for board in boards
         for row in board.rows

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
-import os
-import uuid
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from elboard.bench.record import write_text_atomically
 from elboard.results import stats
 from elboard.results.stats import Cell, pairwise, summarise_many
 from elboard.results.store import Group
 
 FOLDER = "summaries"
-DEAR = 2000  # values on a board from which on its summaries are kept
-VERSION = 2  # of what a file holds
-KINDS = ("none", "t", "bootstrap")
+DEAR = 200  # values on a board from which on its summaries are kept
+VERSION = 3  # of what a file holds
 
 
 @dataclass(frozen=True)
@@ -42,27 +38,25 @@ class Summary:
 
 
 def summarise_board(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str], kept_in: Path | None) -> Summary:
-    """Summary of ``groups``: cells of the metrics ``columns``, p-values of the metrics ``ranked``.
+    """Summary of ``groups``: cells of the metrics ``columns``, p-values of the metrics ``ranked`` among them.
 
     ``kept_in``: folder of the cache; None keeps nothing.
     """
     dear = sum(group.n for group in groups) * len(columns) >= DEAR or not all(group.read for group in groups)
-    file = kept_in / FOLDER / f"{_fingerprint(groups, columns, ranked)}.npz" if kept_in is not None and dear else None
-    found = None if file is None else _read(file, len(groups), columns, ranked)
+    if kept_in is None or not dear:
+        return _compute(groups, columns, ranked)
+    file = kept_in / FOLDER / f"{_fingerprint(groups, columns, ranked)}.json"
+    found = _read(file)
     if found is None:
         found = _compute(groups, columns, ranked)
-        if file is not None:
-            with contextlib.suppress(OSError):
-                _write(file, found)
-    cells = [{key: _cell(row) for key, row in zip(columns, of_group, strict=True) if row[1] > 0} for of_group in found["cells"].tolist()]
-    names = found["names"].tolist()
-    costs = [{name: mean for name, mean in zip(names, of_group, strict=True) if mean == mean} for of_group in found["costs"].tolist()]
-    return Summary(cells, dict(zip(ranked, found["p"], strict=True)), costs)
+        with contextlib.suppress(OSError):
+            _write(file, found)
+    return found
 
 
 def clear(kept_in: Path) -> None:
     """Delete what is kept in ``kept_in``."""
-    for file in (kept_in / FOLDER).glob("*.npz"):
+    for file in (kept_in / FOLDER).glob("*"):
         file.unlink(missing_ok=True)
 
 
@@ -79,38 +73,23 @@ def _fingerprint(groups: Sequence[Group], columns: Sequence[str], ranked: Sequen
     return digest.hexdigest()[:32]
 
 
-def _compute(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str]) -> dict[str, np.ndarray]:
-    """``cells`` as numbers (groups, columns, 8), NaN for None, ``p`` (ranked, groups, groups), and ``names`` (costs,) of ``costs`` (groups,
-    costs), NaN where absent."""
-    cells = np.full((len(groups), len(columns), 8), np.nan)
-    cells[..., 1] = 0
-    there = [
-        (i, j, group.metrics[key][~np.isnan(group.metrics[key])])
-        for i, group in enumerate(groups)
-        for j, key in enumerate(columns)
-        if key in group.metrics
-    ]
-    there = [(i, j, values) for i, j, values in there if len(values)]
-    for (i, j, _), cell in zip(there, summarise_many([values for _, _, values in there]), strict=True):
-        numbers = (cell.mean, cell.n, cell.sd, cell.low, cell.high, cell.minimum, cell.maximum, KINDS.index(cell.kind))
-        cells[i, j] = [np.nan if number is None else number for number in numbers]
-    p = np.full((len(ranked), len(groups), len(groups)), np.nan)
-    for k, key in enumerate(ranked):
-        rows = [i for i, group in enumerate(groups) if key in group.metrics and not np.isnan(group.metrics[key]).all()]
-        p[k][np.ix_(rows, rows)] = pairwise([by_seed(groups[i], key) for i in rows]).p
-    means = [mean_costs(group) for group in groups]
-    names = list(dict.fromkeys(name for of_group in means for name in of_group))
-    costs = np.array([[of_group.get(name, np.nan) for name in names] for of_group in means], dtype=np.float64)
-    return {"cells": cells, "p": p, "names": np.array(names, dtype=str), "costs": costs.reshape(len(groups), len(names))}
+def _compute(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str]) -> Summary:
+    values = {(i, key): by_seed(group, key) for i, group in enumerate(groups) for key in columns if key in group.metrics}
+    values = {of: found for of, found in values.items() if found}
+    cells: list[dict[str, Cell]] = [{} for _ in groups]
+    for (i, key), cell in zip(values, summarise_many([list(found.values()) for found in values.values()]), strict=True):
+        cells[i][key] = cell
+    p = {key: np.full((len(groups), len(groups)), np.nan) for key in ranked}
+    for key, matrix in p.items():
+        rows = [i for i, of_group in enumerate(cells) if key in of_group]
+        matrix[np.ix_(rows, rows)] = pairwise([values[i, key] for i in rows])
+    return Summary(cells, p, [mean_costs(group) for group in groups])
 
 
 def mean_costs(group: Group) -> dict[str, float]:
-    """Means over the runs of whatever the records hold (wall_s, parameters ...), and ``energy_j``, processors and GPUs together."""
-    means = {name: float(array.mean()) for name, array in group.cost.items() if len(array)}
-    for name in [name for name, mean in means.items() if mean != mean]:  # some runs lack it
-        there = group.cost[name][~np.isnan(group.cost[name])]
-        means[name] = float(there.mean()) if len(there) else np.nan
-    means = {name: mean for name, mean in means.items() if mean == mean}
+    """Means, over the runs that have it, of whatever the records hold (wall_s, parameters ...), and ``energy_j``, processors and GPUs
+    together."""
+    means = {name: float(array[~np.isnan(array)].mean()) for name, array in group.cost.items() if not np.isnan(array).all()}
     energy = [means[name] for name in ("energy_cpu_j", "energy_gpu_j") if name in means]
     return means | ({"energy_j": sum(energy)} if energy else {})
 
@@ -122,26 +101,16 @@ def by_seed(group: Group, key: str) -> dict[int, float]:
     return dict(zip(group.seeds[there].tolist(), values[there].tolist(), strict=True))
 
 
-def _cell(row: Sequence[float]) -> Cell:
-    mean, n, sd, low, high, least, most, kind = row
-    single = n < 2
-    return Cell(mean, int(n), None if single else sd, None if single else low, None if single else high, least, most, KINDS[int(kind)])
-
-
-def _read(file: Path, count: int, columns: Sequence[str], ranked: Sequence[str]) -> dict[str, np.ndarray] | None:
+def _read(file: Path) -> Summary | None:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in ("cells", "p", "names", "costs")}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        cells = [{key: Cell(*numbers) for key, numbers in of_group.items()} for of_group in kept["cells"]]
+        return Summary(cells, {key: np.array(matrix, dtype=float) for key, matrix in kept["p"].items()}, kept["costs"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    wanted = {"cells": (count, len(columns), 8), "p": (len(ranked), count, count), "costs": (count, len(found["names"]))}
-    return found if all(found[name].shape == shape for name, shape in wanted.items()) else None
 
 
-def _write(file: Path, found: dict[str, np.ndarray]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    content = io.BytesIO()
-    np.savez(content, **found)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.{uuid.uuid4().hex[:6]}.tmp")
-    temporary.write_bytes(content.getvalue())
-    os.replace(temporary, file)
+def _write(file: Path, found: Summary) -> None:
+    cells = [{key: list(vars(cell).values()) for key, cell in of_group.items()} for of_group in found.cells]
+    p = {key: matrix.tolist() for key, matrix in found.p.items()}
+    write_text_atomically(file, json.dumps({"cells": cells, "p": p, "costs": found.costs}))

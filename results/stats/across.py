@@ -86,17 +86,6 @@ def win_rate(table: np.ndarray, higher: np.ndarray | Sequence[bool] | bool) -> n
         return won / met
 
 
-def probability_of_improvement(x: np.ndarray, y: np.ndarray, higher: np.ndarray | Sequence[bool] | bool = True) -> np.ndarray:
-    """Probability that a run of ``x`` beats a run of ``y`` on a task, both (..., T, S), averaged over tasks with runs of both: (...).
-
-    Per task the Mann-Whitney U of x over its largest value, ties half (Agarwal et al. 2021, section 4.3).
-    """
-    x, y = oriented(x, higher), oriented(y, higher)
-    wins = ((x[..., :, None] > y[..., None, :]).sum((-1, -2)) + (x[..., :, None] >= y[..., None, :]).sum((-1, -2))) / 2
-    with np.errstate(invalid="ignore"):
-        return _mean(wins / ((~np.isnan(x)).sum(-1) * (~np.isnan(y)).sum(-1)))
-
-
 def normalise(table: np.ndarray, higher: np.ndarray | Sequence[bool] | bool) -> np.ndarray:
     """Scores: 0 at the mean of the task's worst method, 1 at that of its best, in the shape of ``table``; absent stays NaN.
 
@@ -127,15 +116,6 @@ def iqm(scores: np.ndarray) -> np.ndarray:
         return np.sort(runs, axis=-1)[..., cut : size - cut].mean(-1)
     ordered, place, cut = np.sort(runs, axis=-1), np.arange(size), present // 4  # NaN sorts last
     return _mean(np.where((place >= cut) & (place < present - cut), ordered, np.nan))
-
-
-def performance_profile(scores: np.ndarray, thresholds: np.ndarray | Sequence[float]) -> np.ndarray:
-    """Share of runs that score above each of K ``thresholds``, per task, then averaged over tasks, (..., M, K).
-
-    The run-score distribution of Agarwal et al. (2021), with every task weighing the same.
-    """
-    absent = np.isnan(scores)
-    return np.stack([_mean(_mean(np.where(absent, np.nan, scores > threshold))) for threshold in thresholds], axis=-1)
 
 
 def elo(table: np.ndarray, higher: np.ndarray | Sequence[bool] | bool, draws: float = 1.0) -> np.ndarray:
@@ -176,98 +156,51 @@ def _connected(beats: np.ndarray) -> np.ndarray:
     return reach.all((-1, -2))
 
 
-@dataclass(frozen=True)
-class CriticalDifference:
-    """Friedman's ``p``, the mean ``ranks`` (M,), Nemenyi's ``distance``, and the maximal ``groups`` of methods, best first.
-
-    A group's mean ranks lie within ``distance``; every method is in one at least, perhaps alone. ``tasks``: how many count.
-    """
-
-    p: float
-    ranks: np.ndarray
-    distance: float
-    groups: tuple[tuple[int, ...], ...]
-    tasks: int
-
-
-def studentized(methods: int, alpha: float = 0.05) -> float:
-    """Upper ``alpha`` quantile of the studentized range of ``methods`` means with infinitely many degrees of freedom."""
+def studentized(methods: int) -> float:
+    """Upper 5 % quantile of the studentized range of ``methods`` means with infinitely many degrees of freedom."""
     from scipy.stats import studentized_range
 
-    return float(studentized_range.isf(alpha, methods, np.inf))
-
-
-def critical_difference(table: np.ndarray, higher: np.ndarray | Sequence[bool] | bool, alpha: float = 0.05) -> CriticalDifference:
-    """Friedman's test with the correction for ties, and Nemenyi's critical difference (Demsar 2006, section 3.2.2).
-
-    ``table`` (M, T, S); blocks are the tasks on which all methods are present, values their means. Distance = q(alpha) sqrt(M (M + 1)
-    / (6 T)), q the studentized range's quantile over sqrt(2). Seeds do not count as blocks: they are no independent tasks. Where Friedman's
-    ``p`` is above ``alpha`` no difference is shown, whatever the groups. Raises ValueError under 2 methods or 2 such tasks.
-    """
-    from scipy.special import chdtrc
-
-    by_task = task_ranks(table, higher)
-    by_task = by_task[:, ~np.isnan(by_task).any(0)]
-    methods, tasks = by_task.shape
-    if methods < 2 or tasks < 2:
-        raise ValueError(f"a critical difference needs 2 methods and 2 tasks with all of them, not {methods} and {tasks}")
-    ranks = by_task.mean(1)
-    spread = np.square(by_task - (methods + 1) / 2).sum()
-    p = 1.0
-    if spread > 0:
-        statistic = (methods - 1) * tasks**2 * np.square(ranks - (methods + 1) / 2).sum() / spread
-        p = float(chdtrc(methods - 1, statistic))
-    distance = studentized(methods, alpha) * np.sqrt(methods * (methods + 1) / (12 * tasks))
-    order = np.argsort(ranks, kind="stable")
-    reach = np.searchsorted(ranks[order], ranks[order] + distance, side="right")
-    groups = [tuple(order[i : reach[i]].tolist()) for i in range(methods) if i == 0 or reach[i] > reach[i - 1]]
-    return CriticalDifference(p, ranks, float(distance), tuple(groups), tasks)
+    return float(studentized_range.isf(0.05, methods, np.inf))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic's ``value`` on the table, its 95 % interval ``low`` to ``high`` (arrays of its shape) and how it was made.
+    """A statistic's ``value`` on the table, its 95 % interval ``low`` to ``high`` (arrays of its shape) of ``replicates`` resamples.
 
-    ``single``: methods x tasks with one seed, which cannot vary, so that their part of the spread is missing. Where all are, or the
-    statistic is NaN, the interval is NaN.
+    Where no method has two seeds on a task, or the statistic is NaN, the interval is NaN.
     """
 
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
     replicates: int
-    single: int
 
 
-def bootstrap(
-    table: np.ndarray, statistic: Statistic | Mapping[str, Statistic], replicates: int = 10_000, seed: int = 0
-) -> Estimate | dict[str, Estimate]:
+def bootstrap(table: np.ndarray, statistics: Mapping[str, Statistic], replicates: int = 10_000, seed: int = 0) -> dict[str, Estimate]:
     """Percentile intervals over ``replicates`` stratified resamples: of the seeds, within each method and task (Agarwal et al. 2021).
 
-    ``table`` (M, T, S), or scores. ``statistic`` maps tables (B, M, T, S) to (B, ...), each on its own: ``iqm``, or for instance
-    ``lambda values: mean_rank(values, higher)``; several, by name, see the same resamples. What is normalised before stays
+    ``table`` (M, T, S), or scores. ``statistics``, by name, map tables (B, M, T, S) to (B, ...), each on its own: ``iqm``, or for
+    instance ``lambda values: mean_rank(values, higher)``; all see the same resamples. What is normalised before stays
     normalised by the observed means. The tasks are held fixed: the interval is about other seeds, not about other tasks. It is too
     narrow for few seeds, by a factor of about sqrt((S - 1) / S), as in the paper. Raises ValueError for other shapes.
     """
     table = np.asarray(table, dtype=float)
     if table.ndim != 3 or not table.size:
         raise ValueError(f"a table has the axes (methods, tasks, seeds), none of them empty, not the shape {table.shape}")
-    statistics = statistic if isinstance(statistic, Mapping) else {"": statistic}
     packed = np.take_along_axis(table, np.argsort(np.isnan(table), axis=-1, kind="stable"), axis=-1)
     count = (~np.isnan(table)).sum(-1, keepdims=True)
     found: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
     for values in _resamples(packed, count, replicates, np.random.default_rng(seed)):
         for name, function in statistics.items():
             found[name].append(function(values))
-    single = int((count == 1).sum())
     estimates = {}
     for name, function in statistics.items():
         value = function(table[None])[0]
         low, high = np.full((2, *np.shape(value)), np.nan)
         if (count > 1).any():
             low, high = np.quantile(np.concatenate(found[name]), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-        estimates[name] = Estimate(value, low, high, replicates, single)
-    return estimates if isinstance(statistic, Mapping) else estimates[""]
+        estimates[name] = Estimate(value, low, high, replicates)
+    return estimates
 
 
 def _resamples(packed: np.ndarray, count: np.ndarray, replicates: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Which methods can be told apart: effects, p-values and ranks over seeds (or splits).
+"""Which methods can be told apart: effects, p-values and ranks over seeds (or splits), and how many more seeds would separate two.
 
 Each comparison gives a 95 % interval and a two-sided p-value of one and the same distribution, so that p < 0.05 where the interval
 leaves out zero. Under six repetitions it is Student's t (paired, or Welch's). From six on it is the bootstrap of
@@ -10,6 +10,7 @@ pairs of 100 methods separates nothing.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ import numpy as np
 from elboard.results.stats.intervals import FEWEST, LOWEST, TINY, arms, deviations, kept_deviations, mean_of, t, z
 
 UNDECIDED = "undecided (n=1)"
+ALPHA, POWER = 0.05, 0.8
+MOST = 100_000  # seeds; beyond it the answer is that the two are equal for all purposes
 ROWS = 16  # differences of resamples at once: they stay in the processor's cache
 MANY = 128  # differences resampled at once: the weights are read once for all of them
 
@@ -38,17 +41,6 @@ class Comparison:
     p: float | None
     paired: bool
     test: str
-
-
-@dataclass(frozen=True)
-class Pairwise:
-    """All comparisons of M methods: ``effect`` and ``p`` (M, M), entry [i, j] of method i with method j; NaN in ``p`` = undecided.
-
-    The diagonal of ``p`` is NaN too: nothing is compared with itself.
-    """
-
-    effect: np.ndarray
-    p: np.ndarray
 
 
 def compare(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
@@ -135,42 +127,26 @@ def _independent(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     return _judge(mean_of(x) - mean_of(y), df, below, above, size)
 
 
-def pairwise(rows: Sequence[Mapping[int, float]]) -> Pairwise:
-    """``compare`` of every two of ``rows`` (value by seed), to rounding; methods with the same seeds are computed together.
+def pairwise(rows: Sequence[Mapping[int, float]]) -> np.ndarray:
+    """P-values (M, M) by ``compare`` of every two of ``rows`` (value by seed), to rounding; NaN is undecided, and the diagonal.
 
-    Raises ValueError as it does. Does not depend on the order of the rows.
+    Methods with the same seeds are computed together. Raises ValueError as it does. Does not depend on the order of the rows.
     """
     _check(*rows)
-    count = len(rows)
-    effect, p = np.zeros((count, count)), np.full((count, count), np.nan)
+    p = np.full((len(rows), len(rows)), np.nan)
     same: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         same[tuple(sorted(row))].append(place)
     for seeds, places in same.items():
         if len(seeds) >= 2 and len(places) > 1:
-            values = np.array([[rows[place][seed] for seed in seeds] for place in places], dtype=float)
-            block = np.ix_(places, places)
-            effect[block], p[block] = _block(values)
-    group = {place: seeds for seeds, places in same.items() for place in places}
-    rest = [(i, j) for i in range(count) for j in range(i + 1, count) if group[i] != group[j] or len(group[i]) < 2]
-    alone = []
-    for i, j, found in _ragged(rows, rest, alone):
-        effect[i, j], effect[j, i] = found[0], -found[0]
-        p[i, j] = p[j, i] = found[1]
-    for i, j in alone:
-        found = compare(rows[i], rows[j])
-        effect[i, j], effect[j, i] = found.effect, -found.effect
-        p[i, j] = p[j, i] = np.nan if found.p is None else found.p
-    return Pairwise(effect, p)
+            p[np.ix_(places, places)] = _block(np.array([[rows[place][seed] for seed in seeds] for place in places], dtype=float))
+    for i, j, found in _ragged(rows, np.argwhere(np.triu(np.isnan(p), 1)).tolist()):
+        p[i, j] = p[j, i] = np.nan if found is None else found
+    return p
 
 
-def _ragged(
-    rows: Sequence[Mapping[int, float]], pairs: Sequence[tuple[int, int]], alone: list[tuple[int, int]]
-) -> Iterator[tuple[int, int, tuple[float, float]]]:
-    """``(i, j, (effect, p))`` of those of ``pairs`` that are compared over common seeds though they differ in others; the rest go to
-    ``alone``. Pairs with equally many common seeds are computed together."""
-    if not pairs:
-        return
+def _ragged(rows: Sequence[Mapping[int, float]], pairs: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, float | None]]:
+    """``(i, j, p)`` of ``pairs`` whose seeds differ; those that pair over equally many common seeds are computed together."""
     seeds = {seed: place for place, seed in enumerate(sorted({seed for row in rows for seed in row}))}
     values = np.full((len(rows), len(seeds)), np.nan)
     for place, row in enumerate(rows):
@@ -180,39 +156,39 @@ def _ragged(
     by_count: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for i, j in pairs:
         n = int(common[i, j])
-        (by_count[n] if _pair_up(n, min(sizes[i], sizes[j])) else alone).append((i, j))
+        if _pair_up(n, min(sizes[i], sizes[j])):
+            by_count[n].append((i, j))
+        else:
+            yield i, j, compare(rows[i], rows[j]).p
     for together in by_count.values():
         for first in range(0, len(together), MANY):
             few = together[first : first + MANY]
             masks = [there[i] & there[j] for i, j in few]
             x, y = (np.stack([values[pair[side], mask] for pair, mask in zip(few, masks, strict=True)]) for side in (0, 1))
-            effects, _, _, p = _paired(x, y)
-            yield from ((i, j, (float(e), float(q))) for (i, j), e, q in zip(few, effects, p, strict=True))
+            yield from ((i, j, p) for (i, j), p in zip(few, _paired(x, y)[3].tolist(), strict=True))
 
 
-def _block(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Effects and p-values (M, M) of the rows of ``values`` (M, n), all paired."""
+def _block(values: np.ndarray) -> np.ndarray:
+    """P-values (M, M) of the rows of ``values`` (M, n), all paired."""
     order = np.argsort(-values.mean(1), kind="stable")  # differences are then positive: only their lower arm is needed
     values = values[order]
     count, n = values.shape
     size = np.abs(values).max(1)
     resampled = deviations(values) if n >= FEWEST else np.empty((count, 0))
-    effect, p = np.zeros((count, count)), np.full((count, count), np.nan)
+    p = np.full((count, count), np.nan)
     for i in range(count - 1):
         for j in range(i + 1, count, ROWS):
             rest = slice(j, j + ROWS)
             differences = values[i] - values[rest]
-            mean = mean_of(differences)
             if n >= FEWEST:
                 below = resampled[i] - resampled[rest]
                 below.partition(LOWEST, axis=1)
                 arm = -below[:, LOWEST]
             else:
                 arm = z() * np.sqrt(differences.var(1, ddof=1) / n)
-            effect[i, rest] = mean
-            p[i, rest] = p[rest, i] = _p_value(mean, n - 1, arm, np.maximum(size[i], size[rest]))
+            p[i, rest] = p[rest, i] = _p_value(mean_of(differences), n - 1, arm, np.maximum(size[i], size[rest]))
     back = np.argsort(order)
-    return (effect - effect.T)[np.ix_(back, back)], p[np.ix_(back, back)]
+    return p[np.ix_(back, back)]
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -232,7 +208,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def ranks(means: Sequence[float] | np.ndarray, p: np.ndarray, direction: str, alpha: float = 0.05) -> list[int | None]:
+def ranks(means: Sequence[float] | np.ndarray, p: np.ndarray, direction: str, alpha: float = ALPHA) -> list[int | None]:
     """Rank of each of M methods: 1 + the number of methods significantly better, after Holm's correction over all pairs.
 
     ``means`` (M,), ``p`` (M, M) of ``pairwise``, ``direction`` "higher" or "lower" (what is better). Methods with equal ranks form
@@ -251,3 +227,52 @@ def ranks(means: Sequence[float] | np.ndarray, p: np.ndarray, direction: str, al
     better = (adjusted <= alpha) & (gain > 0)
     undecided = np.isnan(adjusted).all(1) & (len(means) > 1)
     return [None if nothing else int(1 + count) for nothing, count in zip(undecided, better.sum(1), strict=True)]
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Seeds that separate two methods: ``extra_seeds`` more of each method, ``total`` with those that the comparison rests on.
+
+    Both are None where there is no answer, and ``reason`` says why; it is empty otherwise.
+    """
+
+    extra_seeds: int | None = None
+    total: int | None = None
+    reason: str = ""
+
+
+def needed(a: Mapping[int, float], b: Mapping[int, float]) -> Needed:
+    """Seeds per method at which a two-sided t test at level ALPHA has POWER, if effect and sd are as observed.
+
+    Paired or not as ``compare`` decides; unpaired, with equal numbers on both sides. The power of n seeds is that of the noncentral
+    t with noncentrality |effect| / (sd sqrt(k / n)) and k (n - 1) degrees of freedom, k = 1 paired and 2 unpaired (Cohen 1988, chapter 2).
+    An estimate from few seeds: the effect of two methods that happen to differ much is too large, and the answer then too small.
+    Raises ValueError where a side is empty.
+    """
+    found = compare(a, b)
+    if found.n < 2:
+        return Needed(reason="one value says nothing of the spread: run at least 2 seeds of each")
+    size = max(abs(value) for side in (a, b) for value in side.values())
+    if found.paired:
+        sd, sides = float(np.std([a[seed] - b[seed] for seed in a.keys() & b.keys()], ddof=1)), 1
+    else:
+        sd, sides = math.sqrt((np.var(list(a.values()), ddof=1) + np.var(list(b.values()), ddof=1)) / 2), 2
+    if abs(found.effect) <= TINY * size:
+        return Needed(reason="the means are equal: no number of seeds separates them")
+    if sd <= TINY * size:
+        return Needed(reason="the seeds do not vary: they are separated already")
+    ratio = abs(found.effect) / sd
+    extra = bisect_left(range(found.n, MOST + 1), True, key=lambda n: power_of(n, ratio, sides) >= POWER)  # power grows with n
+    if found.n + extra > MOST:
+        return Needed(reason=f"more than {MOST:,} seeds: equal for all purposes")
+    return Needed(extra, found.n + extra)
+
+
+def power_of(n: int, ratio: float, sides: int) -> float:
+    """Power of the two-sided t test at ALPHA: ``n`` seeds a method, ``ratio`` = effect / sd, ``sides`` 1 (paired) or 2 (independent)."""
+    from scipy.special import nctdtr, stdtrit
+
+    df, shift = sides * (n - 1), ratio * math.sqrt(n / sides)
+    border = stdtrit(df, 1 - ALPHA / 2)
+    missed, wrong_side = np.nan_to_num(nctdtr(df, shift, [border, -border]))  # SciPy gives NaN where it underflows: below 1e-12
+    return float(1 - missed + wrong_side)

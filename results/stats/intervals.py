@@ -61,11 +61,6 @@ class Cell:
     maximum: float
     kind: str
 
-    @property
-    def half(self) -> float | None:
-        """Half the width of the interval; None where there is none."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
-
 
 def summarise(values: Sequence[float] | np.ndarray) -> Cell:
     """Mean and 95 % interval of ``values`` (n,), whatever their order. Raises ValueError if there are none, or one is not finite."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from elboard.bench.errors import UserError
-from elboard.bench.record import ARCHIVE, Record
+from elboard.bench.record import ARCHIVE, Record, flush
 from elboard.results.store import index
-from elboard.results.store.files import Stat, read_all, tell
-from elboard.results.store.homes import Home, homes, package
+from elboard.results.store.homes import Home, Stat, homes, read_all, tell
 from elboard.results.store.rows import Board, board_of, joined, rows_of
 
 HELD = 100_000  # records held in memory at a time, and size from which a part is never written again
-FEW = 12  # smaller parts of one board before they become one
+FEW = 12  # smaller parts of one board that may stay apart
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Compacted:
 
 
 def compact(root: Path) -> Compacted:
-    """Bring the index of ``root``, that of its archive and ``root``'s of the package's records up to date; all records stay as they are.
+    """Bring the index of ``root`` and that of its archive up to date; all records stay as they are.
 
     Parts that hold a record that has changed or gone, or that are truncated, are written anew; so are parts of one board once there are
     many small ones, in an archive once there are two: boards read no value of a group that one part alone has. Several processes may do it
@@ -47,21 +46,15 @@ def compact(root: Path) -> Compacted:
         raise UserError(f"{root}: no such folder of runs")
     left_out: list[str] = []
     try:
-        done = [_compact(home, left_out, merged=home.closed) for home in homes(root)]
-        compact_package(root)
+        done = [_compact(home, left_out, few=1 if home.closed else FEW) for home in homes(root)]
     except OSError as error:
         raise UserError(f"{error.filename or root}: cannot be written ({error.strerror})") from None
     tell(left_out)
     return Compacted(*(sum(getattr(one, name) for one in done) for name in Compacted.__dataclass_fields__))
 
 
-def compact_package(root: Path) -> None:
-    """Bring ``root``'s index of the records that ship with the package up to date. Raises OSError."""
-    _compact(package(root), [])  # those who read the records tell which are left out
-
-
-def _compact(home: Home, left_out: list[str], merged: bool = False) -> Compacted:
-    """:func:`compact` of one folder; of a closed one it is noted what the index covers. ``merged``: in few parts."""
+def _compact(home: Home, left_out: list[str], few: int) -> Compacted:
+    """:func:`compact` of one folder; of a closed one it is noted what the index covers. ``few``: small parts of a board that may stay."""
     home.index.mkdir(parents=True, exist_ok=True)
     index.sweep_drafts(home)
     before = home.state()
@@ -69,12 +62,11 @@ def _compact(home: Home, left_out: list[str], merged: bool = False) -> Compacted
     files = home.scan(invalid)
     with index.Reader() as reader:
         kept, old, covered = _sort_out(reader, home, files)
-        rest = {name: stat for name, stat in files.items() if name not in covered and _is_text(name)}
+        # a part cannot hold the name of a file that is no UTF-8: such a record is read from its file each time
+        rest = {name: stat for name, stat in files.items() if name not in covered and name == name.encode("utf-8", "ignore").decode()}
         new, fresh = _write(reader, home, rest, invalid)
-        parts = [*(part.path for part in kept), *new]
-        if merged:
-            parts, replaced = _merge(reader, home, parts)
-            old += replaced
+        parts, replaced = _merge(reader, home, [*(part.path for part in kept), *new], few)
+        old += replaced
     for path in old:
         path.unlink(missing_ok=True)
     if home.closed:
@@ -83,24 +75,11 @@ def _compact(home: Home, left_out: list[str], merged: bool = False) -> Compacted
     return Compacted(len(covered) + fresh, fresh, len(parts), len(set(old) - set(new)))
 
 
-def _is_text(name: str) -> bool:
-    """Whether a part can hold the name of a file; records in others are read from their files each time."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _sort_out(reader: index.Reader, home: Home, files: Mapping[str, Stat]) -> tuple[list[index.Part], list[Path], set[str]]:
     """The parts that stay, the files of those that go, and the names of the records that the former hold."""
     paths = sorted(home.index.glob("*.parquet"))
-    found = [part for part in reader.open(paths) if part is not None]
-    small = Counter(part.board for part in found if part.rows < HELD)
     found_fresh, seen = [], set()
-    for part in found:
-        if part.rows < HELD and small[part.board] > FEW:
-            continue
+    for part in filter(None, reader.open(paths)):
         try:
             fresh, names = reader.compare([part], files)
         except index.BrokenPart:
@@ -135,18 +114,18 @@ def _write(reader: index.Reader, home: Home, files: Mapping[str, Stat], left_out
     return written, count
 
 
-def _merge(reader: index.Reader, home: Home, paths: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Write small parts of one board as one; all paths of parts then, and those of parts that are no longer of use."""
+def _merge(reader: index.Reader, home: Home, paths: list[Path], few: int) -> tuple[list[Path], list[Path]]:
+    """Write small parts of one board as one where there are more than ``few``; all paths of parts then, and those of parts that are no
+    longer of use."""
     by_board: dict[Board, list[index.Part]] = defaultdict(list)
-    for part in reader.open(paths):
-        if part is not None:
-            by_board[part.board].append(part)
+    for part in filter(None, reader.open(paths)):
+        by_board[part.board].append(part)
     new, old = [], []
     for parts in by_board.values():
         parts.sort(key=lambda part: part.rows)
         sizes = np.cumsum([part.rows for part in parts])
         small = parts[: int(np.searchsorted(sizes, HELD, side="right"))]
-        if len(small) > 1:
+        if len(small) > few:
             with suppress(index.BrokenPart):  # it is left to its readers, who say so
                 new.append(_as_one(reader, home, small))
                 old += [part.path for part in small]
@@ -184,9 +163,9 @@ def pack(root: Path, keys: Iterable[str]) -> Compacted:
         archive.mkdir(exist_ok=True)
         for key in keys:
             os.rename(root / key, archive / key)
-        index.flush(archive)
+        flush(archive)
         left_out: list[str] = []
-        done = _compact(next(home for home in homes(root) if home.closed), left_out)
+        done = _compact(next(home for home in homes(root) if home.closed), left_out, FEW)
     except OSError as error:
         raise UserError(f"{error.filename or archive}: cannot be written ({error.strerror})") from None
     tell(left_out)

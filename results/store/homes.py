@@ -1,19 +1,52 @@
-"""Folders of records, each with the folder of its index."""
+"""Folders of records, each with the folder of its index, and reading their files."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from elboard.bench import record as records
-from elboard.results.store import files
-from elboard.results.store.files import Stat
+from elboard.bench.record import Record
 
 FOLDER = ".index"
-PACKAGE = "shipped"
+SHOWN = 5  # warnings of one call, beside the count of the rest
+Stat = tuple[int, int]  # size in bytes, modification time in ns
+
+
+def read_all(
+    files: Iterable[Path], left_out: list[str], read: Callable[[Path], bytes] = Path.read_bytes
+) -> Iterator[tuple[Path, bytes, Record]]:
+    """The valid ones of ``files`` with their content, which ``read`` gives; a line for each other is added to ``left_out``."""
+    for file in files:
+        try:
+            content = read(file)
+            yield file, content, records.parse(content, file)
+        except records.InvalidRecord as error:
+            left_out.append(str(error))
+        except FileNotFoundError:
+            continue  # removed since it was listed
+        except OSError as error:
+            left_out.append(f"{file}: cannot be read ({error.strerror}); it is left out")
+
+
+def tell(messages: list[str]) -> None:
+    """Warn of each, of the first five where there are more, and how many more there are."""
+    for message in messages[:SHOWN]:
+        warnings.warn(message, stacklevel=3)
+    if len(messages) > SHOWN:
+        warnings.warn(f"... and {len(messages) - SHOWN} more are left out", stacklevel=3)
+
+
+def latest(found: Iterable[Record]) -> dict[str, Record]:
+    """One record for each key, by the rule of :func:`elboard.bench.record.effective`."""
+    attempts: dict[str, list[Record]] = defaultdict(list)
+    for record in found:
+        attempts[record.key].append(record)
+    return {key: records.effective(of_key) for key, of_key in attempts.items()}
 
 
 @dataclass(frozen=True)
@@ -53,27 +86,6 @@ class Home:
         return [stat.st_mtime_ns, stat.st_nlink, stat.st_size]
 
 
-class Package(Home):
-    """The records that ship with the package, with an index in a folder of runs: the package's own may be read-only.
-
-    Another release, or a change to any file of a record or about one, is another state.
-    """
-
-    def scan(self, left_out: list[str]) -> dict[str, Stat]:
-        return {name: stat for name, stat in self._stats().items() if records.is_record_file(name.rpartition("/")[2])}
-
-    def state(self) -> list[int | str]:
-        said = json.dumps([str(self.folder), sorted(self._stats().items())])
-        return [hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()]
-
-    def _stats(self) -> dict[str, Stat]:
-        found = {}
-        for name in files.texts_below(self.folder):
-            stat = os.stat(name)
-            found[name[len(str(self.folder)) + 1 :]] = (stat.st_size, stat.st_mtime_ns)
-        return found
-
-
 def homes(root: Path | None) -> list[Home]:
     """The folders of runs that belong to ``root``: itself and its archive."""
     if root is None:
@@ -82,8 +94,3 @@ def homes(root: Path | None) -> list[Home]:
     archive = root / records.ARCHIVE
     found = [Home(root, root / FOLDER), Home(archive, archive / FOLDER, closed=True)]
     return [home for home in found if home.folder.is_dir()]
-
-
-def package(root: Path) -> Package:
-    """The records of the package, with the index of them that ``root`` holds."""
-    return Package(files.SHIPPED, Path(root) / FOLDER / PACKAGE, closed=True)

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from elboard.bench.record import write_text_atomically
-from elboard.results.store.files import Stat
-from elboard.results.store.grouping import Told, told_of
-from elboard.results.store.homes import Home
-from elboard.results.store.rows import Board, Rows, effective, group_codes, order
+from elboard.bench.record import flush, save_atomically, write_text_atomically
+from elboard.results.store.homes import Home, Stat
+from elboard.results.store.rows import COLUMNS, Board, Rows, Told, effective, group_codes, order, texts, told_of
 
-LAYOUT = 2
+LAYOUT = 3
 META = "elboard"
 COVER = "covers.json"
 WORDS = "truncated, or not a part of this index; `elboard compact` makes it anew"
@@ -82,13 +77,10 @@ def stem(task: str) -> str:
     return quote(task, safe="")[:80]
 
 
-class Reader:
+class Reader(contextlib.AbstractContextManager):
     """Reads and writes parts. DuckDB is imported, and connected, when the first part is."""
 
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         if "connection" in self.__dict__:
             self.connection.close()  # its threads end with it: processes that fork later must not inherit them
 
@@ -99,43 +91,43 @@ class Reader:
         offline = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
         return duckdb.connect(config={**offline, "preserve_insertion_order": "true"})
 
-    def columns(self, paths: Sequence[Path], counts: Sequence[int], select: str, where: str = "") -> list[dict[str, np.ndarray]]:
-        """Columns of each of several parts in the order of their rows, of which there must be ``counts``. Raises BrokenPart.
+    def _at_once(self, items: Sequence[Any], read: Callable[[Sequence[Any]], list[Any]]) -> list[Any]:
+        """What ``read`` makes of each of ``items``, None for those that cannot be read.
 
         One query for all: a query of its own for each of twenty parts takes longer than reading them.
         """
-        if not paths:
+        if not items:
             return []
         import duckdb
 
         try:
-            found = self.connection.execute(f"SELECT {select} FROM read_parquet(?) {where}", [[str(path) for path in paths]]).fetchnumpy()
-        except (duckdb.Error, OSError):
-            found = {}
-        edges = np.cumsum([0, *counts])
-        if not found or len(next(iter(found.values()))) != edges[-1]:
-            if len(paths) == 1:
-                raise BrokenPart(paths[0])
-            return [self.columns([path], [count], select, where)[0] for path, count in zip(paths, counts, strict=True)]
-        # DuckDB takes NaN in an array for NULL, and gives NULL back as a mask
-        found = {name: column.filled(np.nan) if isinstance(column, np.ma.MaskedArray) else column for name, column in found.items()}
-        return [{name: column[a:b] for name, column in found.items()} for a, b in zip(edges[:-1], edges[1:], strict=True)]
+            return read(items)
+        except (duckdb.Error, OSError, ValueError):
+            return [None] if len(items) == 1 else [found for item in items for found in self._at_once([item], read)]
+
+    def columns(self, parts: Sequence[Part], counts: Sequence[int], select: str, where: str = "") -> list[dict[str, np.ndarray]]:
+        """Columns of each of several parts in the order of their rows, of which there must be ``counts``. Raises BrokenPart."""
+
+        def read(items: Sequence[tuple[Part, int]]) -> list[dict[str, np.ndarray]]:
+            names, edges = [str(part.path) for part, _ in items], np.cumsum([0, *(count for _, count in items)])
+            found = self.connection.execute(f"SELECT {select} FROM read_parquet(?) {where}", [names]).fetchnumpy()
+            if len(next(iter(found.values()))) != edges[-1]:
+                raise ValueError("rows are missing")
+            # DuckDB takes NaN in an array for NULL, and gives NULL back as a mask
+            found = {name: column.filled(np.nan) if isinstance(column, np.ma.MaskedArray) else column for name, column in found.items()}
+            return [{name: column[a:b] for name, column in found.items()} for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+        return _sound(parts, self._at_once(list(zip(parts, counts, strict=True)), read))
 
     def open(self, paths: Sequence[Path]) -> list[Part | None]:
         """The parts at ``paths``; None for what is not (or no longer, or only the beginning of) one."""
-        if not paths:
-            return []
-        import duckdb
-
         query = "SELECT file_name, decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = ?"
-        names = [str(path) for path in paths]
-        try:
-            said = dict(self.connection.execute(query, [names, META]).fetchall())
-        except (duckdb.Error, OSError):
-            if len(paths) == 1:
-                return [None]
-            return [self.open([path])[0] for path in paths]
-        return [_part(path, said.get(name, "")) for path, name in zip(paths, names, strict=True)]
+
+        def read(some: Sequence[Path]) -> list[Part | None]:
+            said = dict(self.connection.execute(query, [list(map(str, some)), META]).fetchall())
+            return [_part(path, said.get(str(path), "")) for path in some]
+
+        return self._at_once(paths, read)
 
     def parts(self, home: Home, left_out: list[str], broken: Collection[Path] = ()) -> list[Part]:
         """The parts of the index of ``home``; a line for each file that is none is added to ``left_out``."""
@@ -147,6 +139,8 @@ class Reader:
 
     def whole(self, home: Home, pattern: str, left_out: list[str], broken: Collection[Path] = ()) -> list[Part] | None:
         """The parts of a closed folder, those of ``pattern``, if together they hold all its records; None if files must be looked at."""
+        if not home.closed:
+            return None
         try:
             said = json.loads((home.index / COVER).read_text(encoding="utf-8"))
             names, lines = said["parts"], said["left_out"]
@@ -165,7 +159,7 @@ class Reader:
     def compare(self, parts: Sequence[Part], files: Mapping[str, Stat]) -> tuple[list[Source], set[str]]:
         """The rows of parts whose files are as they were, and the names of those files. Raises BrokenPart."""
         found, covered = [], set()
-        columns = self.columns([part.path for part in parts], [part.rows for part in parts], "file, size, mtime")
+        columns = self.columns(parts, [part.rows for part in parts], "file, size, mtime")
         for part, said in zip(parts, columns, strict=True):
             stats = zip(said["size"].tolist(), said["mtime"].tolist(), strict=True)
             fresh = np.array([files.get(name) == stat for name, stat in zip(said["file"].tolist(), stats, strict=True)], dtype=bool)
@@ -179,7 +173,7 @@ class Reader:
 
         Raises BrokenPart.
         """
-        (found,) = self.columns([part.path], [part.counted], ", ".join(_names(part)), "WHERE best AND NOT trial")
+        (found,) = self.columns([part], [part.counted], ", ".join(_names(part)), "WHERE best AND NOT trial")
         return _rows(part, settings, {**found, "trial": np.zeros(part.counted, dtype=bool)})
 
     def rows(self, sources: Sequence[Source], settings: Mapping[Path, list[str]]) -> list[Rows]:
@@ -196,34 +190,27 @@ class Reader:
             counts = [sum(told.rows for told in of.groups) for of in sources]
             where = "WHERE " + " OR ".join(_condition(of) for of in sources)
         names = ", ".join([*_names(sources[0].part), "trial", "ended"])
-        columns = self.columns([of.part.path for of in sources], counts, names, where)
+        columns = self.columns([of.part for of in sources], counts, names, where)
         for of, found in zip(sources, columns, strict=True):
             rows = _rows(of.part, settings[of.part.path], found)
             yield rows if of.fresh is None else rows.take(of.fresh)
 
     def settings(self, parts: Sequence[Part]) -> dict[Path, list[str]]:
         """What each part says of its settings, in their order. Raises BrokenPart."""
-        if not parts:
-            return {}
-        import duckdb
-
-        found: dict[str, list[str]] = {str(part.path): [] for part in parts}
         query = "SELECT filename, said FROM read_parquet(?) WHERE said IS NOT NULL ORDER BY filename, setting"
-        try:
+
+        def read(some: Sequence[Part]) -> list[list[str] | None]:
+            found: dict[str, list[str]] = {str(part.path): [] for part in some}
             for path, said in self.connection.execute(query, [list(found)]).fetchall():
                 found[path].append(said)
-        except (duckdb.Error, OSError):
-            if len(parts) > 1:
-                return {path: said for part in parts for path, said in self.settings([part]).items()}
-            raise BrokenPart(parts[0].path) from None
-        for part in parts:
-            if len(found[str(part.path)]) != 1 + max((max(told.settings) for told in part.groups), default=-1):
-                raise BrokenPart(part.path)
-        return {part.path: found[str(part.path)] for part in parts}
+            counts = (1 + max((max(told.settings) for told in part.groups), default=-1) for part in some)
+            return [said if len(said) == count else None for said, count in zip(found.values(), counts, strict=True)]
+
+        return {part.path: said for part, said in zip(parts, _sound(parts, self._at_once(parts, read)), strict=True)}
 
     def stored(self, part: Part) -> tuple[list[tuple[str, Stat]], list[str]]:
         """Files, relative to the folder of runs, with their states, and contents of the records of ``part``. Raises BrokenPart."""
-        (found,) = self.columns([part.path], [part.rows], "file, size, mtime, record")
+        (found,) = self.columns([part], [part.rows], "file, size, mtime, record")
         stats = zip(found["size"].tolist(), found["mtime"].tolist(), strict=True)
         return list(zip(found["file"].tolist(), stats, strict=True)), found["record"].tolist()
 
@@ -234,37 +221,35 @@ class Reader:
         """
         by = order(rows, group_codes(rows)[1])
         best, rows = effective(rows)[by], rows.take(by)
-        columns: dict[str, np.ndarray] = {name: getattr(rows, name) for name in ("key", "attempt", "done", "trial", "seed", "setting")}
+        columns: dict[str, np.ndarray] = {name: getattr(rows, name) for name in COLUMNS}
         columns |= {"ended": rows.ended, "best": best, "said": _said(rows)}
-        columns["file"] = _texts([files[i][0] for i in by])
+        columns["file"] = texts(files[i][0] for i in by)
         for column, place in (("size", 0), ("mtime", 1)):
             columns[column] = np.array([files[i][1][place] for i in by], dtype=np.int64)
-        columns["record"] = _texts([contents[i] for i in by])
+        columns["record"] = texts(contents[i] for i in by)
         for letter, named in (("m", rows.metrics), ("c", rows.cost)):
             columns |= {f"{letter}{i}": column for i, column in enumerate(named.values())}
         counted = int(np.count_nonzero(best & ~rows.trial))
         meta = {"layout": LAYOUT, "board": rows.board, "rows": len(rows), "counted": counted}
         meta |= {"numbers": rows.attempt.dtype != object, "metrics": list(rows.metrics), "cost": list(rows.cost)}
         meta["groups"] = told_of(rows, best)
-        home.index.mkdir(parents=True, exist_ok=True)
-        final = home.index / f"{stem(rows.board[0])}@{rows.board[1]}.{_short(rows.board)}.{uuid.uuid4().hex[:12]}.parquet"
-        self._copy(columns, meta, final)
-        return final
-
-    def _copy(self, columns: dict[str, np.ndarray], meta: dict, final: Path) -> None:
-        draft = final.with_suffix(".tmp")
-        said = json.dumps(meta, separators=(",", ":")).replace("'", "''")
+        final = home.index / f"{stem(rows.board[0])}@{rows.board[1]}.{uuid.uuid4().hex[:12]}.parquet"
+        how = f"(FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{META}: {_literal(json.dumps(meta, separators=(',', ':')))}}})"
         try:
             self.connection.register("fresh", columns)
-            self.connection.execute(
-                f"COPY (SELECT * FROM fresh) TO {_literal(draft)} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{META}: '{said}'}})"
-            )
-            flush(draft)
-            os.replace(draft, final)
+            save_atomically(final, lambda draft: self.connection.execute(f"COPY (SELECT * FROM fresh) TO {_literal(draft)} {how}"))
             flush(final.parent)
         finally:
             self.connection.unregister("fresh")
-            draft.unlink(missing_ok=True)
+        return final
+
+
+def _sound(parts: Sequence[Part], found: list[Any]) -> list[Any]:
+    """What was ``found`` of ``parts``. Raises BrokenPart for the first that could not be read."""
+    for part, one in zip(parts, found, strict=True):
+        if one is None:
+            raise BrokenPart(part.path)
+    return found
 
 
 def _names(part: Part) -> list[str]:
@@ -282,7 +267,7 @@ def _condition(of: Source) -> str:
 def _rows(part: Part, settings: list[str], found: Mapping[str, np.ndarray]) -> Rows:
     return Rows(
         part.board,
-        **{name: found[name] for name in ("key", "attempt", "done", "trial", "seed", "setting")},
+        **{name: found[name] for name in COLUMNS},
         settings=settings,
         metrics={name: found[f"m{i}"] for i, name in enumerate(part.metrics)},
         cost={name: found[f"c{i}"] for i, name in enumerate(part.cost)},
@@ -299,26 +284,9 @@ def _said(rows: Rows) -> np.ndarray:
     return said
 
 
-def _texts(values: list[str]) -> np.ndarray:
-    return np.array([*values, None], dtype=object)[:-1]
-
-
-def _literal(path: Path) -> str:
-    """``path`` as a text of SQL: COPY takes no parameters."""
-    return "'" + str(path).replace("'", "''") + "'"
-
-
-def _short(board: Board) -> str:
-    return hashlib.sha256(json.dumps(board).encode()).hexdigest()[:8]
-
-
-def flush(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+def _literal(said: str | Path) -> str:
+    """``said`` as a text of SQL: COPY takes no parameters."""
+    return "'" + str(said).replace("'", "''") + "'"
 
 
 def cover(home: Home, before: list[int | str], parts: Sequence[Path], left_out: Sequence[str]) -> None:

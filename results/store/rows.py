@@ -1,21 +1,26 @@
-"""Attempts column by column: what boards need of records, from files and from parts alike."""
+"""Attempts column by column, what boards need of records, from files and from parts alike; and the groups that they make."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from elboard.bench.config import RunSpec
+from elboard.bench.identity import configuration, group_of, reseeded
 from elboard.bench.record import Record
-from elboard.results.store.files import spec_of
 
 Board = tuple[str, int, str]  # task, its version, budget
 Name = tuple[str, int, str]  # of a group: method, its version, hash of what its runs have in common
 KEPT = ("search",)  # notes that boards show
+COLUMNS = ("key", "attempt", "done", "trial", "seed", "setting")
 
 
 @dataclass
@@ -48,13 +53,15 @@ class Rows:
 
     def take(self, index: np.ndarray | slice) -> Rows:
         """The rows that ``index`` picks, in its order; a slice copies nothing."""
-        columns = {name: getattr(self, name)[index] for name in ("key", "attempt", "done", "trial", "seed", "setting")}
+        columns = {name: getattr(self, name)[index] for name in COLUMNS}
         metrics, cost = ({name: column[index] for name, column in group.items()} for group in (self.metrics, self.cost))
-        return Rows(self.board, **columns, settings=self.settings, metrics=metrics, cost=cost, ended=_taken(self.ended, index))
+        ended = None if self.ended is None else self.ended[index]
+        return replace(self, **columns, metrics=metrics, cost=cost, ended=ended)
 
 
-def _taken(column: np.ndarray | None, index: np.ndarray | slice) -> np.ndarray | None:
-    return None if column is None else column[index]
+def texts(values: Iterable[str | None]) -> np.ndarray:
+    """(n,) of str, whatever the length of the texts."""
+    return np.array([*values, None], dtype=object)[:-1]
 
 
 def texts_of(ids: np.ndarray, digits: int) -> tuple[str, ...]:
@@ -69,7 +76,7 @@ def ids_of(names: Sequence[str], digits: int) -> np.ndarray:
     """Ids in the smallest form: (n,) uint64 where all of them are hexadecimal with ``digits`` digits, else (n,) of str."""
     if all(re.fullmatch(f"[0-9a-f]{{{digits}}}", name) for name in names):
         return np.fromiter((int(name, 16) for name in names), np.uint64, len(names))
-    return np.array([*names, None], dtype=object)[:-1]
+    return texts(names)
 
 
 def board_of(record: Record) -> Board:
@@ -82,38 +89,16 @@ def matches(task: str, pattern: str) -> bool:
     return pattern in ("", task, task.split("/")[0])
 
 
-def _without_seeds(tree: Mapping, seed: int) -> dict:
-    """``tree`` (a specification) and those it starts from; None for the seed, and theirs where it is the same."""
-    return _over_bases({**tree, "seed": None if tree["seed"] == seed else tree["seed"]}, lambda base: _without_seeds(base, seed))
-
-
-def _over_bases(tree: Mapping, change: Callable[[Mapping], Mapping]) -> dict:
-    """``tree`` (a specification) with changed runs that it starts from."""
-    if tree.get("base"):  # before there were roles
-        return {**tree, "base": change(tree["base"])}
-    return {**tree, "bases": {role: list(map(change, runs)) for role, runs in tree.get("bases", {}).items()}}
-
-
-def with_seed(tree: Mapping, seed: int) -> dict:
-    """Undo :func:`setting_of`: the specification of the run with ``seed``."""
-    return _over_bases({**tree, "seed": seed if tree["seed"] is None else tree["seed"]}, lambda base: with_seed(base, seed))
-
-
 def setting_of(record: Record) -> str:
-    """What runs that differ in their seed alone have in common, as JSON: ``{"group", "spec", "notes"}``.
+    """What runs that differ in their seed alone have in common, as JSON: ``{"group", "identity", "spec", "notes"}``.
 
-    ``group`` is the hash of the tree of the key without seeds (that of a run it starts from included); ``spec`` has null for the seed;
-    ``notes`` are those that boards show.
+    ``identity`` is the tree of the key without the seed, ``group`` its hash, ``spec`` that of the run with seed 0; ``notes`` are those that
+    boards show.
     """
     notes = {name: record.notes[name] for name in KEPT if name in record.notes}
-    spec = _without_seeds(record.spec, record.spec["seed"])
-    return json.dumps({"group": group_of(record), "spec": spec, "notes": notes}, sort_keys=True)
-
-
-def group_of(record: Record) -> str:
-    """``Group.group`` of the group that the run of ``record`` belongs to."""
-    tree = spec_of(record).configuration()
-    return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+    spec = reseeded(record.spec, record.identity, 0)
+    said = {"group": group_of(record.identity), "identity": configuration(record.identity), "spec": spec, "notes": notes}
+    return json.dumps(said, sort_keys=True)
 
 
 def name_of(tree: Mapping) -> Name:
@@ -136,7 +121,7 @@ def rows_of(board: Board, found: Sequence[Record]) -> Rows:
         settings=list(codes),
         metrics=_columns([record.metrics for record in found]),
         cost=_columns([record.cost for record in found]),
-        ended=np.array([*(record.ended for record in found), None], dtype=object)[:-1],
+        ended=texts(record.ended for record in found),
     )
 
 
@@ -169,7 +154,7 @@ def joined(parts: Sequence[Rows]) -> Rows:
 
 def _joined_ids(parts: Sequence[np.ndarray], digits: int) -> np.ndarray:
     if len({column.dtype for column in parts}) > 1:
-        return np.array([*(name for column in parts for name in texts_of(column, digits)), None], dtype=object)[:-1]
+        return texts(name for column in parts for name in texts_of(column, digits))
     return np.concatenate(parts)
 
 
@@ -184,10 +169,9 @@ def effective(rows: Rows) -> np.ndarray:
     counts = np.ones(len(rows), dtype=bool)
     if rows.ended is None:
         return counts
-    order = np.argsort(rows.key, kind="stable")
-    ordered = rows.key[order]
-    same = ordered[1:] == ordered[:-1]
-    several = order[np.concatenate([same, [False]]) | np.concatenate([[False], same])] if len(order) else order
+    by_key = np.argsort(rows.key, kind="stable")
+    same = np.flatnonzero(rows.key[by_key][1:] == rows.key[by_key][:-1])
+    several = by_key[np.union1d(same, same + 1)]
     best: dict[object, int] = {}
 
     def rank(row: int) -> tuple:
@@ -213,3 +197,175 @@ def group_codes(rows: Rows) -> tuple[list[dict], np.ndarray]:
 def order(rows: Rows, code: np.ndarray) -> np.ndarray:
     """The order of rows that groups need: finished ones first, then by group, seed and key. (n,) int."""
     return np.lexsort((rows.key, rows.seed, code, ~rows.done))
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs of one method with one configuration on one task, version and budget, that differ in their seed alone.
+
+    Each key counts once, by the record that is effective (:func:`elboard.bench.record.effective`); trials of searches are left out.
+    ``keys``, ``attempts``, ``seeds``, ``metrics`` and ``cost`` are those of the n finished runs, ordered by seed, then key. They may be
+    read when they are first asked for (:mod:`elboard.results.store.groups`); all else, names of metrics and costs too, is there at once.
+
+    Attributes:
+        group: hash of ``identity``: of what the runs have in common (:mod:`elboard.bench.identity`).
+        spec: ``RunSpec.resolved()`` of the finished run with the smallest seed, of a failed one where none has finished.
+        seeds: (n,) int64.
+        metrics: key of the metric -> (n,) float64, NaN for a run without it.
+        cost: name -> (n,) float64, NaN likewise.
+        failed: number of keys whose effective record is a failed one.
+        notes: of the same run as ``spec``, those that boards show (``search``: which search chose the configuration).
+    """
+
+    task: str
+    task_version: int
+    budget: str
+    method: str
+    method_version: int
+    group: str
+    identity: dict
+    spec: dict
+    keys: tuple[str, ...]
+    attempts: tuple[str, ...]
+    seeds: np.ndarray
+    metrics: Mapping[str, np.ndarray]
+    cost: Mapping[str, np.ndarray]
+    failed: int
+    notes: dict
+
+    @cached_property
+    def n(self) -> int:
+        """Number of finished runs."""
+        return len(self.seeds)
+
+    def runs(self) -> list[RunSpec]:
+        """The specifications of the finished runs."""
+        first = RunSpec.joined(self.spec, {**self.identity, "seed": self.spec["seed"]})
+        return [first.reseeded(seed) for seed in self.seeds.tolist()]
+
+    @property
+    def read(self) -> bool:
+        """Whether the values are in memory."""
+        return True
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of seeds, metrics and costs: 32 hexadecimal digits, the same however the records are kept."""
+        digest = hashlib.sha256(json.dumps([list(self.metrics), list(self.cost), len(self.seeds)]).encode())
+        digest.update(np.ascontiguousarray(self.seeds, dtype=np.int64).data)
+        for column in (*self.metrics.values(), *self.cost.values()):
+            digest.update(np.ascontiguousarray(column, dtype=np.float64).data)
+        return digest.hexdigest()[:32]
+
+    @property
+    def name(self) -> Name:
+        """What tells the group from others of its board, and orders them."""
+        return self.method, self.method_version, self.group
+
+
+class Told(NamedTuple):
+    """What a part says of one of its groups: all that is known of it without a look at its rows.
+
+    ``settings`` are those of its rows, numbers of the part's settings, that of ``Group.spec`` first; ``seed`` is the seed of that run.
+    ``n`` are its finished runs among the rows of the part that count; ``rows`` counts all of its rows. ``metrics`` and ``cost`` have a bit
+    for each of the part's columns of which it has a value. A group of trials alone has no runs and no failed ones.
+    """
+
+    settings: list[int]
+    seed: int
+    n: int
+    failed: int
+    rows: int
+    metrics: int
+    cost: int
+    digest: str
+
+
+class Later(Group):
+    """A group some of whose attributes, those in ``later``, are made when they are first asked for."""
+
+    def __init__(self, later: Mapping[str, Callable[[], Any]], **fields: Any) -> None:
+        self.__dict__.update(fields, _later=later)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.__dict__.get("_later", ()):
+            raise AttributeError(name)
+        return self.__dict__.setdefault(name, self._later[name]())
+
+
+def shared(board: Board, tree: Mapping, seed: int) -> dict[str, Any]:
+    """The fields of a group that its setting gives, decoded as ``tree``, and the seed of the run that has it."""
+    said = {"task": board[0], "task_version": board[1], "budget": board[2]}
+    said |= {name: tree["spec"][name] for name in ("method", "method_version")}
+    return said | {
+        "group": tree["group"],
+        "identity": tree["identity"],
+        "spec": reseeded(tree["spec"], tree["identity"], seed),
+        "notes": tree["notes"],
+    }
+
+
+def groups_in(rows: Rows) -> Iterator[Group]:
+    """The groups of one board, ordered by method, its version and ``group``."""
+    if rows.ended is not None:
+        rows = rows.take(effective(rows))
+        rows = rows.take(~rows.trial)
+    trees, code = group_codes(rows)
+    if not _ordered(rows, code):
+        by = order(rows, code)
+        rows, code = rows.take(by), code[by]
+    finished, numbers = int(np.count_nonzero(rows.done)), np.arange(int(code.max(initial=-1)) + 2)
+    edges, edges_failed = np.searchsorted(code[:finished], numbers), finished + np.searchsorted(code[finished:], numbers)
+    low, high, failed = edges[:-1], edges[1:], np.diff(edges_failed)  # of each group: its finished rows, and how many have failed
+    first = np.where(high > low, low, edges_failed[:-1])
+    present = [_present(columns, low, high) for columns in (rows.metrics, rows.cost)]
+    for i in np.flatnonzero(high - low + failed).tolist():  # of the others there are trials of a search alone
+        a, b, setting = low[i], high[i], int(rows.setting[first[i]])
+        metrics, cost = ({name: column[a:b] for name, column, there in found if there[i]} for found in present)
+        yield Later(  # ids become text late: for a million runs that takes longer than all else together
+            {"keys": partial(texts_of, rows.key[a:b], 16), "attempts": partial(texts_of, rows.attempt[a:b], 12)},
+            seeds=rows.seed[a:b],
+            metrics=metrics,
+            cost=cost,
+            failed=int(failed[i]),
+            setting=setting,
+            **shared(rows.board, trees[setting], int(rows.seed[first[i]])),
+        )
+
+
+def told_of(rows: Rows, best: np.ndarray) -> list[Told]:
+    """What a part with ``rows``, in the order of groups, says of each; ``best`` (n,) bool marks the effective ones."""
+    trees, code = group_codes(rows)
+    settings: dict[Name, list[int]] = defaultdict(list)
+    for setting, tree in enumerate(trees):
+        settings[name_of(tree)].append(setting)
+    runs = {group.name: group for group in groups_in(replace(rows.take(best & ~rows.trial), ended=None))}
+    found, sizes = [], np.bincount(code, minlength=len(settings)).tolist()
+    for name, size in zip(sorted(settings), sizes, strict=True):
+        group, own = runs.get(name), settings[name]
+        if group is None:
+            found.append(Told(own, 0, 0, 0, size, 0, 0, ""))
+            continue
+        own.sort(key=lambda setting, first=group.setting: setting != first)
+        metrics, cost = (
+            sum(1 << i for i, column in enumerate(columns) if column in values)
+            for columns, values in ((rows.metrics, group.metrics), (rows.cost, group.cost))
+        )
+        found.append(Told(own, group.spec["seed"], group.n, group.failed, size, metrics, cost, group.digest))
+    return found
+
+
+def _ordered(rows: Rows, code: np.ndarray) -> bool:
+    """Whether rows are in the order that groups need already, no seed of a group twice."""
+    place = np.where(rows.done, code, code + code.max(initial=0) + 1)
+    return bool(((place[1:] > place[:-1]) | (place[1:] == place[:-1]) & (rows.seed[1:] > rows.seed[:-1])).all())
+
+
+def _present(columns: Mapping[str, np.ndarray], low: np.ndarray, high: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Each column with a mark for every group, the rows from ``low`` to ``high``: whether any of its runs has a value."""
+    found = []
+    for name, column in columns.items():
+        absent = np.isnan(column)
+        there = np.concatenate([[0], np.cumsum(~absent)]) if absent.any() else np.arange(len(column) + 1)
+        found.append((name, column, there[high] > there[low]))
+    return found

@@ -6,16 +6,16 @@ An attached engine runs the sweep while the command waits (:meth:`Engine.run`); 
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
+import pkgutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from elboard.bench.errors import UserError, nearest
+from elboard.bench.errors import check_known
 
 if TYPE_CHECKING:
     from elboard.bench.config import RunSpec
-    from elboard.sweeps.planned import Plan
+    from elboard.sweeps.plan import Plan
     from elboard.sweeps.work import Outcome
 
 BUILT_IN = {name: f"elboard.sweeps.engines.{name}:{name.capitalize()}" for name in ("local", "slurm", "ray")}
@@ -40,7 +40,5 @@ def find(name: str) -> Engine:
     known = dict(BUILT_IN)
     if name not in known:
         known |= {point.name: point.value for point in importlib.metadata.entry_points(group="elboard.engines")}
-    if name not in known:
-        raise UserError(f"no engine {name!r}: {nearest(name, known)}")
-    module, _, cls = known[name].partition(":")
-    return getattr(importlib.import_module(module), cls)()
+    check_known("engine", name, known)
+    return pkgutil.resolve_name(known[name])()

@@ -8,12 +8,13 @@ that they are at and leave, and the next parent waits for them.
 from __future__ import annotations
 
 import contextlib
+import copy
 import multiprocessing
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -25,12 +26,10 @@ from elboard.bench.runs import RETRIABLE, Runs
 from elboard.sweeps import claims
 from elboard.sweeps.capacity import Capacity, cores, fitted, gpus
 from elboard.sweeps.engines import Engine
-from elboard.sweeps.engines.interrupts import Interrupts
-from elboard.sweeps.engines.serial import one_after_another
-from elboard.sweeps.planned import Plan
-from elboard.sweeps.work import Outcome, Outcomes, Resources, outcome_of, run_one, unwritable, verdict, write_death
+from elboard.sweeps.engines.serial import interrupts, one_after_another
+from elboard.sweeps.plan import Plan
+from elboard.sweeps.work import Extend, Outcome, Outcomes, Resources, Watch, outcome_of, run_one, unwritable, write_death
 
-Watch = Callable[[RunSpec, dict], None]
 GRACE = 20.0  # seconds for a worker to save a checkpoint and leave
 RECYCLE = 50  # runs after which a worker is replaced: memory that a run does not give back must not add up
 LOOK = 2.0  # seconds between looks at runs that other processes have claimed
@@ -47,7 +46,7 @@ def run_all(
     resources: Mapping[str, Resources] | None = None,
     deadline: float | None = None,
     forgiven: Mapping[str, list[str]] | None = None,
-    extend: Callable[[Mapping[str, Outcome]], list[RunSpec] | None] = lambda outcomes: None,
+    extend: Extend = lambda outcomes: None,
 ) -> list[Outcome]:
     """Execute ``runs``; those with a finished record are not run again unless ``force``.
 
@@ -65,33 +64,17 @@ def run_all(
     Raises:
         KeyboardInterrupt: after running workers have saved their checkpoints.
     """
-    outcomes = Outcomes(runs)
-
-    def ended(outcome: Outcome) -> None:
-        outcomes[outcome.spec.key] = outcome
-        watch(outcome.spec, {"event": "end", "outcome": outcome})
-
     if forgiven is None:  # what failed before is tried again: the user may have mended it
         forgiven = Runs(root).failures(one for spec in runs for one in (*spec.starts_from(), spec))
-    known = Runs(root, forgiven)
-    for outcome in () if force else (verdict(spec, known) for spec in runs):
-        if outcome is not None:
-            ended(outcome)
-    todo = [spec for spec in runs if spec.key not in outcomes]
+    outcomes = Outcomes(runs, Runs(root, forgiven), force, watch, extend)
     if jobs == 1 and not resources and deadline is None:
-        one_after_another(todo, known, tracker, watch, ended, force, lambda: outcomes.naming(extend))
+        one_after_another(outcomes, tracker)
     else:
-        capacity = Capacity(cores() if jobs is None else jobs, dict.fromkeys(gpus(), 1.0))
-        need = _need({} if resources is None else resources, capacity)
-        Pool(known, tracker, capacity, watch, ended, deadline, force, lambda: outcomes.naming(extend), need).run(todo)
+        whole = Capacity(cores() if jobs is None else jobs, dict.fromkeys(gpus(), 1.0))
+        free, default = copy.deepcopy(whole), Resources(gpus=1.0 if whole.gpus else 0.0)
+        said = {} if resources is None else resources  # which ``extend`` may add to
+        Pool(outcomes, tracker, free, lambda spec: fitted(said.get(spec.key, default), whole), deadline).run()
     return outcomes.in_order()
-
-
-def _need(resources: Mapping[str, Resources], capacity: Capacity) -> Callable[[RunSpec], Resources]:
-    """What a run needs, of a machine that has ``capacity`` while nothing runs."""
-    whole = Capacity(capacity.cpus, dict(capacity.gpus))
-    default = Resources(gpus=1.0 if whole.gpus else 0.0)
-    return lambda spec: fitted(resources.get(spec.key, default), whole)
 
 
 # --- workers ---------------------------------------------------------------------------------------
@@ -159,32 +142,29 @@ class _Worker:
 class Pool:
     """Runs in workers, as far as they fit into the machine."""
 
-    runs: Runs
+    outcomes: Outcomes
     tracker: str
     capacity: Capacity
-    watch: Watch
-    ended: Callable[[Outcome], None]
-    deadline: float | None
-    force: bool
-    extend: Callable[[], list[RunSpec] | None]
     need: Callable[[RunSpec], Resources]
+    deadline: float | None = None
 
     def __post_init__(self) -> None:
         methods = multiprocessing.get_all_start_methods()
         self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
             self.context.set_forkserver_preload(["elboard.sweeps.engines.preload"])
+        self.runs, self.force, self.watch = self.outcomes.runs, self.outcomes.force, self.outcomes.watch
         self.root, self.has_gpus = self.runs.root, bool(self.capacity.gpus)
+        self.waiting = self.outcomes.todo
+        self.open, self.needs = {spec.key for spec in self.waiting}, {spec.key: self.need(spec) for spec in self.waiting}
         self.more, self.asked = True, -LOOK
         self.elsewhere: dict[str, RunSpec] = {}  # claimed by other processes
         self.workers: list[_Worker] = []
 
-    def run(self, todo: list[RunSpec]) -> None:
-        self.waiting, self.open = todo, {spec.key for spec in todo}
-        self.needs = {spec.key: self.need(spec) for spec in todo}
-        with Interrupts() as interrupts:
+    def run(self) -> None:
+        with interrupts() as check:
             try:
-                self._loop(interrupts)
+                self._loop(check)
             except KeyboardInterrupt:
                 self._preempt()
                 raise
@@ -192,13 +172,13 @@ class Pool:
                 for worker in self.workers:
                     worker.stop()
 
-    def _loop(self, interrupts: Interrupts) -> None:
+    def _loop(self, check: Callable[[], None]) -> None:
         looked = 0.0
         while self.open or self.more:
-            interrupts.check()
+            check()
             self._ask()
             self._start()
-            if not any(worker.spec for worker in self.workers):
+            if not self._busy():
                 if self._late() or not (self.elsewhere or self.more):
                     break  # nothing that is left can start
                 time.sleep(0.1)
@@ -206,10 +186,6 @@ class Pool:
             if self.elsewhere and time.monotonic() - looked > LOOK:
                 looked = time.monotonic()
                 self._look_elsewhere()
-
-    def known(self, spec: RunSpec) -> Outcome | None:
-        """What the records say of ``spec`` by now."""
-        return None if self.force else verdict(spec, self.runs)
 
     # --- starting ---------------------------------------------------------------------------------
 
@@ -220,7 +196,7 @@ class Pool:
         """Take in more runs. They come first, in the order given: what comes after them is not known yet."""
         if not self.more or self._late() or time.monotonic() - self.asked < LOOK:
             return
-        found, self.asked = self.extend(), time.monotonic()
+        found, self.asked = self.outcomes.more(), time.monotonic()
         self.more, first = found is not None, {spec.key: spec for spec in found or ()}
         here = {spec.key for spec in self.waiting}
         new = [spec for key, spec in first.items() if key in here or key not in self.open]
@@ -236,55 +212,64 @@ class Pool:
             if any(base.key in self.open for base in spec.starts_from()):
                 continue
             need = self.needs[spec.key]
-            if need.cpus > self.capacity.cpus:
+            if not self._wanted(need):
                 break  # keep the order: a large run is not overtaken for ever by small ones
-            before = self.known(spec)
+            before = self.outcomes.known(spec)
             if before is not None:
-                self.waiting.remove(spec)
                 self._close(before)
-                continue
-            devices = self.capacity.take(need)
-            if devices is None:
-                continue
-            self.waiting.remove(spec)
+            if before is not None or self._begin(spec, need):
+                self.waiting.remove(spec)
+
+    def _wanted(self, need: Resources) -> bool:
+        """Whether there is room for a run as far as its order counts."""
+        return need.cpus <= self.capacity.cpus
+
+    def _begin(self, spec: RunSpec, need: Resources) -> bool:
+        """Give the run to a worker, if its GPUs and memory are free."""
+        devices = self.capacity.take(need)
+        if devices is not None:
             self._worker(devices, need.cpus).give(spec)
+        return devices is not None
 
     def _worker(self, devices: tuple[str, ...], threads: int) -> _Worker:
-        """An idle worker on these GPUs, or a new one; idle workers on others that stand in the way are let go."""
+        """An idle worker on these GPUs, or a new one; idle workers that stand in the way or have served long enough are let go."""
         idle = [worker for worker in self.workers if worker.spec is None]
-        for worker in [worker for worker in idle if worker.served >= RECYCLE]:
-            idle.remove(worker)
-            self.workers.remove(worker)
-            worker.stop()
-        for worker in idle:
-            if (worker.devices, worker.threads) == (devices, threads):
-                return worker
-        for worker in idle if self.has_gpus else []:  # its memory on the GPU must be free before another begins
-            if set(worker.devices) & set(devices):
+        fitting = [worker for worker in idle if worker.served < RECYCLE and (worker.devices, worker.threads) == (devices, threads)]
+        for worker in idle:  # its memory on the GPU must be free before another begins
+            if worker.served >= RECYCLE or (not fitting and set(worker.devices) & set(devices)):
                 self.workers.remove(worker)
                 worker.stop()
+        if fitting:
+            return fitting[0]
         self.workers.append(_Worker(self, devices, threads))
         return self.workers[-1]
 
     # --- listening --------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        busy = [worker for worker in self.workers if worker.spec is not None]
-        if not busy:
-            return
-        for pipe in wait([worker.pipe for worker in busy], timeout=0.5):
-            worker = next(worker for worker in busy if worker.pipe is pipe)
-            try:
-                kind, content = worker.pipe.recv()
-            except (EOFError, OSError):
-                self._bury(worker)
-                continue
+        busy = self._busy()
+        for worker, kind, content in self._said(busy, 0.5):
             if kind == "event":
                 self.watch(worker.spec, content)
-            else:
+            elif kind == "end":
                 self._settle(worker, content)
+            else:
+                self._bury(worker)
         for worker in busy:
             self._limit(worker)
+
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self.workers if worker.spec is not None]
+
+    def _said(self, busy: list[_Worker], timeout: float) -> Iterator[tuple[_Worker, str, Any]]:
+        """What workers say within ``timeout`` seconds, as they say it; "dead" for those that never will."""
+        by_pipe = {worker.pipe: worker for worker in busy}
+        for pipe in wait(list(by_pipe), timeout) if busy else ():
+            try:
+                said = pipe.recv()
+            except (EOFError, OSError):
+                said = ("dead", None)
+            yield by_pipe[pipe], *said
 
     def _limit(self, worker: _Worker) -> None:
         if worker.spec is None or worker.overdue:
@@ -303,11 +288,10 @@ class Pool:
         spec = self._free(worker)
         if outcome.state == "claimed":
             self.elsewhere[spec.key] = spec
-        elif outcome.state == "failed" and outcome.record is not None and outcome.record.failure["class"] in RETRIABLE:
-            if self.force or self.known(spec) is not None:
-                self._close(outcome)
-            else:
-                self.waiting.insert(0, spec)
+            return
+        retriable = outcome.state == "failed" and outcome.record is not None and outcome.record.failure["class"] in RETRIABLE
+        if retriable and not self.force and self.outcomes.known(spec) is None:
+            self.waiting.insert(0, spec)
         else:
             self._close(outcome)
 
@@ -320,7 +304,7 @@ class Pool:
             kind, message = "timeout", f"exceeded its time limit of {self.needs[spec.key].time:.0f} s"
         try:
             outcome = outcome_of(spec, write_death(spec, self.root, message, kind))
-            claims.release_dead(self.runs.folder(spec), worker.process.pid)
+            claims.release_of(self.runs.folder(spec), {**claims.process(), "pid": worker.process.pid})
         except OSError as error:
             outcome = unwritable(spec, self.root, error)
         self._settle(worker, outcome)
@@ -328,12 +312,12 @@ class Pool:
     def _close(self, outcome: Outcome) -> None:
         self.open.discard(outcome.spec.key)
         self.asked = -LOOK  # its end may let others begin
-        self.ended(outcome)
+        self.outcomes.add(outcome)
 
     def _look_elsewhere(self) -> None:
         """Runs that other processes had claimed: done by now, or free again because their process died."""
         for key, spec in list(self.elsewhere.items()):
-            outcome = self.known(spec)
+            outcome = self.outcomes.known(spec)
             if outcome is not None:
                 del self.elsewhere[key]
                 self._close(outcome)
@@ -343,39 +327,22 @@ class Pool:
 
     def _preempt(self) -> None:
         """Ask all workers to save a checkpoint and wait for them, for a while; a second Ctrl-C cuts the wait short."""
-        busy = [worker for worker in self.workers if worker.spec is not None]
-        for worker in busy:
+        for worker in self._busy():
             worker.tell(signal.SIGUSR1)
         end = time.monotonic() + GRACE
         with contextlib.suppress(KeyboardInterrupt):
-            while any(worker.spec for worker in busy) and time.monotonic() < end:
-                for pipe in wait([worker.pipe for worker in busy if worker.spec], timeout=0.2):
-                    worker = next(worker for worker in busy if worker.pipe is pipe)
-                    try:
-                        kind, content = pipe.recv()
-                    except (EOFError, OSError):
+            while self._busy() and time.monotonic() < end:
+                for worker, kind, content in self._said(self._busy(), 0.2):
+                    if kind != "event":
                         self._free(worker)
-                        continue
                     if kind == "end":
-                        self._free(worker)
-                        self.ended(content)
-        for worker in self.workers:
-            if worker.spec is not None:
-                worker.tell(signal.SIGKILL)
+                        self.outcomes.add(content)
+        for worker in self._busy():
+            worker.tell(signal.SIGKILL)
 
 
 class Local(Engine):
     """The command waits and shows progress."""
 
     def run(self, plan: Plan, how: Mapping[str, Any], force: bool, watch: Watch) -> list[Outcome]:
-        return run_all(
-            plan.runs,
-            plan.root,
-            jobs=how["jobs"],
-            tracker=plan.tracker,
-            force=force,
-            watch=watch,
-            resources=plan.resources,
-            forgiven=plan.forgiven,
-            extend=plan.frontier(),
-        )
+        return run_all(plan.runs, jobs=how["jobs"], force=force, watch=watch, extend=plan.frontier(), **plan.common)

@@ -14,7 +14,6 @@ import elboard.bench.cost  # noqa: F401
 import elboard.bench.kinds  # noqa: F401
 import elboard.bench.method  # noqa: F401
 import elboard.bench.run  # noqa: F401
-import elboard.bench.trackers  # noqa: F401
 import elboard.bench.training  # noqa: F401
 import elboard.sweeps.work  # noqa: F401
 from elboard.bench import provenance

@@ -18,7 +18,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,10 +27,8 @@ from elboard.bench.config import RunSpec
 from elboard.bench.errors import UserError
 from elboard.sweeps.capacity import Capacity, cores, fitted, gpus
 from elboard.sweeps.engines import Engine
-from elboard.sweeps.engines.local import Watch
-from elboard.sweeps.engines.ray_tasks import Tasks
-from elboard.sweeps.planned import Plan
-from elboard.sweeps.work import Outcome, Outcomes, Resources, processes, verdict
+from elboard.sweeps.plan import Plan
+from elboard.sweeps.work import Outcome, Outcomes, Resources, Watch, processes
 
 STORE = 128 * 2**20  # bytes of shared memory; nothing large goes through Ray
 OWN = {  # variables of a Ray that is started here
@@ -56,10 +55,7 @@ def _connected(address: str, jobs: int | None) -> Iterator[bool]:
     own = {"num_cpus": jobs or cores(), "num_gpus": len(gpus()) or None, "include_dashboard": False, "object_store_memory": STORE}
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(address="local", **own, **quiet)
+        ray.init(address=address or "local", **quiet, **({} if address else own))
     except Exception as error:  # of many classes, a bare Exception among them
         words = f"no connection to Ray{f' at {address}' if address else ''}: {' '.join(str(error).split())[:300]}"
         untold = address and "RAY_AUTH_MODE" not in os.environ
@@ -95,53 +91,38 @@ class Ray(Engine):
         address = how["address"] or os.environ.get("RAY_ADDRESS", "")
         if "://" in address:
             raise UserError(f"--address {address}: Ray Client is not supported; give host:port, on a node of the cluster")
-        outcomes = Outcomes(plan.runs)
-        frontier = plan.frontier()
-
-        def ended(outcome: Outcome) -> None:
-            outcomes[outcome.spec.key] = outcome
-            watch(outcome.spec, {"event": "end", "outcome": outcome})
-
-        for spec in plan.runs:
-            before = None if force else verdict(spec, plan.known)
-            if before is not None:
-                ended(before)
-        todo = [spec for spec in plan.runs if spec.key not in outcomes]
-        if todo or plan.searches:
+        outcomes = Outcomes(plan.runs, plan.known, force, watch, plan.frontier())
+        if outcomes.todo or plan.searches:
             with _connected("" if address == "local" else address, how["jobs"]) as own:
-                jobs = None if own else how["jobs"]
-                Tasks(plan, _Need(plan, own), jobs, force, watch, ended, lambda: outcomes.naming(frontier)).run(todo)
+                from elboard.sweeps.engines.ray_tasks import Tasks
+
+                Tasks(outcomes, plan.tracker, _needs(plan, own), None if own else how["jobs"]).run()
         return outcomes.in_order()
 
 
-class _Need:
+def _needs(plan: Plan, own: bool) -> Callable[[RunSpec], Resources]:
     """What a run needs: if the plan says nothing one core, and one GPU where the cluster has any; as many as it has processes.
 
     More than this machine has is cut down to it. A cluster may grow, so there such runs wait, which is said.
     """
+    import ray
 
-    def __init__(self, plan: Plan, own: bool):
-        import ray
+    nodes, said = [Counter(node["Resources"]) for node in ray.nodes() if node["Alive"]], set()
 
-        self.resources, self.own = plan.resources, own
-        self.nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self.said: set[Resources] = set()
-
-    def __call__(self, spec: RunSpec) -> Resources:
+    def need_of(spec: RunSpec) -> Resources:
         trainer, together = spec.config["trainer"], processes(spec)
-        on_gpu = trainer["accelerator"] != "cpu" and any(node.get("GPU") for node in self.nodes)
-        need = self.resources.get(spec.key, Resources(gpus=float(on_gpu)))
+        on_gpu = trainer["accelerator"] != "cpu" and any(node["GPU"] for node in nodes)
+        need = plan.resources.get(spec.key, Resources(gpus=float(on_gpu)))
         if together > 1:
             need = replace(need, cpus=max(need.cpus, together), gpus=max(need.gpus, float(together * on_gpu)))
-        if self.own:
-            machine = Capacity(int(self.nodes[0]["CPU"]), {str(i): 1.0 for i in range(int(self.nodes[0].get("GPU", 0)))})
-            return replace(fitted(need, machine), memory=min(need.memory, self.nodes[0]["memory"] / 2**30))
-        if need not in self.said and not any(_fits(need, node) for node in self.nodes):
-            self.said.add(need)
+        if own:
+            machine = Capacity(int(nodes[0]["CPU"]), {str(i): 1.0 for i in range(int(nodes[0]["GPU"]))})
+            return replace(fitted(need, machine), memory=min(need.memory, nodes[0]["memory"] / 2**30))
+        asked = Counter({"CPU": need.cpus, "GPU": need.gpus, "memory": need.memory * 2**30})
+        if need not in said and not any(asked <= node for node in nodes):
+            said.add(need)
             words = f"{need.cpus} cores, {need.gpus:g} GPUs and {need.memory:g} GiB"
             print(f"{spec.method} on {spec.task} needs {words}, more than any node has now: it waits for one", file=sys.stderr)
         return need
 
-
-def _fits(need: Resources, node: Mapping[str, float]) -> bool:
-    return need.cpus <= node.get("CPU", 0) and need.gpus <= node.get("GPU", 0) and need.memory * 2**30 <= node.get("memory", 0)
+    return need_of

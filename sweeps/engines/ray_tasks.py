@@ -1,4 +1,4 @@
-"""Runs as tasks of Ray: the remote function, and the driver's side, which follows the local engine's rules."""
+"""Runs as tasks of Ray: the remote function, and the driver's side, which follows the local engine's rules. Imports Ray."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 from elboard.bench import stopping
 from elboard.bench.config import RunSpec
 from elboard.bench.record import effective
 from elboard.bench.runs import RETRIES, Runs
 from elboard.sweeps import claims
 from elboard.sweeps.capacity import Capacity
-from elboard.sweeps.engines.local import GRACE, LOOK, RECYCLE, Pool, Watch
-from elboard.sweeps.planned import Plan
-from elboard.sweeps.work import Outcome, Resources, _follow, outcome_of, run_one, unwritable, write_death
-
-Ended = Callable[[Outcome], None]
-Extend = Callable[[], list[RunSpec] | None]
-Need = Callable[[RunSpec], Resources]
+from elboard.sweeps.engines.local import GRACE, LOOK, RECYCLE, Pool
+from elboard.sweeps.work import Outcome, Outcomes, Resources, follow, outcome_of, run_one, unwritable, write_death
 
 AHEAD = 2  # so many times what the cluster has is submitted, so that no slot waits for the driver
 PROGRESS = 1.0  # seconds between looks at the curves of running tasks
@@ -57,8 +55,6 @@ class _Setting:
 
 def _task(spec: RunSpec, root: Path, tracker: str, force: bool, threads: int, setting: _Setting) -> Iterator[dict[str, Any] | Outcome]:
     """The remote function: says first which process it is, then how the run ended."""
-    import ray
-
     stopping.clear()
     stopping.listen(signal.SIGUSR1)  # for good: one that comes too late must not end the process
     before = {number: signal.signal(number, stopping.request) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -85,24 +81,21 @@ def _tell(pids: list[int], number: int) -> None:
 # --- in the driver -------------------------------------------------------------------------------------
 
 
+@dataclass(eq=False)
 class _Task:
     """A run that Ray has, in the place of a local worker. ``owner`` is its process, once it has begun."""
 
-    def __init__(self, spec: RunSpec, stream: Any, before: set[str]):
-        self.spec: RunSpec | None = spec
-        self.stream, self.before = stream, before
-        self.owner: dict[str, Any] = {}
-        self.node = ""
-        self.since, self.overdue, self.seen = math.inf, False, 0
-
-    def begin(self, process: dict[str, Any]) -> None:
-        self.node, self.since = process.pop("node"), time.monotonic()
-        self.owner = process
+    spec: RunSpec | None
+    stream: Any
+    before: set[str]  # attempts from earlier
+    owner: dict[str, Any] = field(default_factory=dict)
+    node: str = ""
+    since: float = math.inf
+    overdue: bool = False
+    seen: int = 0  # epochs that were told of
 
     def tell(self, number: signal.Signals) -> None:
         """Only SIGKILL can be told without a task on its node."""
-        import ray
-
         ray.cancel(self.stream, force=number == signal.SIGKILL)
 
     def stop(self) -> None:
@@ -112,8 +105,8 @@ class _Task:
 class Tasks(Pool):
     """The local engine's rules about what to run, to try again and to wait for, with Ray's tasks instead of workers."""
 
-    def __init__(self, plan: Plan, need: Need, jobs: int | None, force: bool, watch: Watch, ended: Ended, extend: Extend):
-        super().__init__(plan.known, plan.tracker, Capacity(0), watch, ended, None, force, extend, need)
+    def __init__(self, outcomes: Outcomes, tracker: str, need: Callable[[RunSpec], Resources], jobs: int | None):
+        super().__init__(outcomes, tracker, Capacity(0), need)
         self.jobs, self.setting = jobs, _Setting()
         self.put_back: Counter[str] = Counter()
         self.limits: dict[str, float] = {}
@@ -122,41 +115,24 @@ class Tasks(Pool):
     # --- starting ---------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Submit runs as far as the cluster will need them soon. A run that is done already ends here."""
-        import ray
-
+        """Submit runs as far as the cluster will need them soon."""
         if time.monotonic() - self.counted > LOOK:  # nodes come and go
             self.counted, has = time.monotonic(), ray.cluster_resources()
             self.limits = {"CPU": self.jobs or AHEAD * has.get("CPU", 0.0), "GPU": AHEAD * has.get("GPU", 0.0)}
-        for spec in list(self.waiting):
-            if any(base.key in self.open for base in spec.starts_from()):
-                continue
-            need = self.needs[spec.key]
-            if not self._wanted(need):
-                break
-            self.waiting.remove(spec)
-            before = self.known(spec)
-            if before is not None:
-                self._close(before)
-            else:
-                self._submit(spec, need)
+        super()._start()
 
     def _wanted(self, need: Resources) -> bool:
         taken = [self.needs[task.spec.key] for task in self.workers]
-        enough = sum(other.cpus for other in taken) + need.cpus > self.limits["CPU"]
-        if need.gpus:
-            enough = enough or sum(other.gpus for other in taken) + need.gpus > self.limits["GPU"]
-        return not taken or not enough
+        cpus, gpus = need.cpus + sum(other.cpus for other in taken), need.gpus + sum(other.gpus for other in taken)
+        return not taken or (cpus <= self.limits["CPU"] and (not need.gpus or gpus <= self.limits["GPU"]))
 
-    def _submit(self, spec: RunSpec, need: Resources) -> None:
-        import ray
-
+    def _begin(self, spec: RunSpec, need: Resources) -> bool:
         folder = self.runs.folder(spec)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             self._close(unwritable(spec, self.root, error))
-            return
+            return True
         before = {file.stem for file in (folder / "attempts").glob("*.json")}
         share = need.gpus if need.gpus < 1 else int(need.gpus)
         served = 1 if need.gpus else RECYCLE  # the next run of a process may be given another GPU, which CUDA would not notice
@@ -165,16 +141,13 @@ class Tasks(Pool):
             options["memory"] = int(need.memory * 2**30)
         call = ray.remote(**options)(_task)
         self.workers.append(_Task(spec, call.remote(spec, self.root, self.tracker, self.force, need.cpus, self.setting), before))
+        return True
 
     # --- listening --------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        import ray
-
-        if self.workers:
-            ready, _ = ray.wait([task.stream for task in self.workers], timeout=0.5)
-            for task in [task for task in self.workers if any(task.stream is stream for stream in ready)]:
-                self._hear(task)
+        for task in self._ready(0.5):
+            self._hear(task)
         for task in self.workers:
             self._limit(task)
         if time.monotonic() - self.followed > PROGRESS:
@@ -182,16 +155,19 @@ class Tasks(Pool):
             for task in self.workers:
                 self._report(task)
 
-    def _hear(self, task: _Task) -> None:
-        import ray
+    def _ready(self, timeout: float) -> list[_Task]:
+        """The tasks that say something, or never will, within ``timeout`` seconds."""
+        ready = ray.wait([task.stream for task in self.workers], timeout=timeout)[0] if self.workers else []
+        return [task for task in self.workers if any(task.stream is stream for stream in ready)]
 
+    def _hear(self, task: _Task) -> None:
         try:
             said = ray.get(next(task.stream))
         except (StopIteration, ray.exceptions.RayError) as error:
             self._died(task, error)
             return
         if isinstance(said, dict):
-            task.begin(said)
+            task.node, task.owner, task.since = said.pop("node"), said, time.monotonic()
             self.watch(task.spec, {"event": "stage", "stage": "load"})
             return
         self._report(task)
@@ -205,8 +181,7 @@ class Tasks(Pool):
         """Tell of the epochs that a running task has written."""
         if task.owner:
             spec = task.spec
-            with contextlib.suppress(ValueError):  # a line that another host is writing over
-                task.seen = _follow(self.runs.folder(spec) / "curves.jsonl", task.seen, spec, lambda event: self.watch(spec, event))
+            task.seen = follow(spec, self.root, task.seen, lambda event: self.watch(spec, event))
 
     def _free(self, task: _Task) -> RunSpec:
         spec, task.spec = task.spec, None
@@ -215,8 +190,6 @@ class Tasks(Pool):
 
     def _died(self, task: _Task, error: Exception) -> None:
         """A task has no outcome: free its claims and, unless it left a record, write the one that it could not write."""
-        import ray
-
         spec = task.spec
         if isinstance(error, ray.exceptions.RayTaskError) and not isinstance(error, ray.exceptions.TaskCancelledError):
             cause = f"{type(error.cause).__name__}: {error.cause}".splitlines()[0]
@@ -235,8 +208,6 @@ class Tasks(Pool):
 
     def _cause(self, task: _Task, error: Exception) -> tuple[str, str]:
         """Words and class of the record of a death."""
-        import ray
-
         if task.overdue:
             return f"exceeded its time limit of {self.needs[task.spec.key].time:.0f} s", "timeout"
         if isinstance(error, ray.exceptions.OutOfMemoryError):
@@ -251,9 +222,6 @@ class Tasks(Pool):
 
     def _preempt(self) -> None:
         """Have running tasks save a checkpoint, withdraw the others, and wait for a while; a second Ctrl-C cuts the wait short."""
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         with contextlib.suppress(KeyboardInterrupt):
             for task in [task for task in self.workers if not task.owner]:
                 task.tell(signal.SIGINT)
@@ -264,10 +232,9 @@ class Tasks(Pool):
                 call.remote([task.owner["pid"] for task in self.workers if task.node == node], signal.SIGUSR1)
             end = time.monotonic() + GRACE
             while self.workers and time.monotonic() < end:
-                ready, _ = ray.wait([task.stream for task in self.workers], timeout=0.2)
-                for task in [task for task in self.workers if any(task.stream is stream for stream in ready)]:
+                for task in self._ready(0.2):
                     with contextlib.suppress(StopIteration, ray.exceptions.RayError):
-                        self.ended(ray.get(next(task.stream)))
+                        self.outcomes.add(ray.get(next(task.stream)))
                     self._free(task)
         for task in self.workers:
             task.tell(signal.SIGKILL)

@@ -1,48 +1,75 @@
-"""This process: one run after another, for a single core."""
+"""This process: its signals, heard at once and acted upon between two steps, and one run after another in it, for a single core."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from elboard.bench import stopping
-from elboard.bench.config import RunSpec
-from elboard.bench.runs import Runs
-from elboard.sweeps.engines.interrupts import SIGNALS, Interrupts
-from elboard.sweeps.work import WAIT, Outcome, run_one, verdict
+from elboard.sweeps.work import WAIT, Outcomes, run_one
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def one_after_another(
-    todo: Sequence[RunSpec],
-    runs: Runs,
-    tracker: str,
-    watch: Callable[[RunSpec, dict], None],
-    ended: Callable[[Outcome], None],
-    force: bool,
-    extend: Callable[[], list[RunSpec] | None],
-) -> None:
-    """The runs ``todo``, after those that ``extend`` names; what another process has claimed is come back to.
+@contextlib.contextmanager
+def interrupts(first: Callable[[], None] = lambda: None, signals: tuple[signal.Signals, ...] = SIGNALS) -> Iterator[Callable[[], None]]:
+    """While it lasts, the first signal is noted, and raised as KeyboardInterrupt by the function given; a second one is raised at once.
+
+    Raised wherever it arrives, an interrupt may fall into a callback or a destructor of a library, which swallows it.
+    Outside the main thread nothing is installed.
+
+    Args:
+        first: called at the first signal.
+        signals: to be heard.
+    """
+    heard = False
+
+    def check() -> None:
+        if heard:
+            raise KeyboardInterrupt
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal heard
+        check()
+        heard = True
+        first()
+
+    here = threading.current_thread() is threading.main_thread()
+    wanted = [number for number in signals if here and signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, hear) for number in wanted}
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def one_after_another(outcomes: Outcomes, tracker: str) -> None:
+    """The runs that are to do, after those that are named meanwhile; what another process has claimed is come back to.
 
     The first Ctrl-C asks for a checkpoint, a second one stops at once. Raises KeyboardInterrupt after the checkpoint.
     """
-    waiting, more = list(todo), True
+    waiting, more = outcomes.todo, True
     with contextlib.ExitStack() as stack:
         stack.callback(stopping.clear)
-        stack.enter_context(Interrupts(stopping.request, (*SIGNALS, signal.SIGUSR1)))
+        stack.enter_context(interrupts(stopping.request, (*SIGNALS, signal.SIGUSR1)))
         while waiting or more:
-            found = extend() if more else None
+            found = outcomes.more() if more else None
             more = found is not None
             if more:
                 named = {spec.key: spec for spec in found}  # a trial that is not named again is over
                 waiting = [*found, *(spec for spec in waiting if spec.key not in named and "trial" not in spec.origin)]
             for place, spec in enumerate(waiting):
-                known = None if force else verdict(spec, runs)
-                outcome = known or run_one(spec, runs.root, tracker, lambda event, spec=spec: watch(spec, event), force)
+                report = functools.partial(outcomes.watch, spec)
+                outcome = outcomes.known(spec) or run_one(spec, outcomes.runs.root, tracker, report, outcomes.force)
                 if outcome.state != "claimed":
                     del waiting[place]
-                    ended(outcome)
+                    outcomes.add(outcome)
                     break
             else:
                 time.sleep(WAIT if waiting or more else 0.0)

@@ -18,13 +18,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from elboard.bench.errors import UserError, nearest
 from elboard.sweeps.engines import Engine
-from elboard.sweeps.planned import Plan, shape
+from elboard.sweeps.plan import Plan, check_keys, read_yaml, shape
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 QUEUED = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "RESIZING", "STOPPED")
@@ -82,22 +82,15 @@ class Profile:
 
 def profile(name: str) -> Profile:
     """The profile of a YAML file or of a shipped name. Raises UserError for unknown names, keys and types."""
-    import yaml
-
     file = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
     if not file.is_file():
         known = [path.stem for path in PROFILES.glob("*.yaml")]
         raise UserError(f"no profile {name!r}: {nearest(name, known)}, or a YAML file")
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not valid YAML ({str(error).splitlines()[0]})") from None
+    tree, defaults = read_yaml(file) or {}, vars(Profile())
     if not isinstance(tree, dict):
         raise UserError(f"{file}: a profile is a mapping")
-    defaults = {column.name: getattr(Profile(), column.name) for column in fields(Profile)}
+    check_keys(file, tree, defaults)
     for key, value in tree.items():
-        if key not in defaults:
-            raise UserError(f"{file}: unknown key {key!r}, {nearest(str(key), defaults)}")
         if type(value) is not type(defaults[key]):
             raise UserError(
                 f"{file}: {key}={value!r} is not of type {type(defaults[key]).__name__} (quote times: YAML reads 1:30:00 as a number)"
@@ -173,12 +166,10 @@ def submit(plan: Plan, how: Profile, max_jobs: int | None = None) -> list[str]:
 
 
 def _script(plan: Plan, file: Path, how: Profile, nodes: int, tasks: int) -> str:
-    cores = how.cpus if nodes == 1 else 1
-    words = f"cpus={cores} nodes={nodes} tasks={tasks} margin={how.signal_before + how.margin}"
-    quoted: dict[str, Any] = {"cwd": Path.cwd(), "path": ":".join(part for part in sys.path if part), "python": how.python, "plan": file}
-    return SCRIPT.format(
-        setup=how.setup, words=words, requeue="yes" if how.requeue else "", **{k: shlex.quote(str(v)) for k, v in quoted.items()}
-    )
+    words = f"cpus={how.cpus if nodes == 1 else 1} nodes={nodes} tasks={tasks} margin={how.signal_before + how.margin}"
+    given = {"cwd": Path.cwd(), "path": ":".join(filter(None, sys.path)), "python": how.python, "plan": file}
+    quoted = {name: shlex.quote(str(value)) for name, value in given.items()}
+    return SCRIPT.format(setup=how.setup, words=words, requeue="yes" if how.requeue else "", **quoted)
 
 
 def _words(plan: Plan, how: Profile, comment: str, nodes: int, tasks: int, count: int) -> list[str]:

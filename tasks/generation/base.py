@@ -36,7 +36,7 @@ from elboard.bench.metrics.conventions import parse
 from elboard.bench.task import Batch, Data, Observed
 from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
 from elboard.tasks.generation import features
-from elboard.tasks.generation.pictures import grid
+from elboard.tasks.generation.pictures import grid, shown
 
 BATCH = 500  # images evaluated at once
 CODES = 2000  # images for the statistics of codes
@@ -132,7 +132,7 @@ class Generation(DataTask):
         fake_f = self._map(lambda part: {"f": of(part.clamp(0, 1))}, fake)["f"].astype(np.float64)
         moments = [moment for f in (real_f, fake_f) for moment in (f.mean(0), np.cov(f, rowvar=False))]
         arrays = {**dict(zip(MOMENTS, moments, strict=True)), f"{distance}[{network}]": np.array(n)}
-        return Observed({**arrays, "real_features": real_f, "fake_features": fake_f}, {"samples": grid(fake[:100], 10)})
+        return Observed({**arrays, "real_features": real_f, "fake_features": fake_f}, {"samples": grid(fake[: shown(fake)], 10)})
 
     def _codes(self, method: Any, x: Tensor) -> Observed:
         if not isinstance(method, LatentModel):
@@ -141,7 +141,8 @@ class Generation(DataTask):
         codes = self._map(lambda part: dict(zip(("code_mean", "code_logvar"), method.encode(part), strict=True)), x)
         decoded = self._map(lambda part: {"x": method.decode(method.encode(part)[0])}, x)["x"]
         codes["code_noise"] = torch.randn(codes["code_mean"].shape).numpy()
-        pairs = torch.stack([x[:50], torch.from_numpy(decoded[:50])], dim=1).flatten(0, 1)
+        n = shown(x) // 2
+        pairs = torch.stack([x[:n], torch.from_numpy(decoded[:n])], dim=1).flatten(0, 1)
         return Observed({**codes, "squared_error": (decoded - x.numpy()) ** 2}, {"reconstructions": grid(pairs, 10)})
 
     @classmethod

@@ -19,7 +19,7 @@ import torch
 
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.links import GraphSpec
-from elboard.bench.metrics.links import link_metrics
+from elboard.bench.metrics.ood import link_metrics
 from elboard.bench.task import Batch, Data, Observed
 from elboard.tasks.data.loaders import planetoid
 from elboard.tasks.data.task import DataTask

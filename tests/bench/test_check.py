@@ -122,6 +122,11 @@ def test_evidence_must_give_the_metrics(tmp_path: Path, measured: str, said: str
     assert found.check == "evidence" and said in found.said
 
 
+def test_validation_must_give_what_is_selected_by(tmp_path: Path) -> None:
+    (found,) = findings(tmp_path, METHOD, TASK.replace('return {"accuracy": float(', 'return {"class_nll": float('))
+    assert found.check == "validate" and "gives class_nll, and not accuracy" in found.said
+
+
 def test_no_card_is_the_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "nothing.py").write_text("x = 1\n")
     assert main(["check", str(tmp_path)]) == 2 and "no method and no task" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elboard.bench import record as records
-from elboard.bench.cli.store import archive_command, compact_command
+from elboard.bench.cli.store import archive, compact
 from elboard.bench.errors import UserError
 from elboard.results.store import load
 
@@ -18,14 +18,14 @@ def test_compact_and_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for record, file in zip(found, files, strict=True):
         records.write(record, file)
     n = len(found)
-    assert compact_command(tmp_path) == 0
+    compact(tmp_path)
     assert capsys.readouterr().out == f"{n} records in 1 parts, {n} of them new; 0 parts replaced\n"
-    assert archive_command([found[0].key, found[0].key], tmp_path) == 0
+    archive([found[0].key, found[0].key], tmp_path)
     assert capsys.readouterr().out == f"1 runs moved to {tmp_path / 'archive'}, which holds 1 records now\n"
     files[1].write_text("{")
-    assert compact_command(tmp_path) == 0
+    compact(tmp_path)
     said = capsys.readouterr()
     assert said.err.startswith(f"warning: {files[1]}: not valid JSON") and said.err.count("\n") == 1
     assert said.out == f"{n - 1} records in 2 parts, {n - 2} of them new; 1 parts replaced\n"
     with pytest.raises(UserError, match="no such folder of runs"):
-        compact_command(tmp_path / "missing")
+        compact(tmp_path / "missing")

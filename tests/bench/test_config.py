@@ -12,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elboard.bench.card import missing
-from elboard.bench.config import RunSpec, difference, flatten, parse_overrides, resolve
+from elboard.bench.cli import main
+from elboard.bench.config import RunSpec, parse_overrides, resolve
 from elboard.bench.errors import UserError
+from elboard.bench.identity import difference, flatten
 from elboard.bench.registry import compatible, discover, find
 from elboard.bench.run import execute
 from elboard.bench.source import literal
+from elboard.sweeps.plan import expand
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 
@@ -86,7 +89,7 @@ def test_the_key_holds_what_changes_results_and_nothing_else() -> None:
 def test_the_key_is_stable() -> None:
     """A change here makes every existing record foreign: raise the schema with it."""
     tree = {"method": {"lr": 0.1}, "train": {"epochs": 1}, "task": {}, "trainer": {"precision": "32-true"}, "wandb": {}}
-    assert RunSpec("a/b", 1, "m", 2, "lite", 3, tree).key == "58fb101c744e9b64"
+    assert RunSpec("a/b", 1, "m", 2, "lite", 3, tree, {"method": {"lr": 0.1}}).key == "2dc0d036d2121d02"
 
 
 options = st.fixed_dictionaries(
@@ -197,6 +200,11 @@ def test_what_a_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     assert missing(find("method", "test-linear", (tmp_path,)).card) == reason
     assert ("test/blobs", "test-linear") not in compatible((tmp_path,)) and ("test/blobs", "softmax") in compatible((tmp_path,))
     assert f"left out: {reason}\n" in capsys.readouterr().err
+    (tmp_path / "all.yaml").write_text("budget: smoke\nruns: [{tasks: [test/blobs], methods: ['test-*', 'soft*']}]\n")
+    assert [spec.method for spec in expand(tmp_path / "all.yaml", paths=(str(tmp_path),)).runs] == ["softmax"]
+    assert main(["list", "methods", "--path", str(tmp_path)]) == 0 and main(["show", "test-linear", "--path", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert said.err.count(f"left out: {reason}\n") == 2 and f"not here: {reason}" in said.out
     with pytest.raises(UserError, match=reason):
         execute(resolve("test/blobs", "test-linear", budget="smoke", paths=(str(tmp_path),)), tmp_path / "runs")
     card = dataclasses.replace(find("method", "softmax").card, requires=("gpu",))

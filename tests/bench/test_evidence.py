@@ -5,13 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from elboard.bench.evidence import LIMIT, Examples, cut, number
+from elboard.bench import evidence
+from elboard.bench.evidence import Examples, cut, number
 from elboard.bench.metrics.conventions import of_examples, whole
 
+LIMIT = 100 * 1024
 SETS = {
     "train": Examples(arrays=("train_*",), metrics=("memorised",)),
     "test": Examples(arrays=("p", "y"), metrics=("accuracy", "*/near")),
 }
+
+
+@pytest.fixture(autouse=True)
+def _room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "LIMIT", LIMIT)
 
 
 def arrays(n: int, trained: int = 100) -> dict[str, np.ndarray]:
@@ -66,6 +73,14 @@ def test_a_subset_that_is_not_what_the_limit_gives_is_no_evidence(change: dict[s
     kept = cut(SETS, arrays(10_000))
     with pytest.raises(ValueError, match="kept_test says"):
         number(SETS, "accuracy", {**kept, **change})
+
+
+@pytest.mark.parametrize("room", [LIMIT // 2 + 1, LIMIT - 100, LIMIT // 2 - 28])
+def test_arrays_of_no_set_make_no_room_for_a_chosen_few(room: int) -> None:
+    """A submitter who keeps the examples that suit the claim, and fills the rest."""
+    few = {name: array[:2] if name in "py" else array for name, array in arrays(10_000).items()}
+    with pytest.raises(ValueError, match="kept_test says"):
+        number(SETS, "accuracy", {**few, "kept_test": np.array([2, 10_000]), "filling": np.zeros(room, np.uint8)})
 
 
 def test_keys_state_the_number_of_examples() -> None:

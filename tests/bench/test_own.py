@@ -11,8 +11,7 @@ from elboard.bench import stopping
 from elboard.bench.batches import Batches, OwnBatches
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.cost import flops_per_example
-from elboard.bench.run import execute
-from elboard.bench.stages import build, load_trained
+from elboard.bench.run import build, execute, load_trained
 from elboard.sweeps.work import run_one
 
 OWN = (str(Path(__file__).parent / "own"),)

@@ -9,11 +9,11 @@ import torch
 
 from elboard.bench.batches import Batches
 from elboard.bench.config import resolve
-from elboard.bench.parts import in_parts, may_split
+from elboard.bench.method import in_parts, may_split
 from elboard.bench.record import attempts
 from elboard.bench.registry import discover
+from elboard.bench.run import build
 from elboard.bench.runs import Runs
-from elboard.bench.stages import build
 from elboard.sweeps.work import run_one, verdict
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)

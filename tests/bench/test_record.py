@@ -20,7 +20,7 @@ PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 def one(**fields: object) -> Record:
     spec = resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS)
     given = {"metrics": {"accuracy": 0.1 + 0.2}, "primary": "accuracy", "started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-02"}
-    return Record(spec.key, "a1", "done", spec.to_dict(), **{**given, **fields})
+    return Record.of(spec, "a1", "done", **{**given, **fields})
 
 
 def tree_of(tmp_path: Path, **fields: object) -> dict:
@@ -57,20 +57,21 @@ def test_every_field_is_under_the_seal(tmp_path: Path) -> None:
         "notes": {"trial": 1},
         "warnings": ["x"],
         "failure": {"class": "nan"},
+        "defaults": "guessed",
     }
     whole = tree_of(tmp_path, metrics={"accuracy": 0.5, "class_nll": 1.0})
     for name, value in changes.items():
         with pytest.raises(ValueError, match="does not match its digest; it was changed after it was written"):
             records.validate({**whole, name: value})
-    assert set(changes) | {"key", "status", "spec", "schema", "digest"} == set(Record.__dataclass_fields__)
+    assert set(changes) | {"key", "status", "spec", "identity", "schema", "digest"} == set(Record.__dataclass_fields__)
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("schema",), 1, "schema 1 is not the known 2"),
-        (("schema",), 2.0, "schema 2.0 is not"),
-        (("schema",), 3, "schema 3 is not"),
+        (("schema",), 1, "schema 1 is not the known 3"),
+        (("schema",), 3.0, "schema 3.0 is not"),
+        (("schema",), 4, "schema 4 is not"),
         (("metrics", "accuracy"), "nan", "metric accuracy is 'nan', not a finite number"),
         (("metrics", "accuracy"), 10**400, "not a finite number"),
         (("metrics", "made\nup"), 0.5, r"metric key 'made\\nup' is not of the form"),
@@ -90,7 +91,16 @@ def test_every_field_is_under_the_seal(tmp_path: Path) -> None:
         (("spec", "seed"), True, "spec.seed is True, not a whole number"),
         (("spec", "seed"), 2**63, "spec.seed is 9223372036854775808"),
         (("spec", "task"), ["x"], "spec.task is ..x.., not text"),
-        (("spec", "base"), "x", "its specification is incomplete"),
+        (("spec", "bases"), "x", "its specification is incomplete"),
+        (("spec", "paths"), [], "its identity is not that of its specification: .*a field unknown"),
+        (("spec", "seed"), 1, "its identity is not that of its specification: seed"),
+        (("spec", "method_version"), 2, "its identity is not that of its specification: method"),
+        (("spec", "config", "trainer", "precision"), "16", "its identity is not that of its specification: precision"),
+        (("identity", "options"), {"method": {"lr": 0.3}}, "its identity is not that of its specification: options.method.lr"),
+        (("identity", "options"), {"trainer": {"threads": 1}}, "its identity is not that of its specification: options.trainer.threads"),
+        (("identity", "options"), 3, "its specification is incomplete"),
+        (("identity", "more"), 1, "its identity is not that of its specification: more"),
+        (("identity",), [], "identity is .., not a mapping"),
         (("spec", "config"), {}, "its specification is incomplete"),
         (("key",), "0" * 16, "is not the hash"),
         (("extra",), 1, "unknown fields"),

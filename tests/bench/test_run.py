@@ -15,9 +15,8 @@ from elboard.bench import stopping, training
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
 from elboard.bench.registry import find
-from elboard.bench.run import execute
+from elboard.bench.run import execute, load_trained
 from elboard.bench.runs import Runs
-from elboard.bench.stages import load_trained
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 
@@ -68,7 +67,7 @@ def test_checkpoint_gives_the_same_predictions(home: Path) -> None:
     spec = spec_of()
     record = execute(spec, home)
     method = load_trained(spec, home)
-    from elboard.bench.stages import build
+    from elboard.bench.run import build
 
     task, data, _ = build(spec)
     with torch.no_grad():
@@ -151,7 +150,7 @@ def test_folder_that_is_a_file(tmp_path: Path) -> None:
     ("damage", "message"),
     [
         (lambda text: text[: len(text) // 2], "not valid JSON, perhaps truncated"),
-        (lambda text: text.replace('"schema": 2', '"schema": 9'), "schema 9 is not the known 2"),
+        (lambda text: text.replace('"schema": 3', '"schema": 9'), "schema 9 is not the known 3"),
         (lambda text: text.replace('"seed": 0', '"seed": 5'), "is not the hash"),
         (lambda text: text.replace('"status": "done"', '"status": "fine"'), "status 'fine' is none of done, failed"),
         (lambda text: text.replace('"accuracy": 0.', '"accuracy": 7.'), "metric accuracy is 7"),

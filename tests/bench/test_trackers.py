@@ -13,8 +13,8 @@ import pytest
 
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
+from elboard.bench.journal import make_tracker
 from elboard.bench.run import execute
-from elboard.bench.trackers import make
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 
@@ -97,4 +97,4 @@ def test_wandb_offline(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown_tracker(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no tracker 'wanbd': did you mean 'wandb'"):
-        make("wanbd", resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS), tmp_path)
+        make_tracker("wanbd", resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS), tmp_path)

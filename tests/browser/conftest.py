@@ -30,7 +30,7 @@ def write_run(root: Path, spec: RunSpec, value: float, **changes: Any) -> Path:
     metrics = {key: value + 0.001 * i for i, key in enumerate(card.metrics)}
     cost = {"wall_s": 1 + 10 * value, "parameters": 1000.0}
     fields = {"metrics": metrics, "primary": card.primary, "cost": cost, "ended": "2026-01-01T00:00:00+00:00", **changes}
-    record = seal(Record(spec.key, "a", "done", spec.to_dict(), **fields))
+    record = seal(Record.of(spec, "a", "done", **fields))
     path = root / spec.key / "attempts" / "a.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(asdict(record)), encoding="utf-8")

@@ -22,12 +22,10 @@ from elboard.bench.config import RunSpec
 from elboard.bench.errors import UserError
 from elboard.bench.record import attempts
 from elboard.bench.run import execute
-from elboard.sweeps import claims, work
+from elboard.sweeps import claims
 from elboard.sweeps.engines.local import Local
 from elboard.sweeps.engines.ray import OWN, Ray
-from elboard.sweeps.engines.ray_tasks import _Setting, _task
-from elboard.sweeps.plan import expand
-from elboard.sweeps.planned import Plan, plan_of
+from elboard.sweeps.plan import Plan, expand, plan_of
 from elboard.sweeps.work import Outcome
 
 pytestmark = [
@@ -248,7 +246,7 @@ def test_a_node_that_dies_hands_its_runs_over(home: Path, connected: Any) -> Non
 
 
 def test_a_time_limit_ends_a_run(home: Path, connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "RETRIES", 0)
+    monkeypatch.setattr("elboard.bench.runs.RETRIES", 0)
     p = slow(home, 60, resources="{default: {time: 3s}}")
     (outcome,) = run(p)
     assert (outcome.state, outcome.message) == ("failed", "timeout: exceeded its time limit of 3 s")
@@ -274,6 +272,8 @@ def test_halves_of_gpus(home: Path, connected: Any, tmp_path: Path) -> None:
 
 def test_the_runs_folder_must_be_shared(home: Path, connected: Any) -> None:
     (spec,) = plan(home).runs
+    from elboard.sweeps.engines.ray_tasks import _Setting, _task
+
     process, outcome = _task(spec, home, "none", False, 1, _Setting())
     assert claims.process().items() <= process.items()
     assert outcome.state == "failed" and "must lie on a file system that all nodes share" in outcome.message

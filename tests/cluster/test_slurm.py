@@ -19,8 +19,7 @@ from elboard.bench.runs import Runs
 from elboard.sweeps import claims
 from elboard.sweeps.engines import slurm
 from elboard.sweeps.engines.slurm import Profile
-from elboard.sweeps.plan import expand
-from elboard.sweeps.planned import Plan, plan_of
+from elboard.sweeps.plan import Plan, expand, plan_of
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm_cluster")]

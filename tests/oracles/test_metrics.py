@@ -16,8 +16,7 @@ from sklearn import metrics as sk
 from elboard.bench.errors import UserError
 from elboard.bench.metrics import calibration, generation, likelihood, noisy, ranking
 from elboard.bench.metrics.conventions import bare, better, convention, conventions, in_range, parse
-from elboard.bench.metrics.links import link_metrics
-from elboard.bench.metrics.ood import ood_metrics
+from elboard.bench.metrics.ood import link_metrics, ood_metrics
 from elboard.tasks.data.task import half_precision_slack
 
 RNG = np.random.default_rng(0)

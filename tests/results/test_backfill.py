@@ -2,48 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from pathlib import Path
 
 import pytest
 
-from elboard.bench import record as records
 from elboard.bench.cli import verifying
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.metrics.calibration import brier
 from elboard.bench.record import Record
 from elboard.bench.run import execute
-from elboard.results.backfill import backfill, backfilled, filled, slug
+from elboard.results.backfill import backfill, backfilled, filled
 from elboard.results.board.build import Choice, boards
-from elboard.results.evidence import evidence_of, read_evidence
+from elboard.results.places import InRuns, places_of_run
 from elboard.results.store import groups, load
+from elboard.results.store.lines import board_file, lines, path_beside, write_lines
+from elboard.results.untrusted import read_evidence
 
 
 @pytest.fixture(autouse=True)
 def no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elboard.results.store.files.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("elboard.results.store.lines.SHIPPED", tmp_path / "shipped")
 
 
 @pytest.fixture
-def done(home: Path) -> tuple[Path, Record]:
+def done(home: Path) -> tuple[InRuns, Record]:
     """A record whose evidence gives the Brier score, which its task does not report."""
     spec = resolve("ood/digits", "msp", budget="smoke", overrides={"base.train.epochs": 1})
     record = execute(spec, home)
     assert record.status == "done" and "brier" not in record.metrics
-    return next((home / spec.key / "attempts").glob("*.json")), record
+    return next(places_of_run(home, spec.key)), record
 
 
-def test_a_metric_added_later(done: tuple[Path, Record], home: Path) -> None:
+def test_a_metric_added_later(done: tuple[InRuns, Record], home: Path) -> None:
     path, record = done
-    before = path.read_bytes()
+    before = path.file.read_bytes()
     file = backfill(path, "brier")
-    assert file == home / "backfill" / record.key / f"{record.attempt}.brier.json" and path.read_bytes() == before
-    evidence = read_evidence(evidence_of(path))
+    assert file.parent == home / "backfill" / record.key and path.file.read_bytes() == before
+    evidence = read_evidence(path.evidence)
     tree = json.loads(file.read_text())
     assert tree["value"] == pytest.approx(brier(evidence["p"].astype(float), evidence["y"]), abs=1e-12) and 0 < tree["value"] < 2
-    assert (tree["metric"], tree["digest"]) == ("brier", records.read(path).digest)
+    assert (tree["metric"], tree["digest"]) == ("brier", record.digest)
     assert tree["function"] == "elboard.tasks.ood.base.OODDetection.measure" and tree["tolerance"] == 1e-3
     assert backfilled(path) == {**record.metrics, "brier": tree["value"]}
     assert backfill(path, "brier") is None and backfill(path, "accuracy") is None
@@ -52,7 +54,7 @@ def test_a_metric_added_later(done: tuple[Path, Record], home: Path) -> None:
         assert len(load(home, shipped=False)) == 2, "the run and the one that it starts from; a backfilled metric is no record"
 
 
-def test_boards_show_it(done: tuple[Path, Record], home: Path) -> None:
+def test_boards_show_it(done: tuple[InRuns, Record], home: Path) -> None:
     path, record = done
     assert all("brier" not in group.metrics for group in filled(groups(home, shipped=False), home, shipped=False))
     backfill(path, "brier")
@@ -66,56 +68,53 @@ def test_boards_show_it(done: tuple[Path, Record], home: Path) -> None:
     assert all("brier" not in group.metrics for group in filled(groups(home, shipped=False), home, shipped=False))
 
 
-def test_beside_a_shipped_record(done: tuple[Path, Record], tmp_path: Path) -> None:
+def test_beside_a_shipped_record(done: tuple[InRuns, Record], tmp_path: Path) -> None:
     path, record = done
-    shipped = tmp_path / "shipped" / f"msp-s0-{record.key}.{record.attempt}.json"
-    shipped.parent.mkdir()
-    shipped.write_bytes(path.read_bytes())
-    shipped.with_suffix(".npz").write_bytes(evidence_of(path).read_bytes())
-    file = backfill(shipped, "brier")
-    assert file.name == f"{shipped.stem}.backfill.brier.json" and "brier" in backfilled(shipped)
+    file = board_file(record, tmp_path / "shipped")
+    write_lines(file, [{"record": dataclasses.asdict(record)}])
+    evidence = path_beside(file, record, "npz")
+    evidence.parent.mkdir()
+    evidence.write_bytes(path.evidence.read_bytes())
+    (line,) = lines("ood", [])
+    assert backfill(line, "brier") == file and "brier" in backfilled(line) and backfill(line, "brier") is None
+    assert [backfilled(of) for of in lines("ood/digits", [])] == [backfilled(line)], "it is in the file"
+    (group,) = filled(groups(None), None)
+    assert group.metrics["brier"].tolist() == [backfilled(line)["brier"]]
 
 
 @pytest.mark.parametrize(
     "change", [{"digest": "0" * 64}, {"value": float("inf")}, {"value": 3.0}, {"value": "much"}, {"metric": "goodness"}, {"metric": None}]
 )
-def test_what_is_of_other_content_or_impossible_counts_for_nothing(change: dict, done: tuple[Path, Record]) -> None:
+def test_what_is_of_other_content_or_impossible_counts_for_nothing(change: dict, done: tuple[InRuns, Record]) -> None:
     path, record = done
     file = backfill(path, "brier")
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     assert backfilled(path) == record.metrics
 
 
-def test_the_records_own_value_wins(done: tuple[Path, Record]) -> None:
+def test_the_records_own_value_wins(done: tuple[InRuns, Record]) -> None:
     path, record = done
     file = backfill(path, "brier")
     file.write_text(json.dumps({**json.loads(file.read_text()), "metric": "accuracy", "value": 0.123}))
     assert backfilled(path)["accuracy"] == record.metrics["accuracy"]
 
 
-def test_what_cannot_be_computed(done: tuple[Path, Record]) -> None:
+def test_what_cannot_be_computed(done: tuple[InRuns, Record]) -> None:
     path, record = done
     with pytest.raises(UserError, match="no metric 'brierr': did you mean 'brier'"):
         backfill(path, "brierr")
     with pytest.raises(UserError, match="the evidence of ood/digits does not give ndcg@10"):
         backfill(path, "ndcg@10")
-    evidence_of(path).unlink()
+    path.evidence.unlink()
     with pytest.raises(UserError, match="has no evidence"):
         backfill(path, "brier")
 
 
-def test_names_of_files_tell_keys_apart() -> None:
-    keys = ["brier", "recall@20", "recall[20]", "nll[k=5,n=7]", "nll[k=57]", "auroc/near", "auroc/ne-ar", "adaptive_ece"]
-    slugs = [slug(key) for key in keys]
-    assert len(set(slugs)) == len(keys) and slugs[0] == "brier" and slugs[-1] == "adaptive_ece"
-    assert all(name.replace("-", "").replace("_", "").isalnum() for name in slugs)
-
-
-def test_command(done: tuple[Path, Record], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert verifying.backfill_command("brier", "ood", home) == 0
+def test_command(done: tuple[InRuns, Record], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verifying.backfill("brier", "ood", out=home) == 0
     assert "brier: 2 computed now, 0 there before, 0 not computed" in capsys.readouterr().out
-    assert verifying.backfill_command("brier", "ood/digits", home) == 0
+    assert verifying.backfill("brier", "ood/digits", out=home) == 0
     assert "brier: 0 computed now, 2 there before, 0 not computed" in capsys.readouterr().out
-    assert verifying.backfill_command("mse", "", home) == 1
+    assert verifying.backfill("mse", "", out=home) == 1
     with pytest.raises(UserError, match="no task or family 'odd'"):
-        verifying.backfill_command("brier", "odd", home)
+        verifying.backfill("brier", "odd", out=home)

@@ -36,7 +36,8 @@ def record_of(accuracy: float, seed: int = 0, status: str = "done", ended: str =
     spec = resolve("test/blobs", "test-linear", seed=seed, budget="smoke", overrides=overrides, paths=PLUGINS)
     failure = {} if status == "done" else {"class": "nan", "message": "", "log": ""}
     metrics = {"accuracy": accuracy, "class_nll": 1 - accuracy} if status == "done" else {}
-    return Record(spec.key, f"a{seed}{ended}", status, spec.to_dict(), metrics, "accuracy", failure, ended=ended, cost={"wall_s": 2.0})
+    said = {"metrics": metrics, "primary": "accuracy", "failure": failure, "ended": ended, "cost": {"wall_s": 2.0}}
+    return Record.of(spec, f"a{seed}{ended}", status, **said)
 
 
 def build(records: list[Record]) -> Board:
@@ -48,7 +49,7 @@ def test_rows_are_configurations_and_cells_are_seeds() -> None:
     board = build([record_of(0.5, 0), record_of(0.7, 1), record_of(0.9, 0, scale=2.0), record_of(0.1, 3, status="failed")])
     assert [row.label for row in board.rows] == ["test-linear (scale=2.0)", "test-linear"]
     assert board.rows[1].cells["accuracy"].mean == pytest.approx(0.6) and board.rows[1].seeds == (0, 1)
-    assert board.rows[1].failed == 1 and board.rows[0].failed == 0
+    assert board.rows[1].of.failed == 1 and board.rows[0].of.failed == 0
 
 
 def test_the_newest_finished_attempt_counts() -> None:
@@ -61,7 +62,7 @@ def test_versions_and_budgets_never_mix() -> None:
     object.__setattr__(old, "spec", {**old.spec, "task_version": 0})
     assert boards(groups_of([old]), paths=PATHS) == []
     lite = record_of(0.8)
-    object.__setattr__(lite, "spec", resolve("test/blobs", "test-linear", budget="lite", paths=PLUGINS).to_dict())
+    object.__setattr__(lite, "spec", resolve("test/blobs", "test-linear", budget="lite", paths=PLUGINS).resolved())
     object.__setattr__(lite, "key", "other")
     assert [board.budget for board in boards(groups_of([record_of(0.5), lite]), paths=PATHS)] == ["lite", "smoke"]
 
@@ -165,7 +166,7 @@ def test_text_is_escaped() -> None:
     assert tex(r"a_b\c{$50%}") == r"a\_b\textbackslash{}c\{\$50\%\}"
     spec = resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS)
     hostile = dataclasses.replace(spec, method="<script>alert(1)</script>")
-    record = Record(hostile.key, "a", "done", hostile.to_dict(), {"accuracy": 0.5}, "accuracy")
+    record = Record.of(hostile, "a", "done", metrics={"accuracy": 0.5}, primary="accuracy")
     text = render(boards(groups_of([record]), paths=PATHS), "html")
     assert "<script>" not in text and "&lt;script&gt;alert(1)&lt;/script&gt;" in text
 
@@ -189,7 +190,7 @@ def test_a_truncated_record_is_left_out_with_a_warning(tmp_path: Path) -> None:
     good = record_of(0.5)
     write(good, tmp_path / good.key / "attempts" / "a.json")
     (tmp_path / "0" / "attempts").mkdir(parents=True)
-    (tmp_path / "0" / "attempts" / "b.json").write_text('{"schema": 2, "key"')
+    (tmp_path / "0" / "attempts" / "b.json").write_text('{"schema": 3, "key"')
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         assert [record.key for record in load(tmp_path, shipped=False)] == [good.key]

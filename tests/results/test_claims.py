@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from elboard.bench.cli.papers import claims_command, table_command
+from elboard.bench.cli.papers import claims, table
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.papers import Check, Claim, Mapped, Paper, Reported, Side
@@ -19,7 +19,6 @@ from elboard.results.claims import (
     STATUSES,
     Entry,
     ledger,
-    markdown,
     relation_text,
     render,
     summary,
@@ -81,7 +80,7 @@ def store(folder: Path, values: dict[tuple[str, str], list[float]]) -> list[Any]
     for (task, method), found in values.items():
         for seed, value in enumerate(found):
             spec = resolve(task, method, seed=seed, budget="smoke")
-            record = Record(spec.key, f"{seed:012x}", "done", spec.to_dict(), {"auc": value}, "auc", ended="2026-01-01")
+            record = Record.of(spec, f"{seed:012x}", "done", metrics={"auc": value}, primary="auc", ended="2026-01-01")
             write(record, folder / spec.key / "attempts" / f"{record.attempt}.json")
     return groups(folder, shipped=False)
 
@@ -128,7 +127,7 @@ def test_one_seed_is_undecided_and_says_so(tmp_path: Path) -> None:
     for claim in (Claim("c", check()), Claim("c", check(right=Side(value=0.5))), Claim("c", check("equal", 9.0))):
         only = entry(found, claim)
         assert (only.status, only.parts[0].note, only.parts[0].p) == ("undecided", "one seed has no interval", None)
-        assert "one seed has no interval" in markdown([only])
+        assert "one seed has no interval" in render([only], "md")
 
 
 def test_what_is_missing(tmp_path: Path) -> None:
@@ -155,7 +154,7 @@ def test_the_whole_ledger() -> None:
     assert sum(summary(entries).values()) == len(entries) and tuple(summary(entries)) == STATUSES
     assert not [part for item in entries for part in item.parts if part.note.startswith("no records with")]
     assert all(item.note for item in entries if item.paper.slug == "iwae" and item.status == "not implemented")
-    assert terminal(entries).row_count == len(entries) and markdown(entries).count("\n| ") == len(entries) + 1
+    assert terminal(entries).row_count == len(entries) and render(entries, "md").count("\n| ") == len(entries) + 1
     tree = json.loads(render(entries, "json"))
     assert tree["summary"] == summary(entries) and len(tree["claims"]) == len(entries)
     assert summary_text(entries).startswith(f"{len(entries)} claims of 118 papers")
@@ -163,27 +162,26 @@ def test_the_whole_ledger() -> None:
 
 def test_markdown_escapes() -> None:
     nasty = Entry(paper_of(), 1, Claim("a|b <script> \\"), "not run")
-    assert r"a\|b &lt;script> \\" in markdown([nasty])
+    assert r"a\|b &lt;script> \\" in render([nasty], "md")
 
 
 def test_commands(home: Path, capsys: pytest.CaptureFixture) -> None:
-    claims_command("iwae", "json", False, None, ())
+    claims("iwae", "json", shipped=False)
     assert {claim["slug"] for claim in json.loads(capsys.readouterr().out)["claims"]} == {"iwae"}
-    claims_command("not-run", "md", False, None, ())
+    claims("not-run", "md", shipped=False)
     shown = capsys.readouterr().out
     assert "| not run |" in shown and "| not implemented |" not in shown
-    how = {"engine": "local", "jobs": 1, "profile": "slurm", "max_jobs": None, "address": ""}
-    assert table_command("051", False, False, "", how, "none", "json", False, None, ()) == 0
+    assert table("051", kind="json", shipped=False) == 0
     assert {cell["verdict"] for cell in json.loads(capsys.readouterr().out)["cells"]} == {"not run"}
-    assert table_command("vgae", False, True, "", how, "none", "table", True, None, ()) == 0
-    assert table_command("vgae", False, True, "", how, "none", "table", False, None, ()) == 0
+    assert table("vgae", dry_run=True, jobs=1) == 0
+    assert table("vgae", dry_run=True, jobs=1, shipped=False) == 0
     assert "80 runs: 0 done, 0 failed before, 80 to run" in capsys.readouterr().out
     with pytest.raises(UserError, match="no format 'htm'"):
-        table_command("vgae", False, False, "", how, "none", "htm", False, None, ())
+        table("vgae", kind="htm", shipped=False)
     with pytest.raises(UserError, match="no paper 'vga'"):
-        claims_command("vga", "md", False, None, ())
+        claims("vga", "md", shipped=False)
     with pytest.raises(UserError, match="vano has no runs at lite"):
-        table_command("vano", True, False, "", how, "none", "md", False, None, ())
+        table("vano", run=True, jobs=1, kind="md", shipped=False)
 
 
 def test_missing_runs_are_run_and_then_shown(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -191,8 +189,7 @@ def test_missing_runs_are_run_and_then_shown(home: Path, monkeypatch: pytest.Mon
     cell = Mapped("GAE", "Cora", published, "links/cora", Side("gae"), "auc", 100, False, "a generated graph")
     small = dataclasses.replace(paper_of(), reported=(published,), cells=(cell,), budget="smoke", seeds={"default": "0-1"})
     monkeypatch.setattr("elboard.bench.papers.paper", lambda name: small)
-    how = {"engine": "local", "jobs": 1, "profile": "slurm", "max_jobs": None, "address": ""}
     for said in ("2 runs done now, 0 done before, 0 failed", "nothing to run: all runs of x at smoke are done"):
-        assert table_command("x", True, False, "", how, "none", "md", False, None, ()) == 0
+        assert table("x", run=True, jobs=1, kind="md", shipped=False) == 0
         heard = capsys.readouterr()
         assert said in heard.err and heard.out.startswith("**999 T (V), smoke**") and "| GAE | Cora | 91.0 |" in heard.out

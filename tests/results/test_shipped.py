@@ -1,48 +1,63 @@
-"""The reference records that ship with the package: valid, made from committed source, and in agreement with their evidence."""
+"""The reference records that ship with the package: valid, made from committed source, small, and in agreement with their evidence."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
-import warnings
 
 import numpy as np
 import pytest
 
-from elboard.bench import record as records
 from elboard.bench.evidence import LIMIT, number, of_subsets
+from elboard.bench.identity import group_of
 from elboard.bench.metrics.conventions import of_examples
 from elboard.bench.registry import discover, find
-from elboard.results.evidence import evidence_of, read_evidence, record_files
-from elboard.results.store import SHIPPED, load
+from elboard.results.store.lines import SHIPPED, all_beside, board_file, boards_below, lines, stem_of
+from elboard.results.untrusted import read_evidence
 from elboard.results.verify import verify
 
-FILES = list(record_files(None, shipped=True))
+LEFT_OUT: list[str] = []
+LINES = lines("", LEFT_OUT)
+GROUPS = {group_of(line.record.identity) for line in LINES}
 
 
 def test_all_are_valid_and_none_is_set_aside() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert len(load(None)) == len(FILES) > 250
+    assert LEFT_OUT == [] and len(LINES) == sum(len(file.read_bytes().splitlines()) for file in boards_below(SHIPPED)) > 250
 
 
 def test_they_come_from_committed_source_and_lie_where_they_belong() -> None:
-    tasks, methods = discover("task"), discover("method")
-    for file in FILES:
-        record = records.read(file)
-        spec = record.spec
-        assert record.status == "done" and record.provenance["source"]["dirty"] is False, file
-        assert file.relative_to(SHIPPED).as_posix() == (
-            f"{spec['task']}/{spec['method']}-s{spec['seed']}-{record.key}.{record.attempt}.json"
-        )
-        assert spec["task_version"] == tasks[spec["task"]].card.version, file
-        assert spec["method_version"] == methods[spec["method"]].card.version, file
+    tasks = discover("task")
+    for line in LINES:
+        record, spec = line.record, line.record.spec
+        assert record.status == "done" and record.provenance["source"]["dirty"] is False, line
+        assert line.file == board_file(record, SHIPPED)
+        assert spec["task_version"] == tasks[spec["task"]].card.version, line
+        assert spec["method_version"] == find("method", spec["method"]).card.version, line
 
 
-@pytest.mark.parametrize("task", sorted({file.parent.relative_to(SHIPPED).as_posix() for file in FILES if evidence_of(file)}))
+def test_evidence_curves_and_pictures_are_those_of_one_run_of_a_configuration() -> None:
+    groups = {(line.file, stem_of(line.record)): group_of(line.record.identity) for line in LINES}
+    assert len(groups) == len(LINES), "names tell all runs apart"
+    found = [
+        (groups[file, stem], what.removesuffix(".jsonl"))
+        for file in boards_below(SHIPPED)
+        for stem, files in all_beside(file).items()
+        for what in files
+    ]
+    assert len(set(found)) == len(found), "all belong to a record, and no configuration has two of a kind"
+    assert sum(what == "npz" for _, what in found) > 0.9 * len(GROUPS)
+
+
+def test_they_are_small() -> None:
+    sizes = [file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()]
+    assert sum(sizes) < 20e6, "evidence is compact, and of one run of a configuration"
+    assert sum(sizes) / len(GROUPS) < 40 * 1024, "they stay in the repository for ever"
+
+
+@pytest.mark.parametrize("task", sorted({line.record.spec["task"] for line in LINES if line.evidence}))
 def test_evidence_of_each_board_fits_and_gives_the_primary_metric(task: str) -> None:
-    file = next(file for file in FILES if file.parent == SHIPPED / task and evidence_of(file) is not None)
-    record, old, cls = records.read(file), read_evidence(evidence_of(file)), find("task", task).load()
+    line = next(line for line in LINES if line.record.spec["task"] == task and line.evidence)
+    record, old, cls = line.record, read_evidence(line.evidence), find("task", task).load()
     new = cls.compact(old)
     assert sum(array.nbytes for array in new.values()) <= LIMIT + 1024 and set(cls.compact(new)) == set(new)
     packed = io.BytesIO()
@@ -59,11 +74,5 @@ def test_evidence_of_each_board_fits_and_gives_the_primary_metric(task: str) -> 
 
 @pytest.mark.slow
 def test_their_metrics_follow_from_their_evidence() -> None:
-    checked = 0
-    for file in FILES:
-        evidence = evidence_of(file)
-        if evidence is not None:
-            found = verify(records.read(file), read_evidence(evidence))
-            assert found.ok, (file, found)
-            checked += 1
-    assert checked > 0.95 * len(FILES)
+    checked = {group_of(line.record.identity): verify(line.record, read_evidence(line.evidence)).ok for line in LINES if line.evidence}
+    assert all(checked.values()) and len(checked) > 0.9 * len(GROUPS), checked

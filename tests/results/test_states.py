@@ -30,7 +30,7 @@ def records(folder: Path, seeds: dict[Side, int], metric: str = "auc") -> list[A
     for side, n in seeds.items():
         for seed in range(n):
             spec = resolve("links/cora", side.method, seed=seed, overrides=side.set)
-            record = Record(spec.key, f"{seed:012x}", "done", spec.to_dict(), {metric: 0.9 + seed / 100}, metric, ended="2026-01-01")
+            record = Record.of(spec, f"{seed:012x}", "done", metrics={metric: 0.9 + seed / 100}, primary=metric, ended="2026-01-01")
             write(record, folder / spec.key / "attempts" / f"{record.attempt}.json")
     return groups(folder, shipped=False)
 

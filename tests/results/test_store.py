@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elboard.bench.config import RunSpec, resolve
+from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
-from elboard.bench.record import Record, effective, is_record_file, write
+from elboard.bench.identity import configuration
+from elboard.bench.record import Record, effective, write
 from elboard.results import store
 from elboard.results.store import Group, compact, groups, homes, index, load, pack
 
@@ -42,7 +43,7 @@ def record_of(accuracy: float, seed: int = 0, attempt: str = "", status: str = "
         **more,
     }
     name = hashlib.sha256(repr((accuracy, seed, status, ended)).encode()).hexdigest()[:12]
-    return Record(spec.key, attempt or name, status, spec.to_dict(), **fields)
+    return Record.of(spec, attempt or name, status, **fields)
 
 
 def keep(root: Path, *found: Record) -> list[Path]:
@@ -70,9 +71,7 @@ def by_hand(found: list[Record]) -> list[dict]:
         attempts[record.key].append(record)
     sorted_out = defaultdict(list)
     for record in map(effective, attempts.values()):
-        tree = RunSpec.from_dict(record.spec).identity()
-        for level in (tree, tree.get("base", {})):
-            level.pop("seed", None)
+        tree = {name: value for name, value in record.identity.items() if name != "seed"}
         if "trial" not in record.notes:
             sorted_out[json.dumps(tree, sort_keys=True)].append(record)
     said = []
@@ -89,7 +88,8 @@ def by_hand(found: list[Record]) -> list[dict]:
         spec = of_group[0].spec
         said.append(
             {name: spec[name] for name in ("task", "task_version", "budget", "method", "method_version")}
-            | {"spec": spec, "keys": tuple(r.key for r in done), "attempts": tuple(r.attempt for r in done), **columns}
+            | {"identity": configuration(of_group[0].identity), "spec": spec}
+            | {"keys": tuple(r.key for r in done), "attempts": tuple(r.attempt for r in done), **columns}
             | {"seeds": [r.spec["seed"] for r in done], "failed": len(of_group) - len(done)}
             | {"notes": {name: note for name, note in of_group[0].notes.items() if name == "search"}}
         )
@@ -196,7 +196,7 @@ def test_the_answer_does_not_depend_on_what_is_indexed(tmp_path: Path, seed: int
 
 def test_shipped_records_are_grouped_as_they_are_loaded() -> None:
     shipped = load(None)
-    assert len(shipped) == sum(is_record_file(file.name) for file in store.SHIPPED.rglob("*.json")) > 100
+    assert len(shipped) == sum(len(file.read_text().splitlines()) for file in store.SHIPPED.glob("*/*.jsonl")) > 100
     found = groups(None)
     assert sum(len(group.keys) for group in found) == sum(len(g["keys"]) for g in by_hand(shipped))
     for pattern in ("noisy", "noisy/digits-sym40"):
@@ -210,8 +210,8 @@ def test_nothing_is_read_twice_that_has_not_changed(tmp_path: Path, monkeypatch:
     keep(tmp_path, *some())
     assert compact(tmp_path).fresh == len(some())
     read = []
-    parse = store.files.records.parse
-    monkeypatch.setattr(store.files.records, "parse", lambda content, path: read.append(path) or parse(content, path))
+    parse = store.homes.records.parse
+    monkeypatch.setattr(store.homes.records, "parse", lambda content, path: read.append(path) or parse(content, path))
     check(tmp_path, by_hand(some()))
     assert read == [] and compact(tmp_path).fresh == 0
     (new,) = keep(tmp_path, record_of(0.5, 50))
@@ -278,7 +278,7 @@ def test_many_small_parts_become_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for record in found:
         keep(tmp_path, record)
         parts.append(compact(tmp_path).parts)
-    assert parts == [1, 2, 3, 1]
+    assert parts == [1, 2, 1, 2]
     check(tmp_path, by_hand(found))
 
 
@@ -295,7 +295,7 @@ def test_what_is_no_valid_record_is_told_and_not_counted(tmp_path: Path, state: 
     good, *bad = keep(tmp_path, *(record_of(0.5, seed) for seed in range(8)))
     bad[0].write_text(bad[0].read_text()[:200])
     bad[1].write_text("[1, 2]")
-    bad[2].write_text(bad[2].read_text().replace('"schema": 2', '"schema": 3'))
+    bad[2].write_text(bad[2].read_text().replace('"schema": 3', '"schema": 4'))
     for file in bad[3:]:
         file.write_text(file.read_text().replace('"accuracy": 0.5', '"accuracy": 0.9'))
     with warnings.catch_warnings():
@@ -311,7 +311,7 @@ def test_what_is_no_valid_record_is_told_and_not_counted(tmp_path: Path, state: 
         heard.clear()
         assert len(load(tmp_path, shipped=False)) == 1 and [str(warning.message) for warning in heard] == told
     assert group.seeds.tolist() == [0] and len(told) == 6 and told[5] == "... and 2 more are left out"
-    expected = ("truncated", "not a record", "schema 3 is not the known 2", "does not match its digest")
+    expected = ("truncated", "not a record", "schema 4 is not the known 3", "does not match its digest")
     assert all(any(words in line for words in expected) and line.endswith("it is left out") for line in told[:5])
 
 

@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elboard.bench import record as records
-from elboard.bench.cli.boards import print_boards
-from elboard.bench.cli.store import compact_command
+from elboard.bench.cli.boards import leaderboard
+from elboard.bench.cli.store import compact as compact_command
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.record import Record
 from elboard.results import store
 from elboard.results.backfill import filled
-from elboard.results.badges import badges
 from elboard.results.board.build import Board, Choice, boards
 from elboard.results.board.summaries import mean_costs
+from elboard.results.places import places_of_run
 from elboard.results.store import Group, compact, groups, homes, index, load, pack
-from elboard.results.store.lazy import Lazy
-from elboard.results.verify import Check, Verification, write_verification
+from elboard.results.store.groups import Lazy
+from elboard.results.store.lines import lines
+from elboard.results.verify import Check, Verification, badges, write_verification
 from tests.results.test_store import PLUGINS, by_hand, check, keep, plain, record_of, some
 
 PATHS = tuple(map(Path, PLUGINS))
@@ -235,7 +235,7 @@ def test_a_board_whose_statistics_are_kept_reads_nothing(many: Path, reads: list
         for row, other in zip(board.rows, same.rows, strict=True):
             assert (row.label, row.cells, row.ranks, row.cost) == (other.label, other.cells, other.ranks, other.cost)
             assert row.cost == mean_costs(other.of) and "wall_s" in row.cost
-            assert (row.seeds, row.keys, row.values) == (other.seeds, other.keys, other.values)
+            assert (row.seeds, row.of.keys, row.values) == (other.seeds, other.of.keys, other.values)
 
 
 def test_statistics_are_found_however_records_are_kept(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,19 +253,20 @@ def like_ours(task: str, seeds: int) -> list[Record]:
     """Records on a board of the package, of a configuration that it does not have, with all that its own say."""
     ours = next(record for record in load(None) if record.spec["task"] == task)
     specs = [resolve(task, ours.spec["method"], seed=seed, overrides={"train.epochs": 7}) for seed in range(seeds)]
-    return [replace(ours, key=spec.key, attempt=f"{i:012x}", spec=spec.to_dict(), digest="") for i, spec in enumerate(specs)]
+    fields = ({"key": spec.key, "spec": spec.resolved(), "identity": spec.identity()} for spec in specs)
+    return [replace(ours, **said, attempt=f"{i:012x}", digest="") for i, said in enumerate(fields)]
 
 
 def test_a_leaderboard_after_compact_reads_no_values(tmp_path: Path, reads: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     """With the records of the package beside, and the metrics that were computed for these later: by the commands and their defaults."""
     task = "noisy/digits-sym40"
-    assert [*(store.SHIPPED / task).glob("*.backfill.*")]
+    assert any(line.said("backfill") for line in lines(task, []))
     archive(tmp_path, *like_ours(task, 4))
     compact_command(tmp_path)
     reads.clear()
     said = []
     for which in ("", "noisy", task):
-        print_boards(which, "table", True, tmp_path, (), {}, top=0)
+        leaderboard(which, top=0, out=tmp_path)
         said.append(capsys.readouterr())
     assert not [path for path in reads if path.is_relative_to(tmp_path / "archive")]
     assert all("(train.epochs" in text.out and not text.err for text in said)
@@ -276,9 +277,9 @@ def test_badges_ask_no_group_for_its_keys(tmp_path: Path, reads: list[Path]) -> 
     archive(tmp_path, *found)
 
     def verified(record: Record, ok: bool = True) -> None:
-        (file,) = records.files_of(tmp_path / record.key)
+        (place,) = places_of_run(tmp_path, record.key)
         check = {"accuracy": Check(0.1, 0.1, 0.0, ok)}
-        write_verification(Verification(record.key, record.attempt, records.read(file).digest, "recomputed", check, (), ok), file)
+        write_verification(Verification(record.key, record.attempt, place.record.digest, "recomputed", check, (), ok), place)
 
     def said() -> list[str]:
         made = groups(tmp_path, shipped=False)

@@ -20,11 +20,11 @@ from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
 from elboard.bench.registry import find
 from elboard.bench.run import execute
-from elboard.results import bundle
-from elboard.results.badges import badge
-from elboard.results.evidence import evidence_of, read_evidence
+from elboard.results import untrusted
+from elboard.results.store.lines import Line, lines, write_lines
 from elboard.results.submission import review, submit
-from elboard.results.verify import verifications_at
+from elboard.results.untrusted import read_evidence
+from elboard.results.verify import badge, verifications
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 PATHS = (PLUGINS,)
@@ -43,7 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def honest(runs: Path) -> Files:
     file = submit(runs, runs.parent / "honest")
     assert file.name == "honest.elboard.zip"
-    return bundle.contents_of(file)
+    return untrusted.contents_of(file)
 
 
 def of(files: Files, kind: str) -> str:
@@ -56,7 +56,8 @@ def with_record(files: Files, change: Callable[[dict], None], seal: bool = True)
     tree = json.loads(files[name])
     change(tree)
     if seal:
-        tree["key"] = RunSpec.from_dict(tree["spec"]).key
+        spec = RunSpec.joined(tree["spec"], tree["identity"])
+        tree |= {"identity": spec.identity(), "key": spec.key}
         tree["digest"] = records.digest_of(tree)
     stem = f"{tree['key']}.{tree['attempt']}"
     return {f"records/{stem}.json": json.dumps(tree).encode(), f"evidence/{stem}.npz": files[of(files, "evidence/")]}
@@ -79,7 +80,7 @@ def refused(file: Path, into: Path) -> str:
 
 
 def packed(files: Files, tmp_path: Path) -> Path:
-    bundle.pack(files, tmp_path / "x.elboard.zip")
+    untrusted.pack(files, tmp_path / "x.elboard.zip")
     return tmp_path / "x.elboard.zip"
 
 
@@ -89,21 +90,20 @@ def test_an_honest_submission_comes_through_whole(runs: Path, honest: Files, tmp
     assert len(only_report.accepted) == 1 and not only_report.refused and not into.exists()
     report = review(file, accept=True, into=into)
     record = report.accepted[0].record
-    path = into / "links/cora" / f"adamic-adar-s0-{record.key}.{record.attempt}.json"
-    assert report.written == [path, path.with_suffix(".npz"), path.with_name(path.stem + ".verified.json")]
-    original = next(runs.glob("*/attempts/*.json"))
-    assert path.read_bytes() == original.read_bytes() and records.read(path) == record
-    assert set(read_evidence(evidence_of(path))) == {"scores", "y"}
-    assert badge(record, verifications_at(path).values()) == "recomputed"
+    assert report.written == [into / "links/cora.jsonl", into / "links/cora" / f"adamic-adar-{record.attempt}.npz"]
+    (line,) = lines("", [], into)
+    assert line.record == record == records.read(next(runs.glob("*/attempts/*.json")))
+    assert set(read_evidence(line.evidence)) == {"scores", "y"}
+    assert badge(record, verifications(line)) == "recomputed"
     assert "2 of 2 metrics recomputed" in "\n".join(report.lines())
     again = review(file, accept=True, into=into)
-    assert again.refused == [f"records/{record.key}.{record.attempt}.json: it is here already"] and not again.written
+    assert again.refused == [f"records/{record.key}.{record.attempt}.json: its attempt is here already"] and not again.written
 
 
 def test_curves_and_pictures_travel_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     execute(resolve("test/blobs", "test-linear", budget="smoke", paths=(str(PLUGINS),)), tmp_path / "runs")
     file = submit(tmp_path / "runs", tmp_path / "x.elboard.zip")
-    names = bundle.contents_of(file)
+    names = untrusted.contents_of(file)
     assert [name.split("/")[0] for name in sorted(names)] == ["curves", "evidence", "pictures", "records"]
     report = review(file, into=tmp_path / "records", paths=PATHS)
     assert "2 of 2 metrics recomputed" in "\n".join(report.lines()) and not any("claimed" in line for line in report.flagged)
@@ -120,21 +120,28 @@ def blobs(home: Path, *seeds: int) -> Path:
 
 
 def endings(written: list[Path]) -> list[str]:
-    return sorted(".".join(path.name.split(".")[2:]) for path in written)
+    return sorted(path.name.partition(".")[2] for path in written)
+
+
+def taken(into: Path) -> list[Line]:
+    return lines("", [], into)
 
 
 def test_one_run_of_a_group_is_illustrated(tmp_path: Path) -> None:
     into = tmp_path / "records"
     report = review(blobs(tmp_path / "a", 3, 2), accept=True, into=into, paths=PATHS)
-    assert endings(report.written) == ["curves.jsonl", "json", "json", "npz", "npz", "probabilities.png", "verified.json", "verified.json"]
-    shown = [path for path in report.written if path.suffix in (".jsonl", ".png")]
-    assert all("-s2-" in path.name and path.exists() for path in shown), "that of the smallest seed"
-    folder = tmp_path / "a" / shown[0].name.split("-")[-1].split(".")[0]
-    assert next(path for path in shown if path.suffix == ".jsonl").read_bytes() == (folder / "curves.jsonl").read_bytes()
+    assert endings(report.written) == ["curves.jsonl", "jsonl", "npz", "probabilities.png"]
+    shown = [path for path in report.written if path.parent.name == "blobs"]
+    smallest = min((line.record for line in taken(into)), key=lambda record: record.spec["seed"])
+    assert len(taken(into)) == 2 and smallest.spec["seed"] == 2
+    assert all(path.name.startswith(f"test-linear-{smallest.attempt}.") and path.exists() for path in shown)
+    folder = tmp_path / "a" / smallest.key
+    ours, theirs = (file.read_text().splitlines() for file in (folder / "curves.jsonl", next(p for p in shown if p.suffix == ".jsonl")))
+    assert [json.loads(row) for row in theirs] == [pytest.approx(json.loads(row), rel=1e-5) for row in ours] and len(ours) > 0
     ours, theirs = (Image.open(path) for path in (next(folder.glob("pictures/*.png")), next(p for p in shown if p.suffix == ".png")))
     assert np.array_equal(np.asarray(ours), np.asarray(theirs))
     later = review(blobs(tmp_path / "b", 1), accept=True, into=into, paths=PATHS)
-    assert endings(later.written) == ["json", "npz", "verified.json"], "there are some of this group"
+    assert endings(later.written) == ["jsonl"] and len(taken(into)) == 3, "there are some of this group"
 
 
 def image_of(mode: str, size: tuple[int, int], **options: object) -> bytes:
@@ -160,15 +167,15 @@ ILLUSTRATIONS = {
 @pytest.mark.parametrize("name", ILLUSTRATIONS)
 def test_what_is_no_curve_or_picture_is_left_out_and_the_record_comes_in(name: str, tmp_path: Path) -> None:
     kind, content, message = ILLUSTRATIONS[name]
-    files = bundle.contents_of(blobs(tmp_path / "runs", 0))
+    files = untrusted.contents_of(blobs(tmp_path / "runs", 0))
     files[of(files, kind)] = content
     report = review(packed(files, tmp_path), accept=True, into=tmp_path / "records", paths=PATHS)
     assert len(report.accepted) == 1 and [line for line in report.flagged if "is left out: " in line and message in line]
-    assert len(report.written) == 4 and all(path.exists() for path in report.written), "the record, its evidence and the other kind"
+    assert len(report.written) == 3 and all(path.exists() for path in report.written), "the record, its evidence and the other kind"
 
 
 def test_only_pixels_of_a_picture_come_in(tmp_path: Path) -> None:
-    files = bundle.contents_of(blobs(tmp_path / "runs", 0))
+    files = untrusted.contents_of(blobs(tmp_path / "runs", 0))
     words = PngInfo()
     words.add_text("Comment", "<script>alert(1)</script>")
     files[of(files, "pictures/")] = image_of("P", (4, 4), format="PNG", pnginfo=words) + b"<script>alert(2)</script>"
@@ -185,8 +192,6 @@ def test_submitting_nothing_or_over_a_file(runs: Path, tmp_path: Path) -> None:
         submit(runs, tmp_path / "x")
 
 
-# --- records that are refused --------------------------------------------------------------------
-
 RECORDS = {
     "HTML in the method's name": (in_spec(method="<img src=x onerror=alert(1)>"), "is no name"),
     "path in the method's name": (in_spec(method="../../../tmp/x"), "is no name"),
@@ -198,6 +203,7 @@ RECORDS = {
     "future schema": (setting(schema=99), "schema 99 is not the known"),
     "unknown task": (in_spec(task="links/pubmed"), "no task 'links/pubmed'"),
     "unknown task version": (in_spec(task_version=9), "links/cora is version 1 here, not 9"),
+    "hidden option": (lambda tree: tree["spec"]["config"]["train"].update(epochs=31), "train.epochs is None in its identity, 31 by its"),
     "unknown budget": (in_spec(budget="huge"), "no budget 'huge'"),
     "failed": (setting(status="failed", failure={"class": "bug", "message": "", "log": ""}), "a failed attempt has no metrics"),
     "file elsewhere": (lambda tree: tree["files"].update(evidence=["../../../etc/passwd"]), "neither evidence nor a picture"),
@@ -219,7 +225,7 @@ def test_what_was_changed_after_it_was_written_is_refused(honest: Files, tmp_pat
 
 def test_a_wrong_key_is_refused(honest: Files, tmp_path: Path) -> None:
     files = with_record(honest, in_spec(seed=7), seal=False)
-    assert "is not the hash" in refused(packed(files, tmp_path), tmp_path / "records")
+    assert "its identity is not that of its specification: seed" in refused(packed(files, tmp_path), tmp_path / "records")
 
 
 @pytest.mark.parametrize(
@@ -235,12 +241,13 @@ def test_data_must_be_those_of_the_records_here(honest: Files, tmp_path: Path) -
     other = with_record(honest, in_spec(budget="lite", seed=3))
     here = json.loads(other[of(other, "records/")])
     here["provenance"]["data"] = theirs
+    here["attempt"] = "0" * 12
     here["digest"] = records.digest_of(here)
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "a.json").write_text(json.dumps(here))
+    write_lines(tmp_path / "here/links/cora.jsonl", [{"record": here}])
 
     def lite(tree: dict) -> None:
-        tree["spec"]["budget"], tree["provenance"]["data"] = "lite", theirs
+        tree["spec"] = resolve("links/cora", "adamic-adar", budget="lite").resolved()
+        tree["identity"]["options"], tree["provenance"]["data"] = {}, theirs
 
     report = review(packed(with_record(honest, lite), tmp_path), into=tmp_path / "here")
     assert len(report.accepted) == 1
@@ -284,7 +291,7 @@ def test_markup_is_kept_as_text_and_flagged(honest: Files, tmp_path: Path) -> No
         packed(with_record(honest, lambda tree: tree["notes"].update(why=note)), tmp_path), accept=True, into=tmp_path / "records"
     )
     assert any("'notes', 'why' holds markup" in line for line in report.flagged)
-    assert records.read(report.written[0]).notes["why"] == note
+    assert taken(tmp_path / "records")[0].record.notes["why"] == note
 
 
 # --- archives that are refused -------------------------------------------------------------------
@@ -372,14 +379,11 @@ def test_a_truncated_archive_is_refused(keep: float, honest: Files, tmp_path: Pa
     assert "not a readable zip archive" in refused(file, tmp_path / "records")
 
 
-# --- the commands --------------------------------------------------------------------------------
-
-
 def test_commands(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert verifying.submit_command(runs, tmp_path / "mine") == 0
+    verifying.submit(tmp_path / "mine", out=runs)
     file = tmp_path / "mine.elboard.zip"
-    assert verifying.review_command(file, accept=False) == 0
+    assert verifying.review(file, accept=False) == 0
     assert "1 records accepted, 0 refused" in capsys.readouterr().out
     file.write_bytes(b"no zip")
-    assert verifying.review_command(file, accept=True) == 1
+    assert verifying.review(file, accept=True) == 1
     assert "refused: mine.elboard.zip: not a readable zip archive" in capsys.readouterr().out

@@ -10,6 +10,7 @@ import pytest
 
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
+from elboard.bench.identity import group_of
 from elboard.bench.papers import Mapped, Paper, Reported, Side, paper
 from elboard.bench.record import Record, write
 from elboard.results.markup import tex
@@ -25,7 +26,7 @@ def store(folder: Path, found: dict[str, list[float]], **options: Any) -> list[G
     for seed in range(max(map(len, found.values()))):
         spec = resolve("links/cora", "vgae", seed=seed, budget="smoke", overrides=options)
         metrics = {name: values[seed] for name, values in found.items() if seed < len(values)}
-        record = Record(spec.key, f"{seed:012x}", "done", spec.to_dict(), metrics, next(iter(metrics)), ended="2026-01-01")
+        record = Record.of(spec, f"{seed:012x}", "done", metrics=metrics, primary=next(iter(metrics)), ended="2026-01-01")
         write(record, folder / spec.key / "attempts" / f"{record.attempt}.json")
     return groups(folder, shipped=False)
 
@@ -121,7 +122,7 @@ def test_old_versions_and_missing_values_do_not_count(tmp_path: Path) -> None:
     (cell,) = table(paper_of(reported()), stored).cells
     assert cell.n == 2 and len(cell.keys) == 2
     for group in stored:
-        group.spec["task_version"] = 0
+        group.__dict__["group"] = group_of({**group.identity, "task": "links/cora@0"})
     assert table(paper_of(reported()), stored).cells[0].verdict == "not run"
 
 

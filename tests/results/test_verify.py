@@ -16,14 +16,16 @@ from elboard.bench import record as records
 from elboard.bench.cli import verifying
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
+from elboard.bench.identity import group_of
 from elboard.bench.record import Record
 from elboard.bench.registry import find
 from elboard.bench.run import execute
-from elboard.results import evidence as evidences
-from elboard.results.badges import badge, badges
-from elboard.results.evidence import InvalidEvidence, evidence_of, read_evidence
-from elboard.results.store.rows import group_of
-from elboard.results.verify import Check, Verification, rerun, verifications_at, verify, write_verification
+from elboard.results import untrusted
+from elboard.results.places import InRuns, places_of_run
+from elboard.results.store import groups
+from elboard.results.store.lines import Line, board_file, lines, path_beside, write_lines
+from elboard.results.untrusted import InvalidEvidence, read_evidence
+from elboard.results.verify import Check, Verification, badge, badges, rerun, verifications, verify, write_verification
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 PATHS = (PLUGINS,)
@@ -32,15 +34,15 @@ PATHS = (PLUGINS,)
 @pytest.fixture(autouse=True)
 def no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No records ship with the package here."""
-    monkeypatch.setattr("elboard.results.store.files.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("elboard.results.store.lines.SHIPPED", tmp_path / "shipped")
     return tmp_path / "shipped"
 
 
-def links(folder: Path, seed: int = 0) -> tuple[Path, Record]:
+def links(folder: Path, seed: int = 0) -> tuple[InRuns, Record]:
     """A run that takes no training, its metrics exact."""
     spec = resolve("links/cora", "adamic-adar", seed=seed, budget="smoke")
     record = execute(spec, folder)
-    return next((folder / spec.key / "attempts").glob("*.json")), record
+    return next(places_of_run(folder, spec.key)), record
 
 
 def blobs(folder: Path, seed: int = 0, **overrides: object) -> Record:
@@ -51,19 +53,20 @@ def changed(record: Record, **metrics: float) -> Record:
     return records.seal(dataclasses.replace(record, metrics={**record.metrics, **metrics}))
 
 
-def ship(path: Path, package: Path) -> Path:
+def ship(place: InRuns, package: Path) -> Line:
     """A record and its evidence in the layout of the package."""
-    record = records.read(path)
-    target = package / "links/cora" / f"adamic-adar-s0-{record.key}.{record.attempt}.json"
-    target.parent.mkdir(parents=True)
-    target.write_bytes(path.read_bytes())
-    target.with_suffix(".npz").write_bytes(evidence_of(path).read_bytes())
-    return target
+    file = board_file(place.record, package)
+    write_lines(file, [{"record": dataclasses.asdict(place.record)}])
+    evidence = path_beside(file, place.record, "npz")
+    evidence.parent.mkdir()
+    evidence.write_bytes(place.evidence.read_bytes())
+    (line,) = lines("links/cora", [])
+    return line
 
 
 def test_evidence_agrees_and_a_changed_metric_does_not(home: Path) -> None:
     path, record = links(home)
-    evidence = read_evidence(evidence_of(path))
+    evidence = read_evidence(path.evidence)
     good = verify(record, evidence)
     assert good.ok and set(good.checked) == {"auc", "ap"} and not good.unchecked
     bad = verify(changed(record, auc=record.metrics["auc"] + 1e-6), evidence)
@@ -85,7 +88,7 @@ def test_evidence_of_another_task_and_other_versions_are_users_mistakes(home: Pa
         verify(record, {"scores": np.zeros(3)})
     older = dataclasses.replace(record, spec={**record.spec, "task_version": 7})
     with pytest.raises(UserError, match="is version 1 here, not 7"):
-        verify(older, read_evidence(evidence_of(path)))
+        verify(older, read_evidence(path.evidence))
     failed = dataclasses.replace(record, status="failed")
     with pytest.raises(UserError, match="a failed attempt"):
         verify(failed, {})
@@ -131,7 +134,7 @@ def test_a_failed_rerun_is_no_verdict(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_badges_count_for_the_content_that_was_checked(home: Path) -> None:
     path, record = links(home)
-    found = verify(record, read_evidence(evidence_of(path)))
+    found = verify(record, read_evidence(path.evidence))
     assert badge(record, []) == "claimed" and badge(record, [found]) == "recomputed"
     assert badge(changed(record, auc=0.5), [found]) == "claimed", "a verification of other content"
     partial = dataclasses.replace(found, checked={"ap": found.checked["ap"]})
@@ -143,38 +146,47 @@ def test_badges_count_for_the_content_that_was_checked(home: Path) -> None:
 
 def test_verifications_are_written_once_in_both_layouts(home: Path, no_package: Path) -> None:
     path, record = links(home)
-    shipped = ship(path, no_package)
-    for place, pattern in ((path, f"verified/{record.key}/*.json"), (shipped, "*.verified.json")):
-        found = verify(record, read_evidence(evidence_of(place)))
+    for place in (path, ship(path, no_package)):
+        found = verify(record, read_evidence(place.evidence))
         file = write_verification(found, place)
-        assert file.match(pattern) and write_verification(dataclasses.replace(found, when="later"), place) == file
-        assert verifications_at(place) == {file: found} and Verification.from_dict(found.to_dict()) == found
-        other = write_verification(dataclasses.replace(found, kind="rerun"), place)
-        assert other != file and len(verifications_at(place)) == 2
-        other.write_text('{"kind": "rerun"}')
-        assert list(verifications_at(place)) == [file], "a file that is none is passed over"
-        assert json.loads(file.read_text())["digest"] == records.read(path).digest
+        assert file.match(f"verified/{record.key}/*.json" if place is path else "links/cora.jsonl")
+        assert write_verification(dataclasses.replace(found, when="later"), place) is None
+        assert [said.to_dict() for said in verifications(place)] == [Verification.from_dict(found.to_dict()).to_dict()] == [found.to_dict()]
+        assert write_verification(dataclasses.replace(found, kind="rerun"), place)
+        place.say("verified", {"kind": "rerun"})
+        assert {of.kind for of in verifications(place)} == {"recomputed", "rerun"}, "what is none is passed over"
+        assert len(place.said("verified")) == 3
+    assert lines("links", [])[0].said("verified") == place.said("verified"), "they are in the file"
+
+
+def badges_of(root: Path | None, shipped: bool = True) -> dict[str, dict[str, str]]:
+    return badges(root, shipped, groups(root, shipped))
 
 
 def test_badges_of_the_runs_and_of_the_package(home: Path, no_package: Path) -> None:
     path, record = links(home)
-    assert badges(home) == {}
+    assert badges_of(home) == {}
     shipped = ship(path, no_package)
-    write_verification(verify(record, read_evidence(evidence_of(shipped))), shipped)
-    group = group_of(record)
-    assert badges(home) == badges(None) == {group: {record.key: "recomputed"}} and badges(home, shipped=False) == {}
-    write_verification(dataclasses.replace(verify(record, read_evidence(evidence_of(path))), ok=False), path)
-    assert badges(home) == {group: {record.key: "disputed"}} and badges(None) == {group: {record.key: "recomputed"}}
+    write_verification(verify(record, read_evidence(shipped.evidence)), shipped)
+    group = group_of(record.identity)
+    assert badges_of(home) == badges_of(None) == {group: {record.key: "recomputed"}} and badges_of(home, False) == {}
+    write_verification(dataclasses.replace(verify(record, read_evidence(path.evidence)), ok=False), path)
+    assert badges_of(home) == {group: {record.key: "disputed"}} and badges_of(None) == {group: {record.key: "recomputed"}}
 
 
 def test_only_the_newest_attempt_has_the_evidence(home: Path) -> None:
     first, record = links(home)
-    assert evidence_of(first) == home / record.key / "evidence" / "evidence.npz"
+    assert first.evidence == home / record.key / "evidence" / "evidence.npz"
     second = execute(resolve("links/cora", "adamic-adar", budget="smoke"), home)
     newest = records.effective([record, second])
-    assert [evidence_of(file) is not None for file in sorted(first.parent.glob("*.json"))] == [
-        file.stem == newest.attempt for file in sorted(first.parent.glob("*.json"))
-    ]
+    assert {place.record.attempt for place in places_of_run(home, record.key) if place.evidence} == {newest.attempt}
+
+
+def test_evidence_of_the_package_is_that_of_one_run(home: Path, no_package: Path) -> None:
+    line = ship(links(home)[0], no_package)
+    other = records.seal(dataclasses.replace(line.record, attempt="0" * 12))
+    write_lines(line.file, [{"record": dataclasses.asdict(other)}])
+    assert [of.evidence for of in sorted(lines("links", []), key=lambda of: of.record.attempt)] == [None, line.evidence]
 
 
 # --- evidence that is no evidence ----------------------------------------------------------------
@@ -220,10 +232,11 @@ def _zip(files: dict[str, bytes]) -> io.BytesIO:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_evidence_is_refused_in_one_line(name: str) -> None:
+def test_hostile_evidence_is_refused_in_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make, reason = HOSTILE[name]
+    monkeypatch.setattr("elboard.results.untrusted.LARGEST_FILE", 100_000)
     with pytest.raises(InvalidEvidence, match=reason) as caught:
-        read_evidence(make(), largest=100_000)
+        read_evidence(make())
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -256,30 +269,30 @@ def test_arrays_come_back_as_they_were_saved(tmp_path: Path) -> None:
 
 def test_command(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, record = links(home)
-    assert verifying.verify_command([], False, home) == 0
+    assert verifying.verify([], False, out=home) == 0
     assert "agrees: 2 of 2 metrics recomputed from evidence; no difference\n1 agrees\n" in capsys.readouterr().out
-    tree = json.loads(path.read_text())
+    tree = json.loads(path.file.read_text())
     tree["metrics"]["auc"] = 0.25
     tree["digest"] = records.digest_of(tree)
-    path.write_text(json.dumps(tree))
-    assert verifying.verify_command([record.key[:6]], False, home) == 1
+    path.file.write_text(json.dumps(tree))
+    assert verifying.verify([record.key[:6]], False, out=home) == 1
     said = capsys.readouterr().out
     assert "DISAGREES" in said and "auc is 0.25 in the record" in said
     (home / record.key / "evidence" / "evidence.npz").unlink()
-    assert verifying.verify_command([], False, home) == 0
+    assert verifying.verify([], False, out=home) == 0
     assert "not checked: it has no evidence" in capsys.readouterr().out
     with pytest.raises(UserError, match="no run 'zz'"):
-        verifying.verify_command(["zz"], False, home)
+        verifying.verify(["zz"], False, out=home)
 
 
 def test_command_runs_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = blobs(home)
-    assert verifying.verify_command([record.key], True, home, paths=PATHS) == 0
+    assert verifying.verify([record.key], True, out=home, path=list(PATHS)) == 0
     assert "2 of 2 metrics run again; no difference; bit by bit" in capsys.readouterr().out
-    assert badges(home) == {group_of(record): {record.key: "re-run"}}
+    assert badges_of(home) == {group_of(record.identity): {record.key: "re-run"}}
     with pytest.raises(UserError, match="name them"):
-        verifying.verify_command([], True, home)
+        verifying.verify([], True, out=home)
 
 
 def test_limits_are_those_documented() -> None:
-    assert evidences.LARGEST == 256 * 2**20
+    assert untrusted.LARGEST_FILE == 256 * 2**20

@@ -39,6 +39,7 @@ def write_package(folder: Path, methods: int, tasks: int) -> None:
         for entry, n in entries:
             family, name = entry.file.parent.name, entry.card.name
             text = re.sub(rf'^(    name="{re.escape(name)})"', rf'\1-{n}"', entry.file.read_text(encoding="utf-8"), count=1, flags=re.M)
+            text = re.sub(r"^    aliases=.*\n", "", text, flags=re.M)
             home = getattr(entry.card, "home", "")
             if (home, n) in homes:
                 text = text.replace(f'home="{home}"', f'home="{home}-{n}"')

@@ -35,7 +35,7 @@ def write(root: Path) -> int:
                 one = replace(spec, seed=seed)
                 metrics = {key: 0.4 + 0.01 * i + 0.02 * float(rng.standard_normal()) for key in entry.card.metrics}
                 fields = {"metrics": metrics, "primary": entry.card.primary, "cost": {"wall_s": 1.0 + i, "parameters": 1000.0}}
-                record = seal(Record(one.key, f"{count:012x}", "done", one.to_dict(), ended="2026-01-01T00:00:00+00:00", **fields))
+                record = seal(Record.of(one, f"{count:012x}", "done", ended="2026-01-01T00:00:00+00:00", **fields))
                 file = root / one.key / "attempts" / f"{record.attempt}.json"
                 file.parent.mkdir(parents=True)
                 file.write_text(json.dumps(asdict(record)), encoding="utf-8")

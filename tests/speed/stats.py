@@ -45,11 +45,11 @@ def across_tasks() -> None:
     rng = np.random.default_rng(0)
     table, higher = rng.normal(size=(20, 10, 5)) + np.linspace(0, 1, 20)[:, None, None], np.arange(10) % 2 == 0
     scores = normalise(table, higher)
-    bootstrap(scores, iqm, 100)
-    row("IQM, 20 x 10 x 5, 10,000 replicates", seconds(lambda: bootstrap(scores, iqm)), "s", "aim 1")
-    row("mean rank, the same", seconds(lambda: bootstrap(table, lambda values: mean_rank(values, higher))), "s", "aim 1")
-    row("win rate, 2,000 replicates", seconds(lambda: bootstrap(table, lambda values: win_rate(values, higher), 2000)), "s", "aim 1")
-    row("Elo, 2,000 replicates", seconds(lambda: bootstrap(table, lambda values: elo(values, higher), 2000)), "s", "aim 1")
+    bootstrap(scores, {"iqm": iqm}, 100)
+    row("IQM, 20 x 10 x 5, 10,000 replicates", seconds(lambda: bootstrap(scores, {"iqm": iqm})), "s", "aim 1")
+    row("mean rank, the same", seconds(lambda: bootstrap(table, {"": lambda values: mean_rank(values, higher)})), "s", "aim 1")
+    row("win rate, 2,000 replicates", seconds(lambda: bootstrap(table, {"": lambda values: win_rate(values, higher)}, 2000)), "s", "aim 1")
+    row("Elo, 2,000 replicates", seconds(lambda: bootstrap(table, {"": lambda values: elo(values, higher)}, 2000)), "s", "aim 1")
 
 
 def over_seeds() -> None:

@@ -55,11 +55,13 @@ LEADERBOARD = """
 import contextlib, io, sys, time
 from pathlib import Path
 import duckdb
-from elboard.bench.cli.boards import FEW, index_of, print_tables, read_groups
+from elboard.bench.cli.boards import FEW
+from elboard.bench.cli.printing import print_tables, read_groups
 from elboard.bench.registry import discover
 from elboard.results.board.build import Choice, boards
 from elboard.results.store import groups_of, load
-from elboard.results.badges import badges
+from elboard.results.verify import badges
+from elboard.results.store.homes import FOLDER
 root, which, shipped = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "shipped"
 duckdb.connect().execute("SELECT 1").fetchall()
 with contextlib.redirect_stdout(io.StringIO()):
@@ -70,7 +72,7 @@ laps = []
 lap()
 found = read_groups(root, shipped, which)
 lap()
-made = boards(found, which, (), Choice(), badges(root, shipped, found), index_of(root))
+made = boards(found, which, (), Choice(), badges(root, shipped, found), root / FOLDER)
 lap()
 with contextlib.redirect_stdout(io.StringIO()):
     print_tables(made, 0 if which in discover("task") else FEW)
@@ -146,7 +148,6 @@ def archive(home: Path, seeds: int) -> float:
 def archived() -> None:
     from elboard.bench.cli.store import keep_statistics
     from elboard.bench.registry import discover
-    from elboard.results.store.compaction import compact_package
 
     imported, connected = timed("duckdb")
     row("importing duckdb, NumPy being there", float(imported), "s")
@@ -165,7 +166,6 @@ def archived() -> None:
                 row(f"groups of {about}, duckdb's start apart", float(warm[0]), "s", f"CPU {float(warm[3]):.3f} s")
                 row("  all their values", float(warm[4]), "s", f"on demand; CPU {float(warm[5]):.3f} s")
                 row("  all their keys and attempts as text", float(warm[6]), "s", "on demand")
-            row("indexing the records of the package", seconds(lambda home=home: compact_package(home)), "s", "once")
             row(f"keeping the statistics of {total} records", seconds(lambda home=home: keep_statistics(home)), "s", "once")
             for pattern, what in (("", "all boards"), (ONE, "one board")):
                 for shipped in ("shipped", "alone"):

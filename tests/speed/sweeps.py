@@ -95,8 +95,7 @@ def resuming() -> None:
 
 def submitting() -> None:
     from elboard.sweeps.engines import slurm
-    from elboard.sweeps.plan import Sweep
-    from elboard.sweeps.planned import plan_of
+    from elboard.sweeps.plan import Sweep, plan_of
 
     environment = {**os.environ, "SLURM_SANDBOX": "/tmp/elboard-speed-slurm", "SLURM_BASE_PORT": "27817"}
     scripts = ROOT / "tests" / "cluster"
@@ -109,7 +108,7 @@ def submitting() -> None:
             runs = tuple(specs(1000))
             held = slurm.Profile(max_jobs=100, cpus=1, sbatch=["--hold"])
             ids: list[str] = []
-            took = seconds(lambda: ids.extend(slurm.submit(plan_of(Sweep("speed", "", runs), home), held)))
+            took = seconds(lambda: ids.extend(slurm.submit(plan_of(Sweep("speed", runs), home), held)))
             row("1,000 runs planned and submitted to Slurm as an array", took, "s", f"{len(ids)} array of 100 workers; aim 10")
             subprocess.run(["scancel", *ids], check=True)
     finally:

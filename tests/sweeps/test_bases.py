@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,13 @@ import pytest
 from elboard.bench.cli import main
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
+from elboard.bench.legacy import keys_of
 from elboard.bench.run import execute
 from elboard.bench.runs import Runs
 from elboard.sweeps.engines.local import run_all
 from elboard.sweeps.frontier import History
-from elboard.sweeps.plan import expand
-from elboard.sweeps.planned import plan_of
-from elboard.sweeps.work import Outcome, run_one
+from elboard.sweeps.plan import expand, plan_of
+from elboard.sweeps.work import Outcome, outcome_of, run_one
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 PRIOR = '"prior": {"method": "test-linear", "task": "test/other", "budget": "lite", "seed": 7, "set": {"scale": 0.5, "train.epochs": 2}}'
@@ -125,6 +126,20 @@ def test_a_number_of_members_is_an_option(paths: tuple[str, ...]) -> None:
         spec_of(paths, n=0)
 
 
+def test_members_on_a_split_of_their_own_are_refused(tmp_path: Path, paths: tuple[str, ...]) -> None:
+    """The split follows the seed: other seeds would have been trained on what the run is tested on."""
+    text = (
+        (PLUGINS / "blobs.py")
+        .read_text()
+        .replace("test/blobs", "test/split")
+        .replace('selection="accuracy"', 'selection="accuracy", varies="seed and split"')
+    )
+    (tmp_path / "split.py").write_text(text)
+    with pytest.raises(UserError, match="splits its data by the seed, and members of test-mixed have others"):
+        resolve("test/split", "test-mixed", budget="smoke", overrides={"n": 3}, paths=(*paths, str(tmp_path / "split.py")))
+    assert resolve("test/split", "test-linear", budget="smoke", paths=(*paths, str(tmp_path / "split.py"))).key
+
+
 def test_options_of_what_a_run_starts_from(paths: tuple[str, ...]) -> None:
     spec = spec_of(paths, **{"bases.prior.scale": 2.0, "bases.prior.task.n": 900, "bases.members.train.epochs": 1})
     (prior,), members = spec.bases["prior"], spec.bases["members"]
@@ -199,6 +214,12 @@ def test_a_base_that_is_tried_again_lets_go_on(tmp_path: Path, paths: tuple[str,
     assert first.state == "failed" and first.message.endswith("infra: OSError: away for a moment")
     assert Runs(tmp_path).over(spec) is None, "to be tried again"
     assert run_one(spec, tmp_path).state == "done" and len(Runs(tmp_path).attempts(spec.bases["prior"][0])) == 2
+
+
+def test_a_failure_under_a_key_from_before_is_the_runs_own(tmp_path: Path, paths: tuple[str, ...]) -> None:
+    spec = spec_of(paths, "test-linear", raise_at=0)
+    record = execute(spec, tmp_path)
+    assert outcome_of(spec, replace(record, key=keys_of(spec)[0])).message == "bug: RuntimeError: as asked"
 
 
 def test_weights_that_are_gone_are_made_again(tmp_path: Path, paths: tuple[str, ...]) -> None:

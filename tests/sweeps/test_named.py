@@ -12,8 +12,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.papers import paper, papers
 from elboard.bench.registry import compatible, discover
 from elboard.sweeps.named import find, lite, named, of_paper
-from elboard.sweeps.plan import expand
-from elboard.sweeps.planned import plan_of
+from elboard.sweeps.plan import expand, plan_of
 
 PLUGINS = (Path(__file__).parents[1] / "plugins",)
 

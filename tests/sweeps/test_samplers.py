@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 
-from elboard.sweeps import samplers
+from elboard.sweeps import search
 
-SPACE = samplers.check(
+SPACE = search.check_space(
     "f", {"lr": {"log": [1e-4, 1e-1]}, "k": {"int": [2, 64]}, "act": ["relu", None, True, 1], "scale": {"float": [0, 1]}}
 )
 
@@ -28,14 +28,14 @@ def test_replaying_trials_equals_one_study_in_one_go() -> None:
         "scale": FloatDistribution(0, 1),
     }
     study = optuna.create_study(direction="maximize")
-    seen: list[samplers.Seen] = []
+    seen: list[search.Seen] = []
     waiting: list[tuple[int, optuna.Trial]] = []
     for number in range(40):
-        study.sampler = optuna.samplers.TPESampler(seed=samplers.seed_of(7, number))
+        study.sampler = optuna.samplers.TPESampler(seed=search.seed_of(7, number))
         asked = study.ask(distributions)
-        parameters = samplers.by_tpe(SPACE, "higher", 7, seen)
+        parameters = search.by_tpe(SPACE, "higher", 7, seen)
         assert {**parameters, "act": json.dumps(parameters["act"])} == asked.params
-        seen.append(samplers.Seen(parameters=parameters))
+        seen.append(search.Seen(parameters=parameters))
         waiting.append((number, asked))
         if len(waiting) == 3:  # three at a time; they end in another order than they began in
             place, trial = waiting.pop(number % 3)
@@ -53,27 +53,27 @@ def test_replaying_trials_equals_one_study_in_one_go() -> None:
 
 
 def test_tpe_learns_what_random_search_does_not() -> None:
-    seen: list[samplers.Seen] = []
+    seen: list[search.Seen] = []
     for _ in range(40):
-        parameters = samplers.by_tpe(SPACE, "higher", 0, seen)
-        seen.append(samplers.Seen(parameters=parameters, state="done", value=_value(parameters)))
+        parameters = search.by_tpe(SPACE, "higher", 0, seen)
+        seen.append(search.Seen(parameters=parameters, state="done", value=_value(parameters)))
     late = [_value(trial.parameters) for trial in seen[20:]]
-    random = [_value(samplers.at_random(SPACE, 0, number)) for number in range(20, 40)]
+    random = [_value(search.at_random(SPACE, 0, number)) for number in range(20, 40)]
     assert sum(late) / 20 > sum(random) / 20 + 0.2
 
 
 def test_random_draws_fill_the_space_and_stay_in_it() -> None:
-    points = [samplers.at_random(SPACE, 0, number) for number in range(400)]
+    points = [search.at_random(SPACE, 0, number) for number in range(400)]
     assert {point["k"] for point in points} >= {2, 64} and {repr(point["act"]) for point in points} == {"'relu'", "None", "True", "1"}
     assert all(1e-4 <= point["lr"] <= 1e-1 and 0 <= point["scale"] <= 1 for point in points)
     assert 0.4 < sum(point["lr"] < 10**-2.5 for point in points) / 400 < 0.6, "log-uniform"
-    assert points[7] == samplers.at_random(SPACE, 0, 7) != samplers.at_random(SPACE, 1, 7)
+    assert points[7] == search.at_random(SPACE, 0, 7) != search.at_random(SPACE, 1, 7)
 
 
 def test_a_proposal_after_200_trials_takes_milliseconds() -> None:
-    points = [samplers.at_random(SPACE, 0, number) for number in range(200)]
-    seen = [samplers.Seen(parameters=parameters, state="done", value=_value(parameters)) for parameters in points]
-    samplers.by_tpe(SPACE, "higher", 0, seen)
+    points = [search.at_random(SPACE, 0, number) for number in range(200)]
+    seen = [search.Seen(parameters=parameters, state="done", value=_value(parameters)) for parameters in points]
+    search.by_tpe(SPACE, "higher", 0, seen)
     start = time.perf_counter()
-    samplers.by_tpe(SPACE, "higher", 0, seen)
+    search.by_tpe(SPACE, "higher", 0, seen)
     assert time.perf_counter() - start < 0.5, "about 0.03 s; the machine may be busy"

@@ -21,8 +21,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.record import attempts
 from elboard.bench.run import execute
 from elboard.sweeps.engines.local import run_all
-from elboard.sweeps.plan import expand
-from elboard.sweeps.planned import Plan, load, plan_of
+from elboard.sweeps.plan import Plan, expand, load, plan_of
 from elboard.sweeps.work import run_one
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +73,7 @@ def test_what_a_run_is_for_does_not_enter_its_key(tmp_path: Path) -> None:
     run(p)
     (first, _) = history(p).final()
     plain = RunSpec.from_dict({**first.to_dict(), "origin": {}})
-    assert plain.key == first.key and plain == first and "origin" not in plain.to_dict()
+    assert plain.key == first.key and plain == first and not plain.origin
     assert RunSpec.from_dict(first.to_dict()).origin == first.origin
     assert run_one(plain, p.root).state == "present"
     other = plan(tmp_path, RANDOM, home="other")
@@ -85,11 +84,8 @@ def test_what_a_run_is_for_does_not_enter_its_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_outcomes_come_in_the_order_in_which_runs_were_named_whichever_ended_first(tmp_path: Path, jobs: int) -> None:
     p = plan(tmp_path, RANDOM)
-    one = p.searches[0].template.to_dict()
-    slow, fast, done = (
-        RunSpec.from_dict({**one, "seed": seed, "config": {**one["config"], "train": {**one["config"]["train"], "epochs": epochs}}})
-        for seed, epochs in ((5, 200), (6, 1), (7, 1))
-    )
+    search = p.searches[0]
+    slow, fast, done = (search.spec({"lr": 0.05, "train.epochs": epochs}, seed) for seed, epochs in ((5, 200), (6, 1), (7, 1)))
     execute(done, p.root)
     ended: list[RunSpec] = []
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from elboard.bench.config import RunSpec
 from elboard.sweeps.engines.local import run_all
 from elboard.sweeps.frontier import History
-from elboard.sweeps.plan import expand
-from elboard.sweeps.planned import Plan, plan_of
+from elboard.sweeps.plan import Plan, expand, plan_of
 from elboard.sweeps.work import Outcome
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")

@@ -15,7 +15,7 @@ from elboard.bench.metrics.conventions import of_examples, parse
 from elboard.bench.record import Record
 from elboard.bench.registry import find
 from elboard.bench.run import execute
-from elboard.results.evidence import read_evidence
+from elboard.results.untrusted import read_evidence
 from elboard.tasks.calibration.base import _log
 
 RUNS = [
@@ -27,6 +27,14 @@ RUNS = [
     ("ood/digits", "softmax"),
     ("recommendation/ml-100k", "ease"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For moments of features and some hundred codes: what is cut is as an example."""
+    monkeypatch.setattr("elboard.bench.evidence.LIMIT", 100 * 1024)
+
+
 FEATURES = {"kid", "gen_precision", "gen_recall"}  # need the features of all samples
 
 

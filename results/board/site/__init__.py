@@ -4,5 +4,3 @@ from __future__ import annotations
 
 from elboard.results.board.site.build import Report, build
 from elboard.results.board.site.serve import serve
-
-__all__ = ["Report", "build", "serve"]

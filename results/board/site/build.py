@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from elboard import __version__
 from elboard.bench.errors import UserError
+from elboard.bench.metrics.conventions import convention, parse
+from elboard.results.board.build import arrow
+from elboard.results.board.render import caption, heading, number
+from elboard.results.board.site.compare import compare_page
+from elboard.results.board.site.embed import inline, json_text
+from elboard.results.board.site.model import Model, collect, method_url, paper_url, task_url
+from elboard.results.board.site.pages import card_pages, paper_pages
+from elboard.results.board.site.source import first_line, paragraphs, shown_path
+from elboard.results.claims import effect_text, relation_text
 
 HERE = Path(__file__).parent
 MARK = ".elboard-site"  # says that a folder is a site of ours, whose old pages may be removed
+FUNCTIONS = (arrow, caption, convention, effect_text, first_line, heading, method_url)  # that templates call
+FUNCTIONS += (number, paper_url, paragraphs, parse, relation_text, shown_path, task_url)
 
 
 @dataclass(frozen=True)
@@ -36,14 +47,11 @@ def build(out: Path, root: Path | None, shipped: bool = True, paths: tuple[Path,
     """
     start = time.perf_counter()
     environment = _environment()
-    from elboard.results.board.site.embed import json_text  # after the check for Jinja2: Markup comes with it
-    from elboard.results.board.site.model import collect
-
     _prepare(out)
     model = collect(root, shipped, paths)
-    shared = {"version": __version__, "n_records": model.n_records}
+    shared = {"version": __version__, "model": model}
     written = 0
-    for page in _pages(model):
+    for page in itertools.chain(card_pages(model), paper_pages(model), compare_page(model)):
         depth = page.url.count("/")
         context = {**shared, **page.context, "base": "../" * depth, "section": page.section}
         _write(out / page.url, environment.get_template(page.template).render(context))
@@ -64,8 +72,7 @@ def _environment() -> Any:
         raise UserError("the site needs Jinja2: pip install 'elboard[site]'") from None
     loader = FileSystemLoader(HERE / "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    from elboard.results.board.site.embed import inline
-
+    made.globals |= {function.__name__: function for function in FUNCTIONS}
     made.filters["inline"] = inline
     return made
 
@@ -90,20 +97,8 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _pages(model: Any) -> Iterator[Any]:
-    from elboard.results.board.site.compare import compare_page
-    from elboard.results.board.site.pages import card_pages
-    from elboard.results.board.site.paper_pages import paper_pages
-
-    yield from card_pages(model)
-    yield from paper_pages(model)
-    yield from compare_page(model)
-
-
-def _index(model: Any) -> list[dict[str, str]]:
+def _index(model: Model) -> list[dict[str, str]]:
     """What the search box looks through."""
-    from elboard.results.board.site.model import method_url, paper_url, task_url
-
     found = [{"title": name, "kind": "task", "more": entry.card.title, "url": task_url(name)} for name, entry in model.tasks.items()]
     for name in model.method_names:
         more = model.methods[name].card.title if name in model.methods else "known from records only"

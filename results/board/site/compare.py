@@ -35,7 +35,7 @@ def compare_page(model: Model) -> Iterator[Page]:
         "budget": BUDGET,
         "tasks": [{"name": task, "higher": bool(higher)} for task, higher in zip(found.tasks, found.higher, strict=True)],
         "methods": [{"label": label, "url": method_url(names[label])} for label in found.methods],
-        "values": [[_present(values) for values in of_method] for of_method in found.values],
+        "values": [[[digits(value) for value in runs[~np.isnan(runs)].tolist()] for runs in of_method] for of_method in found.values],
         "parts": [{"family": name, **part} for name, part in parts.items()],
         "studentized": {size: studentized(size) for size in range(2, len(found.methods) + 1)},
     }
@@ -43,10 +43,6 @@ def compare_page(model: Model) -> Iterator[Page]:
     tasks = [{"name": task, "url": task_url(task), "metric": by_task[task].primary} for task in found.tasks]
     context = {"tables": tables, "tasks": tasks, "data": embedded(data, "compare-data"), "names": NAMES, "budget": BUDGET}
     yield Page("compare.html", "compare.html", context, "compare.html")
-
-
-def _present(values: np.ndarray) -> list[float | None]:
-    return [digits(value) for value in values[~np.isnan(values)].tolist()]
 
 
 def _part(found: Across, tasks: list[int], plain: np.ndarray) -> dict[str, Any] | None:

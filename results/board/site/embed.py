@@ -6,9 +6,10 @@ import json
 import math
 import re
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
+if TYPE_CHECKING:
+    from markupsafe import Markup  # comes with Jinja2, which may be absent
 
 
 def finite(tree: Any) -> Any:
@@ -30,11 +31,15 @@ def json_text(tree: Any) -> str:
 
 def embedded(tree: Any, name: str) -> Markup:
     """A data block that scripts read by its id ``name``."""
+    from markupsafe import Markup
+
     return Markup('<script type="application/json" id="{}">{}</script>').format(name, Markup(json_text(tree)))  # noqa: S704 (escaped above)
 
 
 def inline(text: str) -> Markup:
     """``text`` of a docstring, escaped, with what stands in backticks (or in a role, ``:mod:`x```) as code."""
+    from markupsafe import Markup, escape
+
     parts = re.split(r"(?::\w+:`|`{1,2})([^`]+)`{1,2}", text)
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts))
 

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from elboard.results.store import SHIPPED
+from elboard.results.store.homes import homes
+from elboard.results.store.lines import SHIPPED, all_beside, boards_below, lines, stem_of
 
 POINTS = 120  # of a curve; longer ones are thinned
 SEEDS = 5  # curves of a row
 LOOKED = 20  # runs of a row in which curves and pictures are looked for
-BESIDE = re.compile(r"-(?P<key>[0-9a-f]{16})\.[0-9a-f]{12}\.(?P<what>[A-Za-z0-9_.-]+)")
 
 
 class Gallery:
     """Files of runs by key; absent ones are simply absent."""
 
     def __init__(self, root: Path | None, shipped: bool) -> None:
-        self.homes = homes_of(root)
+        self.homes = [home.folder for home in homes(root)]
         self.beside: dict[str, dict[str, Path]] = {}
-        for file in sorted(SHIPPED.rglob("*")) if shipped else ():
-            match = BESIDE.search(file.name)
-            if match and file.suffix in (".jsonl", ".png"):
-                self.beside.setdefault(match["key"], {})[match["what"]] = file
+        beside = {file: all_beside(file) for file in boards_below(SHIPPED)} if shipped else {}
+        for line in lines("", []) if shipped else ():
+            self.beside[line.record.key] = {**self.beside.get(line.record.key, {}), **beside[line.file].get(stem_of(line.record), {})}
 
     def curves(self, keys: Sequence[str]) -> list[dict[str, list]]:
         """For each run that has curves, up to SEEDS: ``{"epoch": [...], "valid/accuracy": [...]}`` with None where a value is absent."""
@@ -48,11 +46,6 @@ class Gallery:
             if found:
                 return found
         return []
-
-
-def homes_of(root: Path | None) -> list[Path]:
-    """The folders that hold runs as ``<key>/``: ``root`` and its archive."""
-    return [folder for folder in (root, root / "archive") if folder.is_dir()] if root is not None else []
 
 
 def _curve(file: Path) -> dict[str, list]:

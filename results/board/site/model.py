@@ -8,16 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from elboard.bench.card import fits
+from elboard.bench.papers import Paper, papers
 from elboard.bench.registry import Entry, discover
+from elboard.results import claims
 from elboard.results.backfill import filled
-from elboard.results.badges import badges
 from elboard.results.board.build import Board, Choice, Row, boards
 from elboard.results.board.site.embed import slug
 from elboard.results.board.site.gallery import Gallery
+from elboard.results.measured import Measurements
 from elboard.results.store import Group, groups, homes
+from elboard.results.verify import badges
 
 BUDGETS = ("lite", "full", "smoke")  # in the order in which a task's boards are shown
 
@@ -28,16 +30,14 @@ class Model:
 
     Attributes:
         boards: of all tasks, versions and budgets, with every metric and the ranks of each that has a direction.
-        papers: :class:`elboard.bench.papers.Paper` of all papers.
-        claims: entries of the ledger (:func:`elboard.results.claims.ledger`).
     """
 
     groups: list[Group]
     boards: list[Board]
     methods: dict[str, Entry]
     tasks: dict[str, Entry]
-    papers: Sequence[Any]
-    claims: Sequence[Any]
+    papers: Sequence[Paper]
+    claims: Sequence[claims.Entry]
     gallery: Gallery
     paths: tuple[Path, ...] = ()
 
@@ -45,10 +45,11 @@ class Model:
     def boards_of(self) -> dict[str, list[Board]]:
         """Boards by task: present version first, then in the order of BUDGETS."""
         found: dict[str, list[Board]] = defaultdict(list)
+        order = {budget: place for place, budget in enumerate(BUDGETS)}
         for board in self.boards:
             found[board.task].append(board)
         for of_task in found.values():
-            of_task.sort(key=lambda board: (not board.current, -board.version, _order(board.budget)))
+            of_task.sort(key=lambda board: (not board.current, -board.version, order.get(board.budget, len(order)), board.budget))
         return dict(found)
 
     @cached_property
@@ -62,12 +63,12 @@ class Model:
         return dict(found)
 
     @cached_property
-    def runs(self) -> Counter[tuple[str, str]]:
-        """Finished runs by (task, method), of the present versions."""
-        counted: Counter[tuple[str, str]] = Counter()
+    def runs(self) -> dict[str, Counter[str]]:
+        """Finished runs by method and task, of the present versions."""
+        counted: dict[str, Counter[str]] = defaultdict(Counter)
         for method, found in self.rows_of.items():
             for board, row in found:
-                counted[board.task, method] += row.n
+                counted[method][board.task] += row.n
         return counted
 
     @cached_property
@@ -85,30 +86,26 @@ class Model:
         """Whether the cards say that ``method`` can run on ``task``."""
         return method in self.methods and fits(self.methods[method].card, self.tasks[task].card)
 
-    def methods_of_paper(self, number: str) -> list[str]:
-        """Methods whose card names the paper ``number``."""
-        return [name for name in self.method_names if name in self.methods and self.methods[name].card.paper == number]
+    def fitting(self, task: str) -> list[str]:
+        """Methods whose cards say that they can run on ``task``."""
+        return [name for name in self.method_names if self.fits(name, task)]
 
-
-def _order(budget: str) -> tuple[int, str]:
-    return (BUDGETS.index(budget) if budget in BUDGETS else len(BUDGETS), budget)
+    @cached_property
+    def papers_by_number(self) -> dict[str, Paper]:
+        return {paper.number: paper for paper in self.papers}
 
 
 def collect(root: Path | None, shipped: bool, paths: tuple[Path, ...] = ()) -> Model:
     """Read the records under ``root``, with ``shipped`` those of the package too, and all that pages say of them."""
-    from elboard.bench.papers import papers
-    from elboard.results.claims import ledger
-    from elboard.results.measured import Measurements
-
     methods, tasks = discover("method", paths), discover("task", paths)
     found, known = filled(groups(root, shipped), root, shipped), papers()
-    choice, trust = Choice(metrics=("all",), old=True, rank_all=True), badges(root, shipped)
+    choice, trust = Choice(metrics=("all",), old=True, rank_all=True), badges(root, shipped, found)
     kept_in = root / homes.FOLDER if root is not None and root.is_dir() else None
     with ThreadPoolExecutor() as pool:  # NumPy, where most of the time goes, runs beside other threads
         names = sorted({entry.card.family for entry in tasks.values()})
         built = [board for part in pool.map(lambda family: boards(found, family, paths, choice, trust, kept_in), names) for board in part]
-    claims = ledger(Measurements(found, paths), methods, tasks, known)
-    return Model(found, built, methods, tasks, known, claims, Gallery(root, shipped), paths)
+    entries = claims.ledger(Measurements(found, paths), methods, tasks, known)
+    return Model(found, built, methods, tasks, known, entries, Gallery(root, shipped), paths)
 
 
 def method_url(name: str) -> str:

@@ -1,22 +1,26 @@
-"""The pages of cards and boards: for each its address, its template and what the template needs."""
+"""The pages of cards, boards and papers: for each its address, its template and what the template needs."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from elboard.bench.metrics.conventions import convention, conventions, parse
-from elboard.results.board.build import Board, Row, arrow
-from elboard.results.board.render import caption, heading, number
+from elboard.bench.metrics.conventions import conventions, parse
+from elboard.bench.papers import Paper
+from elboard.results import tables
+from elboard.results.board.build import Board, Row, columns_of
 from elboard.results.board.site.data import task_data
 from elboard.results.board.site.embed import embedded, slug
 from elboard.results.board.site.model import Model, families, method_url, paper_url, task_url
-from elboard.results.board.site.source import first_line, options, paragraphs, shown_path
-from elboard.results.claims import summary
+from elboard.results.board.site.source import options
+from elboard.results.claims import Entry as Claimed
+from elboard.results.claims import effect_text, relation_text, summary
 
 CURVES = 8  # tasks of a method whose curves its page holds
 
@@ -34,9 +38,11 @@ class Page:
 
 def card_pages(model: Model) -> Iterator[Page]:
     """Overview, boards, methods, metrics and statistics."""
-    yield Page("index.html", "index.html", _index(model))
-    yield Page("boards.html", "boards.html", {"families": _board_families(model)}, "boards.html")
-    yield Page("methods.html", "methods.html", {"families": _method_families(model)}, "methods.html")
+    tasks, methods = families(sorted(model.tasks), model.tasks), families(model.method_names, model.methods)
+    overview = {"claims": summary(model.claims), "leaders": _leaders(model), "task_families": tasks, "method_families": methods}
+    yield Page("index.html", "index.html", overview)
+    yield Page("boards.html", "boards.html", {"families": tasks}, "boards.html")
+    yield Page("methods.html", "methods.html", {"families": methods}, "methods.html")
     yield Page("metrics.html", "metrics.html", {"metrics": _metrics(model)}, "metrics.html")
     yield Page("statistics.html", "statistics.html", {}, "statistics.html")
     for task in model.tasks:
@@ -45,172 +51,63 @@ def card_pages(model: Model) -> Iterator[Page]:
         yield _method(model, method)
 
 
-def leaders(board: Board) -> tuple[list[Row], bool]:
-    """The rows of the first rank by the primary metric, and whether anything could be tested; else the row with the best mean."""
-    first = [row for row in board.rows if row.ranks.get(board.primary) == 1]
-    return (first, True) if first else ([row for row in board.rows if board.primary in row.cells][:1], False)
-
-
-def _index(model: Model) -> dict[str, Any]:
-    task_families = families(sorted(model.tasks), model.tasks)
-    found: dict[str, list[dict]] = {}
-    for task, built in model.boards_of.items():
-        for board in built:
+def _leaders(model: Model) -> dict[str, list[tuple[Board, list[Row], bool]]]:
+    """The present lite boards by family, each with its rows of the first rank by the primary metric, and whether anything could be tested;
+    else with the row of the best mean."""
+    found = defaultdict(list)
+    for task, boards in model.boards_of.items():
+        for board in boards:
             if board.current and board.budget == "lite":
-                rows, separated = leaders(board)
-                first = [{"label": row.label, "url": method_url(row.method)} for row in rows]
-                item = {"name": task.split("/", 1)[1], "url": task_url(task), "first": first, "separated": separated}
-                found.setdefault(model.tasks[task].card.family, []).append(item)
-    return {
-        "n_methods": len(model.methods),
-        "n_tasks": len(model.tasks),
-        "n_families": len(task_families),
-        "n_papers": len(model.papers),
-        "n_claims": len(model.claims),
-        "claims": summary(model.claims),
-        "leaders": found,
-        "task_families": task_families,
-        "matrix": _matrix(model, task_families),
-    }
+                first = [row for row in board.rows if row.ranks.get(board.primary) == 1]
+                shown = first or [row for row in board.rows if board.primary in row.cells][:1]
+                found[model.tasks[task].card.family].append((board, shown, bool(first)))
+    return found
 
 
-def _matrix(model: Model, task_families: dict[str, list[str]]) -> dict[str, list[dict]]:
-    tasks = [task for names in task_families.values() for task in names]
-
-    def cell(method: str, task: str) -> dict[str, Any]:
-        runs = model.runs[task, method]
-        state = "has" if runs else "can" if model.fits(method, task) else "no"
-        return {"task": task, "url": task_url(task), "runs": runs, "state": state}
-
-    return {
-        family: [{"name": name, "url": method_url(name), "cells": [cell(name, task) for task in tasks]} for name in names]
-        for family, names in families(model.method_names, model.methods).items()
-    }
-
-
-def _board_families(model: Model) -> dict[str, list[dict]]:
-    def task(name: str) -> dict[str, Any]:
-        card, current = model.tasks[name].card, [board for board in model.boards_of.get(name, []) if board.current]
-        return {
-            "name": name,
-            "title": card.title,
-            "url": task_url(name),
-            "primary": card.primary,
-            "methods": len({row.method for board in current for row in board.rows}),
-            "runs": sum(row.n for board in current for row in board.rows),
-            "budgets": ", ".join(board.budget for board in current),
-            "fitting": sum(model.fits(method, name) for method in model.methods),
-        }
-
-    return {family: [task(name) for name in names] for family, names in families(sorted(model.tasks), model.tasks).items()}
-
-
-def _method_families(model: Model) -> dict[str, list[dict]]:
-    def method(name: str) -> dict[str, Any]:
-        runs = {task: n for (task, known), n in model.runs.items() if known == name and n}
-        card = model.methods[name].card if name in model.methods else None
-        about = {"title": card.title if card else "known from records only", "cite": card.cite if card else ""}
-        return {"name": name, "url": method_url(name), "runs": sum(runs.values()), "tasks": len(runs), **about}
-
-    return {family: [method(name) for name in names] for family, names in families(model.method_names, model.methods).items()}
-
-
-def _metrics(model: Model) -> list[dict[str, Any]]:
-    used: dict[str, list[str]] = {}
+def _metrics(model: Model) -> list[tuple[Any, str, str, list[str]]]:
+    """Conventions, each with the bounds of its range ("" where there is none) and the tasks that report it."""
+    used: dict[str, dict[str, None]] = defaultdict(dict)
     for name, entry in model.tasks.items():
         for key in entry.card.metrics:
-            used.setdefault(parse(key).name, []).append(name)
-    return [
-        {
-            "of": of,
-            "low": "" if of.low == -float("inf") else f"{of.low:g}",
-            "high": "" if of.high == float("inf") else f"{of.high:g}",
-            "tasks": [{"name": task, "url": task_url(task)} for task in dict.fromkeys(used.get(name, []))],
-        }
-        for name, of in conventions().items()
-    ]
+            used[parse(key).name][name] = None
+    bounds = {name: ["" if math.isinf(bound) else f"{bound:g}" for bound in (of.low, of.high)] for name, of in conventions().items()}
+    return [(of, *bounds[name], list(used[name])) for name, of in conventions().items()]
 
 
 def _task(model: Model, name: str) -> Page:
-    entry = model.tasks[name]
-    card, built = entry.card, model.boards_of.get(name, [])
-    known = {paper.number: paper for paper in model.papers}
+    entry, boards = model.tasks[name], model.boards_of.get(name, [])
+    card = entry.card
     context = {
+        "entry": entry,
         "card": card,
-        "primary": {"title": convention(card.primary).title, "arrow": arrow(card.primary)},
-        "boards": built,
-        "caption": f"{heading(built[0])} ({caption(built[0])})" if built else "",
-        "fallback": _fallback(built[0], card.metrics) if built else None,
-        "data": embedded(task_data(model, name), "board-data") if built else "",
-        "first_line": first_line(entry.file),
-        "parts": paragraphs(entry.file),
-        "metrics": [{"key": key, "name": parse(key).name} for key in card.metrics],
-        "papers": [{"title": known[n].title, "url": paper_url(known[n].slug)} for n in card.papers if n in known],
-        "fitting": [{"name": method, "url": method_url(method)} for method in model.method_names if model.fits(method, name)],
+        "boards": boards,
+        "columns": columns_of((boards[0].primary, *card.metrics), boards[0].columns) if boards else (),
+        "data": embedded(task_data(model, name), "board-data") if boards else "",
+        "papers": [model.papers_by_number[number] for number in card.papers if number in model.papers_by_number],
+        "fitting": model.fitting(name),
         "budgets": {budget: json.dumps(values) for budget, values in entry.budgets().items()},
-        "path": shown_path(entry),
     }
     return Page(task_url(name), "task.html", context, "boards.html")
 
 
-def _fallback(board: Board, wanted: tuple[str, ...]) -> dict[str, Any]:
-    """The board for readers without scripts."""
-    from elboard.results.board.build import columns_of
-
-    keys = columns_of((board.primary, *wanted), board.columns)
-    rows = [
-        {
-            "label": row.label,
-            "url": method_url(row.method),
-            "n": row.n,
-            "rank": row.ranks.get(board.primary),
-            "cells": [number(row.cells.get(key)) for key in keys],
-        }
-        for row in board.rows
-    ]
-    return {"columns": [f"{key} {arrow(key)}".strip() for key in keys], "rows": rows}
-
-
 def _method(model: Model, name: str) -> Page:
     entry, found = model.methods.get(name), model.rows_of.get(name, [])
-    card = entry.card if entry else None
-    context: dict[str, Any] = {
-        "name": name,
-        "family": card.family if card else "no card",
-        "card": card,
-        "results": [_result(board, row) for board, row in found],
-        "fitting": [{"name": task, "url": task_url(task)} for task in sorted(model.tasks) if model.fits(name, task)],
-        "claims": _claims_of(model, name),
-        "options": options(entry) if entry else [],
-    }
-    if entry:
-        paper = next((paper for paper in model.papers if paper.number == card.paper), None)
-        context |= {
-            "first_line": first_line(entry.file),
-            "parts": paragraphs(entry.file),
-            "path": shown_path(entry),
-            "paper": {"title": paper.title, "url": paper_url(paper.slug)} if paper else None,
-            "bases": [(words["method"], method_url(words["method"])) for words in card.bases.values()],
-        }
-    copies, context["pictures"] = _pictures(model, name, found)
+    copies, pictures = _pictures(model, name, found)
     curves = _curves(model, found)
-    context |= {"curves": bool(curves), "data": embedded(curves, "curve-data")}
-    return Page(method_url(name), "method.html", context, "methods.html", copies)
-
-
-def _result(board: Board, row: Row) -> dict[str, Any]:
-    return {
-        "task": board.task,
-        "url": task_url(board.task),
-        "budget": board.budget,
-        "configuration": row.label.removeprefix(row.method).strip() or "default",
-        "rank": row.ranks.get(board.primary),
-        "of": len(board.rows),
-        "metric": f"{board.primary} {arrow(board.primary)}".strip(),
-        "value": number(row.cells.get(board.primary)),
-        "n": row.n,
-        "badge": row.badge,
+    context = {
+        "name": name,
+        "entry": entry,
+        "card": entry.card if entry else None,
+        "paper": model.papers_by_number.get(entry.card.paper) if entry else None,
+        "results": found,
+        "fitting": [task for task in sorted(model.tasks) if model.fits(name, task)],
+        "claims": [of for of in model.claims if of.claim.check and name in [side.method for side in of.claim.check.sides]],
+        "options": options(entry) if entry else [],
+        "pictures": pictures,
+        "curves": bool(curves),
+        "data": embedded(curves, "curve-data"),
     }
+    return Page(method_url(name), "method.html", context, "methods.html", copies)
 
 
 def _plainest(found: list[tuple[Board, Row]]) -> list[tuple[Board, Row]]:
@@ -224,7 +121,7 @@ def _plainest(found: list[tuple[Board, Row]]) -> list[tuple[Board, Row]]:
 def _pictures(model: Model, method: str, found: list[tuple[Board, Row]]) -> tuple[dict[str, Path], list[dict[str, str]]]:
     copies, shown = {}, []
     for board, row in _plainest(found):
-        for name, file in model.gallery.pictures(row.keys):
+        for name, file in model.gallery.pictures(row.of.keys):
             url = f"pictures/{slug(method)}/{slug(board.task)}/{slug(board.budget)}/{slug(name)}.png"
             copies[url] = file
             shown.append({"src": url, "name": name, "task": f"{board.task}, {board.budget}"})
@@ -232,14 +129,48 @@ def _pictures(model: Model, method: str, found: list[tuple[Board, Row]]) -> tupl
 
 
 def _curves(model: Model, found: list[tuple[Board, Row]]) -> list[dict[str, Any]]:
-    curves = ((board, model.gallery.curves(row.keys)) for board, row in _plainest(found))
+    curves = ((board, model.gallery.curves(row.of.keys)) for board, row in _plainest(found))
     kept = ({"task": f"{board.task}, {board.budget}", "runs": runs} for board, runs in curves if runs)
     return list(itertools.islice(kept, CURVES))
 
 
-def _claims_of(model: Model, method: str) -> list[dict[str, str]]:
-    return [
-        {"status": entry.status, "text": entry.claim.text, "paper": entry.paper.title, "url": paper_url(entry.paper.slug)}
-        for entry in model.claims
-        if entry.claim.check and method in [side.method for side in entry.claim.check.sides]
-    ]
+def paper_pages(model: Model) -> Iterator[Page]:
+    """The ledger, and a page a paper."""
+    by_paper: dict[str, list[Claimed]] = {}
+    for entry in model.claims:
+        by_paper.setdefault(entry.paper.number, []).append(entry)
+    ledger = [_claim(entry) for entry in model.claims]
+    context = {"counts": summary(model.claims), "claims": ledger, "n_papers": len(model.papers), "data": embedded(ledger, "claims-data")}
+    yield Page("papers.html", "papers.html", context, "papers.html")
+    for paper in model.papers:
+        yield Page(paper_url(paper.slug), "paper.html", _paper(model, paper, by_paper.get(paper.number, [])), "papers.html")
+
+
+def _claim(entry: Claimed) -> dict[str, Any]:
+    """A claim as a line of the ledger."""
+    paper, url = entry.paper, f"{paper_url(entry.paper.slug)}#claim-{entry.number}"
+    about = {"number": f"{paper.number}.{entry.number}", "paper": paper.title, "slug": paper.slug, "url": url, "claim": entry.claim.text}
+    found = "; ".join(f"{part.task}: {effect_text(part)}" for part in entry.parts)
+    return {**about, "status": entry.status, "tested": relation_text(entry.claim.check) if entry.parts else "", "found": found}
+
+
+def _paper(model: Model, paper: Paper, entries: list[Claimed]) -> dict[str, Any]:
+    found = tables.table(paper, model.groups, paths=model.paths) if paper.cells else None
+    return {
+        "paper": paper,
+        "methods": [name for name, entry in model.methods.items() if entry.card.paper == paper.number],
+        "claims": entries,
+        "table": [_cell(cell) for cell in found.cells] if found else [],
+        "budget": found.budget if found else "",
+        "notes": tables.notes(found) if found else [],
+        "rest": found.rest if found else paper.reported,
+    }
+
+
+def _cell(cell: tables.TableCell) -> tuple[tables.TableCell, str, str]:
+    """The cell, and as text what was measured and the difference."""
+    if cell.mean is None:
+        return cell, "–", "–"
+    digits = 4 if abs(cell.mean) < 10 else 2
+    bounds = f" [{cell.low:.{digits}f}, {cell.high:.{digits}f}]" if cell.low is not None else ""
+    return cell, f"{cell.mean:.{digits}f}{bounds}", f"{cell.difference:+.{digits}f}"

@@ -1,4 +1,4 @@
-// Statistics over several tasks; the same definitions as results/stats/across.py. A table is values[method][task] = list of runs, signed
+// Statistics over several tasks; those of results/stats/across.py by the same definitions. A table is values[method][task] = list of runs, signed
 // so that higher is better; an empty list is an absent result.
 "use strict";
 (function () {
@@ -36,7 +36,7 @@
       return won / met;
     });
 
-  // Probability that a run of `a` beats a run of `b`, averaged over the tasks that both have.
+  // Probability that a run of `a` beats a run of `b`, ties half, averaged over the tasks that both have (Agarwal et al. 2021, section 4.3).
   ELB.across.improvement = (a, b) =>
     meanOf(a.map((runs, t) => {
       const [wins, pairs] = duel(runs, b[t]);
@@ -64,38 +64,26 @@
       return mean(runs.slice(cut, runs.length - cut));
     });
 
-  // Share of runs above each threshold, averaged over tasks: [method][threshold].
+  // Share of runs above each threshold, averaged over tasks (Agarwal et al. 2021): [method][threshold].
   ELB.across.profile = (scores, thresholds) => scores.map((row) => thresholds.map((at) => meanOf(row.map((runs) => (runs.length ? mean(runs.map((value) => (value > at ? 1 : 0))) : NaN)))));
 
+  // The solution of a symmetric positive definite system, which needs no pivots.
   function solve(matrix, vector) {
-    const size = vector.length;
     const a = matrix.map((row, i) => [...row, vector[i]]);
-    for (let i = 0; i < size; i += 1) {
-      let pivot = i;
-      for (let j = i + 1; j < size; j += 1) if (Math.abs(a[j][i]) > Math.abs(a[pivot][i])) pivot = j;
-      [a[i], a[pivot]] = [a[pivot], a[i]];
-      for (let j = i + 1; j < size; j += 1) {
-        const factor = a[j][i] / a[i][i];
-        for (let k = i; k <= size; k += 1) a[j][k] -= factor * a[i][k];
+    a.forEach((pivot, i) => {
+      for (const row of a) {
+        if (row === pivot) continue;
+        const factor = row[i] / pivot[i];
+        for (let k = i; k < pivot.length; k += 1) row[k] -= factor * pivot[k];
       }
-    }
-    for (let i = size - 1; i >= 0; i -= 1) {
-      for (let k = i + 1; k < size; k += 1) a[i][size] -= a[i][k] * a[k][size];
-      a[i][size] /= a[i][i];
-    }
-    return a.map((row) => row[size]);
+    });
+    return a.map((row, i) => row[vector.length] / row[i]);
   }
 
   function connected(won) {
     const reached = (next) => {
       const seen = new Set([0]);
-      const queue = [0];
-      while (queue.length) {
-        const i = queue.pop();
-        won.forEach((_, j) => {
-          if (!seen.has(j) && next(i, j)) seen.add(j) && queue.push(j);
-        });
-      }
+      for (const i of seen) won.forEach((_, j) => next(i, j) && seen.add(j));
       return seen.size === won.length;
     };
     return reached((i, j) => won[i][j] > 0) && reached((i, j) => won[j][i] > 0);
@@ -163,7 +151,8 @@
     return (x - 0.5) * Math.log(x) - x + 0.5 * Math.log(2 * Math.PI) + 1 / (12 * x) - 1 / (360 * x ** 3) + 1 / (1260 * x ** 5) - 1 / (1680 * x ** 7);
   }
 
-  // Friedman's p, mean ranks, Nemenyi's distance, maximal groups; `quantile`: of the studentized range for this number of methods.
+  // Friedman's p corrected for ties, mean ranks, Nemenyi's distance, maximal groups (Demsar 2006, section 3.2.2); blocks are the tasks with all
+  // methods, values their means: seeds are no independent tasks. `quantile`: of the studentized range for this number of methods.
   ELB.across.criticalDifference = function (table, quantile) {
     const all = ELB.across.taskRanks(table);
     const whole = all[0].map((_, t) => t).filter((t) => all.every((row) => !Number.isNaN(row[t])));

@@ -6,8 +6,7 @@
   const state = { board: null, metric: 0, rows: new Set(), shown: new Set(), grid: null };
 
   const column = () => state.board.columns[state.metric];
-  const cell = (row, at) => row.cells[at];
-  const mean = (row, at) => (cell(row, at) ? cell(row, at).mean : null);
+  const mean = (row, at) => (row.cells[at] ? row.cells[at].mean : null);
 
   // Ranks by the chosen metric among the chosen rows, and Holm's p-values behind them.
   ELB.boardRanks = function () {
@@ -18,17 +17,7 @@
   };
   ELB.boardState = state;
 
-  function checkbox(text, checked, change) {
-    const input = ELB.el("input", { type: "checkbox" });
-    input.checked = checked;
-    input.addEventListener("change", () => change(input.checked));
-    return ELB.el("label", {}, input, text);
-  }
-
-  function toggle(set, item, on) {
-    if (on) set.add(item);
-    else set.delete(item);
-  }
+  const toggle = (set, item, on) => set[on ? "add" : "delete"](item);
 
   const wanted = (row) => {
     const kind = $("tuning").value;
@@ -37,7 +26,7 @@
 
   function menus() {
     const { columns, rows } = state.board;
-    $("columns").replaceChildren(...columns.map((of, i) => checkbox(`${of.key} ${of.arrow}`, state.shown.has(i), (on) => (toggle(state.shown, i, on), table()))));
+    $("columns").replaceChildren(...columns.map((of, i) => ELB.checkbox(`${of.key} ${of.arrow}`, state.shown.has(i), (on) => (toggle(state.shown, i, on), table()))));
     const all = (on) => {
       state.rows = new Set(on ? rows.filter(wanted).map((row) => row.id) : []);
       menus();
@@ -46,7 +35,7 @@
     const both = ELB.el("div", { class: "both" }, ELB.el("button", { type: "button" }, "All"), ELB.el("button", { type: "button" }, "None"));
     both.children[0].addEventListener("click", () => all(true));
     both.children[1].addEventListener("click", () => all(false));
-    const boxes = rows.filter(wanted).map((row) => checkbox(row.label, state.rows.has(row.id), (on) => (toggle(state.rows, row.id, on), recompute())));
+    const boxes = rows.filter(wanted).map((row) => ELB.checkbox(row.label, state.rows.has(row.id), (on) => (toggle(state.rows, row.id, on), recompute())));
     $("methods").replaceChildren(both, ...boxes);
     $("metric").replaceChildren(...columns.map((of, i) => (of.direction === "none" ? null : ELB.el("option", { value: i, selected: i === state.metric }, `${of.key} ${of.arrow}`))).filter(Boolean));
   }
@@ -64,7 +53,6 @@
   }
 
   function columns() {
-    const of = (make) => (item) => make(item.getRow().getData());
     const metrics = state.board.columns.map((metric, i) =>
       ELB.column(`${metric.name}${metric.parameters ? ` [${metric.parameters}]` : ""} ${metric.arrow}`, `m${i}`, {
         hint: [metric.title, metric.unit, metric.note].filter(Boolean).join("; "),
@@ -77,48 +65,45 @@
         headerSortStartingDir: metric.direction === "higher" ? "desc" : "asc",
         cssClass: i === state.metric ? "best" : "",
         sorter: ELB.numeric((row) => mean(row, i)),
-        formatter: of((row) => ELB.el("span", { title: row.cells[i] ? `n = ${row.cells[i].n}; ${row.cells[i].mean}` : null }, ELB.number(cell(row, i)))),
+        formatter: ELB.of((row) => ELB.el("span", { title: row.cells[i] ? `n = ${row.cells[i].n}; ${row.cells[i].mean}` : null }, ELB.number(row.cells[i]))),
       })
     );
     const cost = $("cost").value;
     const wide = window.innerWidth > 700; // on a phone fixed columns would leave no room for the others
     return [
-      ELB.column("Rank", "rank", { width: 68, frozen: wide, hozAlign: "center", headerHozAlign: "center", sorter: ELB.numeric((row) => state.ranks.get(row.id)), formatter: of(rank) }),
-      ELB.column("Method", "label", { minWidth: 150, maxWidth: 300, frozen: wide, formatter: of(name) }),
-      ELB.column("n", "n", { hint: "finished runs", width: 56, hozAlign: "right", headerHozAlign: "right", sorter: ELB.numeric((row) => row.seeds.length), formatter: of((row) => String(row.seeds.length)) }),
+      ELB.column("Rank", "rank", { width: 68, frozen: wide, hozAlign: "center", headerHozAlign: "center", sorter: ELB.numeric((row) => state.ranks.get(row.id)), formatter: ELB.of(rank) }),
+      ELB.column("Method", "label", { minWidth: 150, maxWidth: 300, frozen: wide, formatter: ELB.of(name) }),
+      ELB.column("n", "n", { hint: "finished runs", width: 56, hozAlign: "right", headerHozAlign: "right", sorter: ELB.numeric((row) => row.seeds.length), formatter: ELB.of((row) => String(row.seeds.length)) }),
       ...metrics,
-      ELB.column(data.costs[cost].filter(Boolean).join(", "), "cost", { hint: "mean over the runs", hozAlign: "right", headerHozAlign: "right", minWidth: 90, maxWidth: 130, sorter: ELB.numeric((row) => row.cost[cost]), formatter: of((row) => ELB.short(row.cost[cost])) }),
-      ELB.column("Trust", "badge", { hint: "the least trusted of the records behind the row", width: 112, formatter: ELB.formatters.chip((row) => row.badge) }),
+      ELB.column(data.costs[cost].filter(Boolean).join(", "), "cost", { hint: "mean over the runs", hozAlign: "right", headerHozAlign: "right", minWidth: 90, maxWidth: 130, sorter: ELB.numeric((row) => row.cost[cost]), formatter: ELB.of((row) => ELB.short(row.cost[cost])) }),
+      ELB.column("Trust", "badge", { hint: "the least trusted of the records behind the row", width: 112, formatter: ELB.chip("badge") }),
     ];
   }
 
   const visible = (row) => state.rows.has(row.id) && row.label.toLowerCase().includes($("filter").value.trim().toLowerCase());
 
-  function table() {
+  async function table() {
     const sort = [{ column: `m${state.metric}`, dir: column().direction === "higher" ? "desc" : "asc" }];
-    const done = state.grid ? Promise.resolve(state.grid) : ELB.grid($("board"), { data: state.board.rows, columns: columns(), index: "id", labelledby: "board-caption", initialSort: sort, initialFilter: [] });
-    return done.then((grid) => {
-      const first = !state.grid;
-      state.grid = grid;
-      if (!first) {
-        grid.setColumns(columns());
-        grid.replaceData(state.board.rows);
-        grid.setSort(sort);
-      }
-      grid.setFilter(visible);
-    });
+    if (state.grid) {
+      state.grid.setColumns(columns());
+      state.grid.replaceData(state.board.rows);
+      state.grid.setSort(sort);
+    } else {
+      state.grid = await ELB.grid($("board"), { data: state.board.rows, columns: columns(), index: "id", labelledby: "board-caption", initialSort: sort });
+    }
+    state.grid.setFilter(visible);
   }
 
   function charts() {
     const at = state.metric;
     const { key, direction } = column();
-    const chosen = state.board.rows.filter((row) => state.rows.has(row.id) && cell(row, at));
+    const chosen = state.board.rows.filter((row) => state.rows.has(row.id) && row.cells[at]);
     const sign = direction === "higher" ? -1 : 1;
     chosen.sort((a, b) => sign * (mean(a, at) - mean(b, at)));
-    const rows = chosen.map((row) => ({ label: row.label, cell: cell(row, at), values: row.values[at] }));
+    const rows = chosen.map((row) => ({ label: row.label, cell: row.cells[at], values: row.values[at] }));
     ELB.forest($("forest"), rows, key);
     const cost = $("cost").value;
-    const points = chosen.filter((row) => row.cost[cost] > 0).map((row) => ({ label: row.label, cost: row.cost[cost], mean: mean(row, at), cell: cell(row, at) }));
+    const points = chosen.filter((row) => row.cost[cost] > 0).map((row) => ({ label: row.label, cost: row.cost[cost], mean: mean(row, at), cell: row.cells[at] }));
     ELB.scatter($("scatter"), points, ELB.pareto(points, direction === "higher"), data.costs[cost].filter(Boolean).join(", "), key);
   }
 

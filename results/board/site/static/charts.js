@@ -6,7 +6,6 @@
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   ELB.series = (i) => ({ color: colour(`c${(i % 8) + 1}`), symbol: symbols[i % symbols.length] });
-  ELB.colour = colour;
 
   // Options that all charts share; tooltips are built of nodes, so that names stay text.
   function common(label) {

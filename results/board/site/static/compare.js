@@ -6,23 +6,16 @@
   const [REPLICATES, FEWEST, WORK] = [1000, 200, 2e9]; // WORK: comparisons of two runs that a reader can wait for
   const FEW = "; too many runs for those of win rate and Elo";
   const state = { tasks: [], methods: [], grid: null, turn: 0 };
-  const names = ["meanRank", "winRate", "iqm", "elo"];
-  const keys = { meanRank: "mean_rank", winRate: "win_rate", iqm: "iqm", elo: "elo" };
+  const names = ["mean_rank", "win_rate", "iqm", "elo"];
 
   function signed() {
     return state.methods.map((m) => state.tasks.map((t) => data.values[m][t].map((value) => (data.tasks[t].higher ? value : -value))));
   }
 
   function statistics(table, scores, pairs = true) {
-    const cheap = { meanRank: ELB.across.meanRank(table), iqm: ELB.across.iqm(scores) };
-    return pairs ? { ...cheap, winRate: ELB.across.winRate(table), elo: ELB.across.elo(table) } : cheap;
+    const cheap = { mean_rank: ELB.across.meanRank(table), iqm: ELB.across.iqm(scores) };
+    return pairs ? { ...cheap, win_rate: ELB.across.winRate(table), elo: ELB.across.elo(table) } : cheap;
   }
-
-  // Point estimates of what is chosen; also for tests.
-  ELB.compareNow = function () {
-    const table = signed();
-    return statistics(table, ELB.across.normalise(table));
-  };
 
   // Intervals of the part as it was published, where the choice is that part.
   function published() {
@@ -42,12 +35,12 @@
     const kept = Object.fromEntries(names.map((name) => [name, []]));
     function slice() {
       const end = performance.now() + 25;
-      while (performance.now() < end && kept.meanRank.length < replicates) {
+      while (performance.now() < end && kept.mean_rank.length < replicates) {
         const found = statistics(ELB.across.resample(table, random), ELB.across.resample(scores, random), pairs);
         names.forEach((name) => found[name] && kept[name].push(found[name]));
       }
       if (turn !== state.turn) return;
-      if (kept.meanRank.length < replicates) setTimeout(slice);
+      if (kept.mean_rank.length < replicates) setTimeout(slice);
       else done(Object.fromEntries(names.map((name) => [name, kept[name].length ? state.methods.map((_, m) => [0.025, 0.975].map((q) => ELB.across.quantile(kept[name].map((values) => values[m]), q))) : null])), replicates);
     }
     slice();
@@ -77,21 +70,20 @@
   async function show(values, bounds) {
     const content = rows(values, bounds);
     const number = (title, name, down, hint) =>
-      ELB.column(title, name, { hint, hozAlign: "right", headerHozAlign: "right", minWidth: 158, headerSortStartingDir: down ? "asc" : "desc", sorter: ELB.numeric((row) => row[name]), formatter: ELB.formatters.text((row) => text(name, row[name], row.bounds[name])) });
+      ELB.column(title, name, { hint, hozAlign: "right", headerHozAlign: "right", minWidth: 158, headerSortStartingDir: down ? "asc" : "desc", sorter: ELB.numeric((row) => row[name]), formatter: ELB.text((row) => text(name, row[name], row.bounds[name])) });
     const columns = [
-      ELB.column("Method", "label", { minWidth: 200, cssClass: "wrap", variableHeight: true, formatter: ELB.formatters.link((row) => row.label, (row) => row.url) }),
-      ELB.column("Tasks", "tasks", { width: 80, hozAlign: "right", headerHozAlign: "right", formatter: ELB.formatters.text((row) => `${row.tasks} of ${state.tasks.length}`) }),
-      number("Mean rank ↓", "meanRank", true),
-      number("Win rate ↑", "winRate"),
+      ELB.column("Method", "label", { minWidth: 200, cssClass: "wrap", variableHeight: true, formatter: ELB.link("label") }),
+      ELB.column("Tasks", "tasks", { width: 80, hozAlign: "right", headerHozAlign: "right", formatter: ELB.text((row) => `${row.tasks} of ${state.tasks.length}`) }),
+      number("Mean rank ↓", "mean_rank", true),
+      number("Win rate ↑", "win_rate"),
       number("IQM ↑", "iqm", false, "interquartile mean of normalised scores"),
       number("Elo ↑", "elo"),
-      ELB.column("P(beats reference)", "beats", { minWidth: 110, hozAlign: "right", headerHozAlign: "right", headerSortStartingDir: "desc", sorter: ELB.numeric((row) => row.beats), formatter: ELB.formatters.text((row) => (row.beats === null || Number.isNaN(row.beats) ? "–" : ELB.fixed(row.beats, 2))) }),
+      ELB.column("P(beats reference)", "beats", { minWidth: 110, hozAlign: "right", headerHozAlign: "right", headerSortStartingDir: "desc", sorter: ELB.numeric((row) => row.beats), formatter: ELB.text((row) => (row.beats === null || Number.isNaN(row.beats) ? "–" : ELB.fixed(row.beats, 2))) }),
     ];
     if (state.grid) {
       await state.grid.replaceData(content);
     } else {
-      state.grid = ELB.grid($("compare"), { data: content, index: "id", labelledby: "compare-caption", layout: "fitColumns", columns, initialSort: [{ column: "meanRank", dir: "asc" }] });
-      state.grid = await state.grid;
+      state.grid = await ELB.grid($("compare"), { data: content, index: "id", labelledby: "compare-caption", layout: "fitColumns", columns, initialSort: [{ column: "mean_rank", dir: "asc" }] });
     }
   }
 
@@ -120,34 +112,34 @@
       ELB.say("status", "Choose at least two methods and two tasks.");
       return;
     }
-    const values = ELB.compareNow();
+    const table = signed();
+    const values = statistics(table, ELB.across.normalise(table));
     const part = published();
     const what = `${state.methods.length} methods on ${state.tasks.length} tasks`;
     const partial = state.methods.some((m) => state.tasks.some((t) => !data.values[m][t].length));
     const warning = partial ? " Some methods lack some tasks: mean ranks and IQM then compare unlike things; Elo and win rate are the better guide." : "";
-    const given = part && Object.fromEntries(names.map((name) => [name, part.estimates[keys[name]] ? part.estimates[keys[name]].map((of) => of.slice(1).map((bound) => (bound === null ? NaN : bound))) : null]));
+    const given = part && Object.fromEntries(names.map((name) => [name, part.estimates[name] ? part.estimates[name].map((of) => of.slice(1)) : null]));
     await show(values, given);
     pictures();
     if (part) {
-      ELB.say("status", `${what}; 95 % intervals from ${part.replicates} resamples of the seeds${given.winRate.some((of) => Number.isFinite(of[0])) ? "" : FEW}.${warning}`);
+      ELB.say("status", `${what}; 95 % intervals from ${part.replicates} resamples of the seeds${given.win_rate.some((of) => Number.isFinite(of[0])) ? "" : FEW}.${warning}`);
     } else {
       ELB.say("status", `${what}; computing intervals …`);
       intervals(turn, async (bounds, replicates) => {
         await show(values, bounds);
-        ELB.say("status", `${what}; 95 % intervals from ${replicates} resamples of the seeds, computed in this browser${bounds.winRate ? "" : FEW}.${warning}`);
+        ELB.say("status", `${what}; 95 % intervals from ${replicates} resamples of the seeds, computed in this browser${bounds.win_rate ? "" : FEW}.${warning}`);
       });
     }
   }
 
-  function boxes(host, items, chosen, change) {
-    host.replaceChildren(
-      ...items.map(([value, label]) => {
-        const input = ELB.el("input", { type: "checkbox", value });
-        input.checked = chosen.includes(value);
-        input.addEventListener("change", () => change([...host.querySelectorAll("input:checked")].map((box) => Number(box.value))));
-        return ELB.el("label", {}, input, label);
-      })
-    );
+  // A box for each of `items` (indices), by which they come into state[which] and leave it.
+  function boxes(which, items, label) {
+    const change = (item, on) => {
+      state[which] = items.filter((other) => (other === item ? on : state[which].includes(other)));
+      reference();
+      recompute();
+    };
+    $(which).replaceChildren(...items.map((item) => ELB.checkbox(label(item), state[which].includes(item), (on) => change(item, on))));
   }
 
   function reference() {
@@ -158,16 +150,9 @@
   function load() {
     const part = data.parts[Number($("family").value)];
     [state.tasks, state.methods] = [part.tasks, part.methods];
-    const any = data.methods.map((of, m) => [m, of.label]).filter(([m]) => part.tasks.some((t) => data.values[m][t].length));
-    boxes($("tasks"), part.tasks.map((t) => [t, data.tasks[t].name]), state.tasks, (chosen) => {
-      state.tasks = chosen;
-      recompute();
-    });
-    boxes($("methods"), any, state.methods, (chosen) => {
-      state.methods = chosen;
-      reference();
-      recompute();
-    });
+    boxes("tasks", part.tasks, (t) => data.tasks[t].name);
+    const any = [...data.methods.keys()].filter((m) => part.tasks.some((t) => data.values[m][t].length));
+    boxes("methods", any, (m) => data.methods[m].label);
     reference();
     recompute();
   }

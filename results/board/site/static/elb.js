@@ -43,6 +43,14 @@
     return node;
   };
 
+  // A box with its label; `change` is told whether it is checked.
+  ELB.checkbox = function (text, checked, change) {
+    const input = ELB.el("input", { type: "checkbox" });
+    input.checked = checked;
+    input.addEventListener("change", () => change(input.checked));
+    return ELB.el("label", {}, input, text);
+  };
+
   ELB.data = function (id) {
     const node = document.getElementById(id);
     return node ? JSON.parse(node.textContent) : null;
@@ -53,14 +61,10 @@
     if (node && node.textContent !== text) node.textContent = text;
   };
 
-  function matches(entry, words) {
-    const text = `${entry.title} ${entry.kind} ${entry.more}`.toLowerCase();
-    return words.every((word) => text.includes(word));
-  }
-
   function show(list, base, text) {
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = words.length ? (ELB.index || []).filter((entry) => matches(entry, words)) : [];
+    const fits = ({ title, kind, more }) => words.every((word) => `${title} ${kind} ${more}`.toLowerCase().includes(word));
+    const found = words.length ? (ELB.index || []).filter(fits) : [];
     const rank = (entry) => (entry.title.toLowerCase().startsWith(words[0]) ? 0 : 1);
     found.sort((a, b) => rank(a) - rank(b));
     list.replaceChildren(

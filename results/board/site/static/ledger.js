@@ -14,20 +14,17 @@
       const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
       return (status === "" || (status === "tested" ? tested : row.status === status)) && words.every((word) => text.includes(word));
     };
-    const evidence = (cell) => {
-      const row = cell.getRow().getData();
-      return ELB.el("span", { class: "wrap" }, ELB.el("code", {}, row.tested), ELB.el("span", { class: "note" }, row.tested ? ` ${row.found}` : ""));
-    };
+    const evidence = (row) => ELB.el("span", { class: "wrap" }, ELB.el("code", {}, row.tested), ELB.el("span", { class: "note" }, row.tested ? ` ${row.found}` : ""));
     const grid = await ELB.grid($("ledger"), {
       data,
       index: "number",
       labelledby: "ledger-caption",
       layout: narrow ? "fitDataFill" : "fitColumns",
       columns: [
-        ELB.column("Status", "status", { width: 142, sorter: (a, b) => order.indexOf(a) - order.indexOf(b), formatter: ELB.formatters.chip((row) => row.status) }),
-        ELB.column("Paper", "slug", { width: 170, formatter: ELB.formatters.link((row) => row.slug, (row) => row.url) }),
+        ELB.column("Status", "status", { width: 142, sorter: (a, b) => order.indexOf(a) - order.indexOf(b), formatter: ELB.chip("status") }),
+        ELB.column("Paper", "slug", { width: 170, formatter: ELB.link("slug") }),
         ELB.column("Claim", "claim", { widthGrow: 3, minWidth: 300, cssClass: "wrap", variableHeight: true }),
-        ELB.column("Left − right, with 95 % interval", "found", { widthGrow: 2, minWidth: 260, variableHeight: true, formatter: evidence }),
+        ELB.column("Left − right, with 95 % interval", "found", { widthGrow: 2, minWidth: 260, variableHeight: true, formatter: ELB.of(evidence) }),
       ],
       initialSort: [{ column: "status", dir: "asc" }],
     });

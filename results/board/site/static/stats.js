@@ -13,18 +13,16 @@
     return adjusted;
   };
 
-  // Place of the pair i < j in the upper triangle of n rows, row by row.
-  ELB.pair = (n, i, j) => i * n - (i * (i + 1)) / 2 + (j - i - 1);
-
   // Ranks of the rows `subset` (indices below n): 1 + the number of methods significantly better after Holm's correction over all pairs
-  // of the subset; null where a row is undecided against every other. `p`: upper triangle of all rows, `means`: of all rows or null.
+  // of the subset; null where a row is undecided against every other. `p`: upper triangle of all rows, row by row, `means`: of all rows
+  // or null.
   ELB.ranks = function (n, p, means, higher, subset, alpha = 0.05) {
     const rows = [...subset].sort((a, b) => a - b);
     const pairs = [];
     for (let a = 0; a < rows.length; a += 1) {
       for (let b = a + 1; b < rows.length; b += 1) pairs.push([rows[a], rows[b]]);
     }
-    const adjusted = ELB.holm(pairs.map(([i, j]) => p[ELB.pair(n, i, j)]));
+    const adjusted = ELB.holm(pairs.map(([i, j]) => p[i * n - (i * (i + 1)) / 2 + (j - i - 1)]));
     const better = new Map(rows.map((i) => [i, 0]));
     const decided = new Set();
     pairs.forEach(([i, j], at) => {

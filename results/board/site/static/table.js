@@ -1,18 +1,11 @@
 // One way to make a Tabulator grid: headers are buttons, text is never read as HTML, the plain table underneath gives way.
 "use strict";
 (function () {
-  ELB.formatters = {
-    // A link whose text and address come from the row.
-    link: (text, url) => (cell) => {
-      const row = cell.getRow().getData();
-      return ELB.el("a", { href: url(row) }, text(row));
-    },
-    text: (text, className) => (cell) => ELB.el("span", { class: className || null }, text(cell.getRow().getData())),
-    chip: (text) => (cell) => {
-      const value = text(cell.getRow().getData());
-      return value ? ELB.el("span", { class: `chip ${value.replace(/\s+/g, "-")}` }, value) : "";
-    },
-  };
+  // What a cell shows, made of its row: a node, or text.
+  ELB.of = (make) => (cell) => make(cell.getRow().getData());
+  ELB.text = (text) => ELB.of((row) => ELB.el("span", {}, text(row)));
+  ELB.link = (field) => ELB.of((row) => ELB.el("a", { href: row.url }, row[field]));
+  ELB.chip = (field) => ELB.of((row) => ELB.el("span", { class: `chip ${row[field].replace(/\s+/g, "-")}` }, row[field]));
 
   // A column; `title` is plain text, `hint` the text shown on hovering.
   ELB.column = function (title, field, more) {
