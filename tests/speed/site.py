@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ def write(root: Path) -> int:
         for i in range(CONFIGURATIONS):
             spec = resolve(task, fitting[i % len(fitting)], budget="lite", overrides={"train.epochs": 2 + i // len(fitting)})
             for seed in range(SEEDS):
-                one = replace(spec, seed=seed)
+                one = spec.reseeded(seed)
                 metrics = {key: 0.4 + 0.01 * i + 0.02 * float(rng.standard_normal()) for key in entry.card.metrics}
                 fields = {"metrics": metrics, "primary": entry.card.primary, "cost": {"wall_s": 1.0 + i, "parameters": 1000.0}}
                 record = seal(Record.of(one, f"{count:012x}", "done", ended="2026-01-01T00:00:00+00:00", **fields))

@@ -15,6 +15,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,18 +102,21 @@ def synthetic(card: Any, seeds: int) -> tuple:
     """Rows of one task, names and states of files, and texts as long as those of real records."""
     import numpy as np
 
-    from elboard.results.store.rows import Rows
+    from elboard.results.store import load
+    from elboard.results.store.rows import Rows, setting_of
 
     task, metrics = card.name, [key for key in card.metrics if "[" not in key]
     rng = np.random.default_rng(zlib.crc32(task.encode()))
     n = METHODS * seeds
-    example = json.loads(next((ROOT / "results" / "records" / "generation").rglob("vae-s0-*[0-9a-f].json")).read_text(encoding="utf-8"))
-    text = json.dumps(example, indent=1)
-    spec = {**example["spec"], "task": task, "seed": None}
-    settings = [
-        json.dumps({"group": f"{i:016x}", "spec": {**spec, "method": f"method-{i:02}"}, "notes": {}}, sort_keys=True)
-        for i in range(METHODS)
-    ]
+    example = next(record for record in load(None) if record.spec["method"] == "vae")
+    text = json.dumps(asdict(example), indent=1)
+    settings = []
+    for method in (f"method-{i:02}" for i in range(METHODS)):
+        spec, identity = (
+            {**example.spec, "task": task, "method": method},
+            {**example.identity, "task": f"{task}@1", "method": f"{method}@1"},
+        )
+        settings.append(setting_of(replace(example, spec=spec, identity=identity)))
     attempts = rng.integers(0, 2**48, n).astype(np.uint64)
     rows = Rows(
         (task, 1, "lite"),
@@ -128,7 +132,7 @@ def synthetic(card: Any, seeds: int) -> tuple:
         ended=np.full(n, "2026-11-24T16:22:38+00:00", dtype=object),
     )
     names = [f"{key:016x}/attempts/{attempt:012x}.json" for key, attempt in zip(rows.key.tolist(), attempts.tolist(), strict=True)]
-    contents = [text.replace(example["attempt"], f"{attempt:012x}") for attempt in attempts.tolist()]
+    contents = [text.replace(example.attempt, f"{attempt:012x}") for attempt in attempts.tolist()]
     return rows, [(name, (len(text), 10**18)) for name in names], contents
 
 
