@@ -189,12 +189,8 @@ def _checked(schema: type, name: str, text: str) -> tuple[Any, str]:
         kind = getattr(kind, "__name__", str(kind)) if not getattr(kind, "__args__", None) else str(kind)
         return None, f"is not a valid {kind} ({str(error).splitlines()[0]})"
     found = OmegaConf.to_container(node, resolve=False)[name]
-    return (found, "") if _sayable(found) else (None, "is not finite")
-
-
-def _sayable(value: Any) -> bool:
-    """Whether JSON, and so a key, can say ``value``."""
-    return all(map(math.isfinite, filter(lambda item: isinstance(item, float), value if isinstance(value, list) else [value])))
+    values = [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, float)]
+    return (found, "") if all(map(math.isfinite, values)) else (None, "is not finite")  # which JSON, and so a key, cannot say
 
 
 def merge(schema: type, origin: str, values: Mapping, section: str = "method", start: Mapping[str, Any] | None = None) -> dict:

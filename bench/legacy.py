@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,15 @@ def _renamed(spec: RunSpec, undone: bool = False) -> RunSpec:
     return replace(spec, config=config, bases={role: tuple(_renamed(run, undone) for run in runs) for role, runs in spec.bases.items()})
 
 
-def keys_of(spec: RunSpec) -> list[str]:
+@cache
+def keys_of(spec: RunSpec) -> tuple[str, ...]:
     """The keys under which runs of ``spec`` may have been kept, by whatever name its method had."""
     names = [spec.method, *(alias for alias, name in aliases("method", tuple(map(Path, spec.paths))).items() if name == spec.method)]
     precision = str(spec.config["trainer"]["precision"])
-    words = [precision, *(word for pair in PRECISIONS.items() if precision in pair for word in pair)]
-    alike = [_of_precision(one, word) for word in words for one in (spec, _renamed(spec, undone=True))]
+    words = dict.fromkeys([precision, *(word for pair in PRECISIONS.items() if precision in pair for word in pair)])
+    alike = [_of_precision(one, word) for one in dict.fromkeys((spec, _renamed(spec, undone=True))) for word in words]
     found = (replace(one, method=name) for name in names for one in alike)
-    return list(dict.fromkeys(key_of(tree_of(one)) for one in found))
+    return tuple(dict.fromkeys(key_of(tree_of(one)) for one in found))
 
 
 def _of_precision(spec: RunSpec, word: str) -> RunSpec:

@@ -6,7 +6,7 @@ Records are the truth. What an engine or a scheduler believes changes nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import escape
 from pathlib import Path
@@ -20,10 +20,12 @@ RETRIABLE = ("oom", "timeout", "killed", "infra")
 RETRIES = 2
 
 
-def keys_of_today(root: Path, key: str) -> set[str]:
-    """The keys of the runs whose folders under ``root`` have names that begin with ``key``, which may be a key from before."""
+def matching(root: Path, key: str, known: Collection[str]) -> set[str]:
+    """Those of the keys ``known`` that begin with ``key``; if none does, those of runs whose folders under ``root`` have names that do,
+    which may be keys from before."""
     folders = (folder for home in (root, root / records.ARCHIVE) for folder in home.glob(f"{escape(key)}*/"))
-    return {record.key for folder in folders for record in records.attempts(root / folder.name)}
+    named = {one for one in known if one.startswith(key)}
+    return named or {record.key for folder in folders for record in records.attempts(root / folder.name)} & set(known)
 
 
 def folders_of(root: Path, key: str) -> list[Path]:

@@ -121,11 +121,11 @@ def value_at(run: Path, epoch: int, metric: str) -> float | None:
     return next((row.get(f"valid/{metric}") for row in curves(run) if row.get("epoch") == epoch), None)
 
 
-def curves(run: Path) -> list[dict[str, Any]]:
-    """The epochs that a run has written into its folder; a line that is being written is passed over."""
+def curves(run: Path, seen: int = 0) -> list[dict[str, Any]]:
+    """The epochs that a run has written into its folder after the first ``seen``; a line that is being written is passed over."""
     rows = []
     with contextlib.suppress(OSError):
-        for line in (run / "curves.jsonl").read_text(encoding="utf-8").splitlines():
+        for line in (run / "curves.jsonl").read_text(encoding="utf-8").splitlines()[seen:]:
             with contextlib.suppress(ValueError):
                 rows.append(json.loads(line))
     return rows

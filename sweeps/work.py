@@ -125,7 +125,8 @@ def run_one(
     The claim of a process that died is taken over, and the death becomes a failed record, so that a run that kills its process is not tried
     for ever.
     """
-    runs, folder = Runs(root), Runs(root).folder(spec)
+    runs = Runs(root)
+    folder = runs.folder(spec)
     for base in spec.starts_from():
         found = ensure(base, root, report)
         if found.state in ("preempted", "failed"):
@@ -249,10 +250,10 @@ def _together(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], 
 
 def follow(spec: RunSpec, root: Path, seen: int, report: Callable[[dict], None]) -> int:
     """Report the epochs that other processes have written since the first ``seen``, and return how many there are."""
-    rows = trials.curves(Runs(root).folder(spec))
-    for row in rows[seen:]:
+    rows = trials.curves(Runs(root).folder(spec), seen)
+    for row in rows:
         report({"event": "epoch", "epochs": spec.config["train"]["epochs"], **row})
-    return len(rows)
+    return seen + len(rows)
 
 
 def main(file: str, root: str, tracker: str) -> int:

@@ -18,7 +18,7 @@ from elboard.bench.errors import UserError, check_known, nearest
 from elboard.bench.identity import difference
 from elboard.bench.provenance import hardware, revision, versions
 from elboard.bench.run import root_folder
-from elboard.bench.runs import folders_of, keys_of_today
+from elboard.bench.runs import folders_of, matching
 
 data_app = typer.Typer(help="Data sets: list, fetch, check.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
@@ -30,7 +30,7 @@ def why(key: Annotated[str, typer.Argument(help="A run's key, or its beginning."
     from elboard.results.store import latest, load
 
     found = latest(load(root_folder(out)))
-    matches = [known for known in found if known.startswith(key)] or sorted(keys_of_today(root_folder(out), key) & set(found))
+    matches = sorted(matching(root_folder(out), key, found))
     if len(matches) > 1:
         raise UserError(f"{len(matches)} keys begin with {key!r}: {', '.join(sorted(matches)[:6])}")
     if not matches:
@@ -83,7 +83,8 @@ def archive(keys: Annotated[list[str], typer.Argument(help="Keys of runs that ar
     from elboard.results.store import pack
 
     root = root_folder(out)
-    keys = [folders_of(root, key)[0].name if key and not (root / key).exists() and folders_of(root, key) else key for key in keys]
+    found = {key: folders_of(root, key) for key in keys if key and not (root / key).exists()}
+    keys = [found[key][0].name if len(found.get(key, ())) == 1 else key for key in keys]
     with telling():
         done = pack(root, keys)
     print(f"{len(set(keys))} runs moved to {root / 'archive'}, which holds {done.records} records now")

@@ -18,7 +18,7 @@ from elboard.bench.errors import UserError, nearest
 from elboard.bench.metrics.conventions import convention
 from elboard.bench.registry import compatible, discover
 from elboard.bench.run import root_folder
-from elboard.bench.runs import keys_of_today
+from elboard.bench.runs import matching
 
 ShippedAlso = Annotated[bool, typer.Option(help="Also the records that ship with the package.")]
 
@@ -93,7 +93,7 @@ def _chosen(keys: list[str], out: Path | None, shipped: bool) -> list[Any]:
         runs = effective(root_folder(out), shipped)
     chosen = set() if keys else set(runs)
     for key in keys:
-        found = {known for known in runs if known.startswith(key)} or keys_of_today(root_folder(out), key) & set(runs)
+        found = matching(root_folder(out), key, runs)
         if not found:
             raise UserError(f"no run {key!r}: {nearest(key, runs)}")
         chosen |= found

@@ -158,6 +158,9 @@ def test_keys_from_before_and_of_today_name_the_run(runs: Path, capsys: pytest.C
         assert main(["why", key, *out]) == 0 and capsys.readouterr().out.startswith(f"{new}: adamic-adar")
         assert main(["verify", key, *out, "--no-shipped"]) == 0 and "1 agrees" in capsys.readouterr().out
         assert main(["logs", key, *out]) == 0 and capsys.readouterr().out == "its log\n"
+    shutil.copytree(runs / old, runs / "another")
+    assert main(["archive", new, *out]) == 2 and (runs / old).is_dir(), "which of the two is not said"
+    shutil.rmtree(runs / "another")
     assert main(["archive", new, *out]) == 0 and (runs / records.ARCHIVE / old).is_dir()
     assert main(["why", old, *out]) == 0
     assert main(["why", "0000", *out]) == 2
