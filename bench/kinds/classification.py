@@ -38,7 +38,7 @@ METRICS = (
     Convention("class_nll", "negative log likelihood of the class", "nats", "lower", 0.0, note="probabilities floored at 1e-12"),
     Convention("brier", "Brier score", "", "lower", 0.0, 2.0, note="sum over classes of squared differences, mean over examples"),
     share("ece", "expected calibration error", "lower", "15 equal-width bins, right-closed"),
-    share("adaptive_ece", "adaptive calibration error", "lower", "15 bins of equal mass"),
+    share("adaptive_ece", "adaptive calibration error", "lower", "15 bins of equal mass; equal confidences share their mean hit"),
     share("classwise_ece", "classwise calibration error", "lower", "mean over classes, 15 equal-width bins, right-closed"),
     Convention("entropy", "predictive entropy", "nats", "none", 0.0),
 )

@@ -49,13 +49,18 @@ def ece(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
 
 
 def adaptive_ece(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
-    """As :func:`ece`, with bins of equal mass: the sorted examples cut into ``bins`` parts whose sizes differ by one at most."""
+    """As :func:`ece`, with bins of equal mass: the sorted examples cut into ``bins`` parts whose sizes differ by one at most.
+
+    Examples of the same confidence each count with their mean hit, so that a border among them does not depend on their order.
+    """
     confidence = p.max(axis=1)
     order = np.argsort(confidence, kind="stable")
     index = np.empty(len(y), dtype=int)
     for i, part in enumerate(np.array_split(order, bins)):
         index[part] = i
-    return _binned_gap(confidence, p.argmax(axis=1) == y, index)
+    _, tied, count = np.unique(confidence, return_inverse=True, return_counts=True)
+    hit = np.bincount(tied, weights=p.argmax(axis=1) == y) / count
+    return _binned_gap(confidence, hit[tied], index)
 
 
 def classwise_ece(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:

@@ -4,8 +4,8 @@ A key is ``name``, ``name@K`` or ``name[parameters]``, then ``/slice`` for a par
 ``fid[inception-2015,n=10000]``, ``auroc/near``. Keys that differ in anything are different metrics and never share a column. The
 conventions themselves belong to the kinds of work (:mod:`elboard.bench.kinds`).
 
-``n`` is a number of examples or samples. Where it is the only parameter (``accuracy[n=500]``), or a record holds the same key with a larger
-one (``nll[k=50,n=400]`` beside ``n=1000``), the key is of the subset that the evidence keeps: a bare name never stands for it.
+``n`` is a number of examples or samples. Where a record holds the same key without it (``accuracy[n=500]`` beside ``accuracy``) or with a
+larger one (``nll[k=50,n=400]`` beside ``n=1000``), the key is of the subset that the evidence keeps: a bare name never stands for it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def whole(keys: tuple[str, ...]) -> tuple[str, ...]:
     """``keys`` of one record without those of a subset of its examples."""
     n = {key: int((re.findall(r"[\[,]n=(\d+)", key) or [10**18])[0]) for key in keys}
     most = {of_examples(key): key for key in sorted(keys, key=n.__getitem__)}
-    return tuple(key for key in keys if most[of_examples(key)] == key and (key == of_examples(key) or "[" in of_examples(key)))
+    return tuple(key for key in keys if most[of_examples(key)] == key)
 
 
 def conventions() -> dict[str, Convention]:

@@ -28,11 +28,12 @@ def mutual_information(means: np.ndarray, logvars: np.ndarray, z: np.ndarray) ->
         z: one sample an example, ``(N, Z)``.
     """
     means, logvars, z = (np.asarray(a, dtype=np.float64) for a in (means, logvars, z))
-    n = len(z)
+    n, precision = len(z), np.exp(-logvars)
+    constant = (means**2 * precision + logvars + math.log(2 * math.pi)).sum(axis=1)
     total = 0.0
     for start in range(0, n, 256):
-        part = z[start : start + 256, None, :]
-        log_q = -0.5 * ((part - means) ** 2 / np.exp(logvars) + logvars + math.log(2 * math.pi)).sum(axis=2)
+        part = z[start : start + 256]
+        log_q = -0.5 * (part**2 @ precision.T - 2 * part @ (means * precision).T + constant)
         top = log_q.max(axis=1)
         own = log_q[np.arange(len(part)), np.arange(start, start + len(part))]
         total += float((own - top - np.log(np.exp(log_q - top[:, None]).mean(axis=1))).sum())

@@ -18,6 +18,7 @@ CARD = TaskCard(
     selection="class_nll",
     data=("fashion-mnist",),
     papers=("012", "020"),
+    version=2,
 )
 
 

@@ -19,6 +19,7 @@ CARD = TaskCard(
     selection="class_nll",
     data=("mnist",),
     papers=("012", "020"),
+    version=2,
 )
 
 

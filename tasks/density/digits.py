@@ -22,6 +22,7 @@ from elboard.bench.metrics.conventions import bare, of_examples
 from elboard.bench.task import Data, Observed
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import DataTask, permutation
+from elboard.tasks.generation.base import selection
 
 CARD = TaskCard(
     name="density/digits",
@@ -29,9 +30,10 @@ CARD = TaskCard(
     needs=("RealLikelihood",),
     primary="nll",
     metrics=("nll", "elbo", "kl", "reconstruction"),
-    selection="elbo",
+    selection="nll[k=50]",
     data=("digits",),
     papers=("025",),
+    version=2,
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 3, "batch_size": 100, "keep": "best"}, "task": {"k": 8}},
@@ -61,7 +63,7 @@ class DigitsDensity(DataTask):
         return Data(LikelihoodSpec((64,), len(train), likelihood="gaussian"), {"x": train}, {"x": valid}, {"x": test})
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
-        return {"elbo": method.elbo(data.valid["x"].to(self.device))["elbo"].mean().item()}
+        return selection(method, data.valid["x"].to(self.device))
 
     def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
         x = data.test["x"].to(self.device)

@@ -2,16 +2,20 @@
 
 Protocol, common to the family:
 
-* Likelihood. ``elbo``, ``kl``, ``reconstruction`` with one sample of z over all test images; ``nll[k=...,n=...]`` by the k-sample
-  importance bound on the first n test images. Bernoulli tasks draw one binary version of the validation and test images, with a seed that
+* Likelihood. ``elbo[n=...]``, ``kl``, ``reconstruction`` with one sample of z over the n test images; ``nll[k=...,n=...]`` by the k-sample
+  importance bound on the first n of them. Bernoulli tasks draw one binary version of the validation and test images, with a seed that
   belongs to the task; training images are binarised afresh every time they are shown (Burda et al. 2016; fixed binarisation gives other
   numbers).
+* Selection. The NLL of the first 500 validation images by the bound of 50 samples, for every method: a bound of one sample, or a method's
+  own objective, would choose epochs of some methods by another quantity than the one that is reported.
 * Samples. Frechet and kernel distances between features of n samples (decoder means) and of the grey test images, and Kynkaanniemi's
-  precision and recall. The feature network and n are in the keys; only inception-2015 gives numbers comparable with papers.
-* Codes. ``active_units``, ``mutual_information`` (of at most 2,000 images), ``mse`` of decoding the code's mean; for methods with codes.
+  precision and recall. The feature network and n are in the keys; only inception-2015 gives numbers comparable with papers, and only its
+  Frechet distance is a ``fid``: of other networks it is ``fd``.
+* Codes. ``active_units``, ``mutual_information``, ``mse`` of decoding the code's mean, of at most 10,000 test images, whose number is in
+  the keys; for methods with codes. The mutual information is a lower bound that cannot exceed the logarithm of that number.
 
 Evidence: the terms of the bound and ``log_evidence`` of each image, ``nll_k``; moments of the features, and under the name of distance and
-network (``fid[mnist-cnn-49f47c8a]``) the number of samples; mean, log variance and standardised sample of the codes in half precision
+network (``fd[mnist-cnn-49f47c8a]``) the number of samples; mean, log variance and standardised sample of the codes in half precision
 (``code_mean``, ``code_logvar``, ``code_noise``), ``squared_error`` of each image. Kernel distance, precision and recall need the features
 themselves, which are too large to keep: only running the method again checks them.
 
@@ -39,7 +43,8 @@ from elboard.tasks.generation import features
 from elboard.tasks.generation.pictures import grid, shown
 
 BATCH = 500  # images evaluated at once
-CODES = 2000  # images for the statistics of codes
+CODES = 10_000  # images at most for the statistics of codes
+SELECT_K, SELECT_N = 50, 500  # samples of the bound and validation images by which epochs and options are chosen
 TERMS = ("elbo", "kl", "reconstruction")
 MOMENTS = ("real_mean", "real_covariance", "fake_mean", "fake_covariance")
 
@@ -107,8 +112,7 @@ class Generation(DataTask):
         return Data(spec, {"x": train}, shown(valid), shown(grey), {"grey": grey}, on_batch=binarise if self.bernoulli else None)
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
-        values = [method.elbo(x.to(self.device))["elbo"] for x in data.valid["x"].split(BATCH)]
-        return {"elbo": torch.cat(values).mean().item()}
+        return selection(method, data.valid["x"][:SELECT_N].to(self.device))
 
     def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
         c, x = self.config, data.test["x"]
@@ -148,7 +152,7 @@ class Generation(DataTask):
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
         keys, log_p = asked or (), observed["log_evidence"]
-        found = {name: _mean(observed[name]) for name in TERMS if name in observed}
+        found = {f"{name}[n={len(observed[name])}]": _mean(observed[name]) for name in TERMS if name in observed}
         nll, n = -_mean(log_p), len(log_p)
         bounds = {"nll": nll}
         if "dimensions" in observed:
@@ -157,10 +161,11 @@ class Generation(DataTask):
             found |= dict.fromkeys(_stated(name, f"k={observed['nll_k']},n={n}" if "nll_k" in observed else "", f",n={n}", keys), value)
         codes = {name[5:]: array.astype(np.float32) for name, array in observed.items() if name.startswith("code_")}
         if codes:
-            found |= {"active_units": float(likelihood.active_units(codes["mean"])), "mse": _mean(observed["squared_error"])}
+            found[f"active_units[n={len(codes['mean'])}]"] = float(likelihood.active_units(codes["mean"]))
+            found[f"mse[n={len(observed['squared_error'])}]"] = _mean(observed["squared_error"])
         if "noise" in codes:
             z = codes["mean"] + np.exp(0.5 * codes["logvar"]) * codes["noise"]
-            found["mutual_information"] = likelihood.mutual_information(codes["mean"], codes["logvar"], z)
+            found[f"mutual_information[n={len(z)}]"] = likelihood.mutual_information(codes["mean"], codes["logvar"], z)
         return found | _distances(observed, asked)
 
     @classmethod
@@ -181,6 +186,11 @@ class Generation(DataTask):
         if "kept_codes" not in kept or "code_noise" not in kept:
             return kept
         return super().compact({name: array for name, array in observed.items() if name not in ("code_logvar", "code_noise")})
+
+
+def selection(method: Any, x: Tensor) -> dict[str, float]:
+    """The NLL by the bound of :data:`SELECT_K` samples, which chooses epochs and options, and the one-sample bound, of ``x`` (N, ...)."""
+    return {f"nll[k={SELECT_K}]": -method.log_evidence(x, SELECT_K).mean().item(), "elbo": method.elbo(x)["elbo"].mean().item()}
 
 
 def _stated(name: str, parameters: str, ending: str, asked: Collection[str]) -> list[str]:

@@ -27,8 +27,9 @@ CARD = TaskCard(
     needs=("Generator", "GreyLikelihood"),
     primary="bits_per_dim",
     metrics=("bits_per_dim", "nll", "elbo", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
-    selection="elbo",
+    selection="nll[k=50]",
     data=("cifar10", "efficientnet-lite0"),
+    version=2,
 )
 BUDGETS = {
     "smoke": {

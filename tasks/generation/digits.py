@@ -17,9 +17,10 @@ CARD = TaskCard(
     title="Digits 8x8, dynamically binarised",
     needs=("Generator", "BinaryLikelihood"),
     primary="nll",
-    metrics=("nll", "elbo", "fid", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
-    selection="elbo",
+    metrics=("nll", "elbo", "fd", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
+    selection="nll[k=50]",
     data=("digits",),
+    version=2,
 )
 BUDGETS = {
     "smoke": {

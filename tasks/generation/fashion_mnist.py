@@ -16,9 +16,10 @@ CARD = TaskCard(
     title="Fashion-MNIST, 256 grey levels",
     needs=("Generator", "GreyLikelihood"),
     primary="nll",
-    metrics=("nll", "elbo", "bits_per_dim", "fid", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
-    selection="elbo",
+    metrics=("nll", "elbo", "bits_per_dim", "fd", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
+    selection="nll[k=50]",
     data=("fashion-mnist",),
+    version=2,
 )
 BUDGETS = {
     "smoke": {

@@ -88,7 +88,7 @@ def _inception() -> Features:
 
 
 def load(name: str, device: torch.device | str) -> tuple[str, str, Features]:
-    """The metric's name ("fid", or "fd" where the network is no stand-in for Inception), the network's full name, and the function
+    """The metric's name ("fid" of Inception alone, else "fd"), the network's full name, and the function
     from images ``(B, C, H, W)`` in [0, 1] to features ``(B, D)``."""
     if name == "inception-2015":
         return "fid", name, _inception()
@@ -98,7 +98,7 @@ def load(name: str, device: torch.device | str) -> tuple[str, str, Features]:
         return "fd", name, features(device)
     full, network = small_network(name)
     network.to(device)
-    return "fid", full, lambda x: network.features(_small_grey(x, SHAPES[name]))
+    return "fd", full, lambda x: network.features(_small_grey(x, SHAPES[name]))
 
 
 def _small_grey(x: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -18,10 +18,11 @@ CARD = TaskCard(
     title="MNIST, dynamically binarised",
     needs=("Generator", "BinaryLikelihood"),
     primary="nll",
-    metrics=("nll", "elbo", "fid", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
-    selection="elbo",
+    metrics=("nll", "elbo", "fd", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
+    selection="nll[k=50]",
     data=("mnist",),
     papers=("007", "021", "025"),
+    version=2,
 )
 BUDGETS = {
     "smoke": {

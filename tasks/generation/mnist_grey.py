@@ -16,10 +16,11 @@ CARD = TaskCard(
     title="MNIST, 256 grey levels",
     needs=("Generator", "GreyLikelihood"),
     primary="nll",
-    metrics=("nll", "elbo", "bits_per_dim", "fid", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
-    selection="elbo",
+    metrics=("nll", "elbo", "bits_per_dim", "fd", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
+    selection="nll[k=50]",
     data=("mnist",),
     papers=("025",),
+    version=2,
 )
 BUDGETS = {
     "smoke": {

@@ -1,7 +1,8 @@
 """Link prediction with all node features and part of the edges (Kipf and Welling 2016, section 3).
 
-Of the E undirected edges floor(E / 10) are for testing and floor(E / 20) for validation, chosen by the run's seed; the others make the
-training graph, which may leave nodes without a neighbour. As many pairs that are no edge are drawn for each of the two sets: uniformly
+Of the E undirected edges floor(E / 10) are for testing, the same in every run, and floor(E / 20) of the others for validation, chosen by
+the run's seed: no edge by which anything is chosen is a test edge of another seed. What is left makes the training graph, which may leave
+nodes without a neighbour. As many pairs that are no edge are drawn for each of the two sets: uniformly
 over unordered pairs of different nodes, never an edge of the whole graph, none twice, none in both sets. Methods see the features of all
 nodes and the training edges; held-out edges are among the pairs that they take for non-edges, as in the paper. Nodes' labels are not used.
 
@@ -22,7 +23,7 @@ from elboard.bench.kinds.links import GraphSpec
 from elboard.bench.metrics.ood import link_metrics
 from elboard.bench.task import Batch, Data, Observed
 from elboard.tasks.data.loaders import planetoid
-from elboard.tasks.data.task import DataTask
+from elboard.tasks.data.task import DataTask, permutation
 
 TEST, VALID = 10, 20  # one edge of ten, one of twenty
 
@@ -62,10 +63,12 @@ class LinkPrediction(DataTask):
     def load(self) -> Data:
         graph = generated_graph() if self.budget == "smoke" else planetoid(self.card.data[0])
         edges, features = graph["edges"], torch.from_numpy(graph["features"])
-        rng, nodes = np.random.default_rng(self.seed), len(features)
-        n_test, n_valid = len(edges) // TEST, len(edges) // VALID
-        test, valid, train = np.split(edges[rng.permutation(len(edges))], [n_test, n_test + n_valid])
-        test_non, valid_non = np.split(sample_non_edges(nodes, edges, n_test + n_valid, rng), [n_test])
+        n_test, n_valid, nodes = len(edges) // TEST, len(edges) // VALID, len(features)
+        test, others = np.split(edges[permutation(len(edges), 0)], [n_test])
+        test_non = sample_non_edges(nodes, edges, n_test, np.random.default_rng(0))
+        rng = np.random.default_rng(self.seed)
+        valid, train = np.split(rng.permutation(others), [n_valid])
+        valid_non = sample_non_edges(nodes, np.concatenate([edges, test_non]), n_valid, rng)
         return Data(
             spec=GraphSpec((features.shape[1],), nodes, n_nodes=nodes),
             train={"node": torch.arange(nodes)},

@@ -1,9 +1,10 @@
 """Top-K recommendation under strong generalisation (Liang, Krishnan, Hoffman and Jebara 2018, section 4).
 
-Ratings of at least 4 are clicks; users with fewer than five clicks are left out. Users are split into training, validation and test users
-by the run's seed. Methods see the full click rows of training users. Of a held-out user 80 % of the clicks are history (fold-in) and 20 %
-targets, drawn by the same seed. Items are those that a training user clicked; other clicks of held-out users are dropped, and a held-out
-user left without history or without target does not count.
+Ratings of at least 4 are clicks; users with fewer than five clicks are left out. Splits are nested: the test users belong to the task, and
+the run's seed splits the others into training and validation users. Whatever is chosen on validation users, with whatever seed, is chosen
+without a test user. Methods see the full click rows of training users. Of a held-out user 80 % of the clicks are history (fold-in) and 20 %
+targets, of test users always the same. Items are those that a training user clicked; other clicks of held-out users are dropped, and a
+held-out user left without history or without target does not count.
 
 Scores of the history's items are masked by the task. Recall@K divides by min(K, targets); NDCG@K truncates the ideal at K.
 
@@ -25,7 +26,7 @@ from elboard.bench.evidence import Examples, Sets
 from elboard.bench.metrics.conventions import parse
 from elboard.bench.metrics.ranking import per_user, top_items
 from elboard.bench.task import Batch, Data, DataSpec, Observed
-from elboard.tasks.data.task import DataTask
+from elboard.tasks.data.task import DataTask, permutation
 
 BATCH = 500
 TARGETS = 5  # one click of five is a target
@@ -69,7 +70,8 @@ class Recommendation(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        held_out: int = 100  # validation users, and as many test users
+        held_out: int = 100  # validation users
+        test_users: int = 200
 
     def clicks(self) -> tuple[np.ndarray, np.ndarray]:
         """User and item of each click, numbered from 0."""
@@ -79,22 +81,24 @@ class Recommendation(DataTask):
         user, item = generated_clicks() if self.budget == "smoke" else self.clicks()
         matrix = np.zeros((user.max() + 1, item.max() + 1), dtype=bool)
         matrix[user, item] = True
+        test, others = np.split(permutation(len(matrix), 0), [self.config.test_users])
         rng = np.random.default_rng(self.seed)
-        order, n = rng.permutation(len(matrix)), self.config.held_out
-        valid, test, train = order[:n], order[n : 2 * n], order[2 * n :]
-        matrix = matrix[:, matrix[train].any(axis=0)]
-        held_out = [self._fold_in(matrix[part], rng) for part in (valid, test)]
-        x = torch.from_numpy(matrix[train]).float()
-        return Data(DataSpec((x.shape[1],), len(x)), {"x": x}, *held_out)
+        valid, train = np.split(rng.permutation(others), [self.config.held_out])
+        known = matrix[train].any(axis=0)
+        folded = self._fold_in(matrix[valid], known, rng), self._fold_in(matrix[test], known, np.random.default_rng(0))
+        x = torch.from_numpy(matrix[train][:, known]).float()
+        return Data(DataSpec((x.shape[1],), len(x)), {"x": x}, *folded)
 
-    def _fold_in(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
+    def _fold_in(self, rows: np.ndarray, known: np.ndarray, rng: np.random.Generator) -> Batch:
+        """History and targets among the ``known`` items, of those of ``rows`` that have both."""
         history, targets = np.zeros_like(rows), np.zeros_like(rows)
         for u, row in enumerate(rows):
             clicked = np.flatnonzero(row)
             if len(clicked) > 1:
                 kept, wanted = split_row(clicked, rng)
                 history[u, kept], targets[u, wanted] = True, True
-        used = targets.any(axis=1)
+        history, targets = history[:, known], targets[:, known]
+        used = history.any(axis=1) & targets.any(axis=1)
         return {"history": torch.from_numpy(history[used]), "targets": torch.from_numpy(targets[used])}
 
     def _rank(self, method: Any, part: Batch) -> dict[str, np.ndarray]:

@@ -156,8 +156,16 @@ def test_four_trials_at_a_time_by_two_workers(tmp_path: Path) -> None:
 
 
 def _share(p: Plan, ended: multiprocessing.Queue, together: Any) -> None:
-    together.wait(60)
-    outcomes = run(p, watch=lambda spec, event: ended.put(os.getpid()) if event["event"] == "end" else None)
+    """Carry out ``p`` in the company of another process: neither begins its second and third run before the other does."""
+    turns = iter(range(3))
+
+    def watch(spec: RunSpec, event: dict) -> None:
+        if event["event"] == "stage" and event["stage"] == "load" and next(turns, None) is not None:
+            together.wait(60)
+        elif event["event"] == "end":
+            ended.put(os.getpid())
+
+    outcomes = run(p, watch=watch)
     sys.exit(0 if [outcome.state for outcome in outcomes].count("failed") == 0 else 1)
 
 
