@@ -32,10 +32,25 @@ class LatentModel(ABC):
 
 
 METRICS = (
-    Convention("mse", "mean squared error of the reconstruction", "", "lower", 0.0, note="over pixels, of decoding the code's mean"),
-    Convention("active_units", "active latent units", "units", "none", 0.0, note="Var_x E_q[z|x] > 0.01 (Burda et al. 2016, section 5.2)"),
     Convention(
-        "mutual_information", "I_q(x; z)", "nats", "none", note="Hoffman & Johnson 2016; a lower bound of at most ln n, where it saturates"
+        "mse", "mean squared error of the reconstruction", "", "lower", 0.0, note="over pixels, of decoding the code's mean", counted=True
+    ),
+    Convention(
+        "active_units",
+        "active latent units",
+        "units",
+        "none",
+        0.0,
+        note="Var_x E_q[z|x] > 0.01 (Burda et al. 2016, section 5.2)",
+        counted=True,
+    ),
+    Convention(
+        "mutual_information",
+        "I_q(x; z)",
+        "nats",
+        "none",
+        note="Hoffman & Johnson 2016; a lower bound of at most ln n, where it saturates",
+        counted=True,
     ),
     Convention("fid", "Frechet Inception distance", "", "lower", -1e-3, note="feature network and samples in the key (Heusel et al. 2017)"),
     Convention("fd", "Frechet distance of features", "", "lower", -1e-3, note="feature network, not Inception, in the key; so not FID"),

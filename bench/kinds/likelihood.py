@@ -49,9 +49,9 @@ class LikelihoodSpec(DataSpec):
 
 
 METRICS = (
-    Convention("elbo", "evidence lower bound", "nats", "higher", note="one sample of z an example, mean over examples"),
+    Convention("elbo", "evidence lower bound", "nats", "higher", note="one sample of z an example, mean over examples", counted=True),
     Convention("nll", "negative log likelihood", "nats", "lower", note="minus the k-sample bound (Burda et al. 2016, eq. 8); k in the key"),
     Convention("bits_per_dim", "bits per dimension", "bits", "lower", note="nats / (D ln 2)"),
-    Convention("kl", "KL(q(z|x) || p(z))", "nats", "none"),
-    Convention("reconstruction", "-E_q log p(x|z)", "nats", "lower"),
+    Convention("kl", "KL(q(z|x) || p(z))", "nats", "none", counted=True),
+    Convention("reconstruction", "-E_q log p(x|z)", "nats", "lower", counted=True),
 )

@@ -4,8 +4,9 @@ A key is ``name``, ``name@K`` or ``name[parameters]``, then ``/slice`` for a par
 ``fid[inception-2015,n=10000]``, ``auroc/near``. Keys that differ in anything are different metrics and never share a column. The
 conventions themselves belong to the kinds of work (:mod:`elboard.bench.kinds`).
 
-``n`` is a number of examples or samples. Where a record holds the same key without it (``accuracy[n=500]`` beside ``accuracy``) or with a
-larger one (``nll[k=50,n=400]`` beside ``n=1000``), the key is of the subset that the evidence keeps: a bare name never stands for it.
+``n`` is a number of examples or samples. Where it is the only parameter (``accuracy[n=500]``) of a metric that is not ``counted``, or a
+record holds the same key with a larger one (``nll[k=50,n=400]`` beside ``n=1000``), the key is of the subset that the evidence keeps:
+a bare name never stands for it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Convention:
         direction: "higher" or "lower" is better, or "none".
         low, high: range of possible values, bounds included.
         note: positive class, tie rule, estimator, source.
+        counted: tasks state the number of examples in its keys where those of one board differ in it.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Convention:
     low: float = -INF
     high: float = INF
     note: str = ""
+    counted: bool = False
 
 
 def share(name: str, title: str, direction: str, note: str = "") -> Convention:
@@ -82,7 +85,16 @@ def whole(keys: tuple[str, ...]) -> tuple[str, ...]:
     """``keys`` of one record without those of a subset of its examples."""
     n = {key: int((re.findall(r"[\[,]n=(\d+)", key) or [10**18])[0]) for key in keys}
     most = {of_examples(key): key for key in sorted(keys, key=n.__getitem__)}
-    return tuple(key for key in keys if most[of_examples(key)] == key)
+    return tuple(
+        key for key in keys if most[of_examples(key)] == key and (key == of_examples(key) or "[" in of_examples(key) or _counted(key))
+    )
+
+
+def _counted(key: str) -> bool:
+    from elboard.bench.kinds import lookup
+
+    found = lookup("metrics", parse(key).name)
+    return found is not None and found.counted
 
 
 def conventions() -> dict[str, Convention]:

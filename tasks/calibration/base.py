@@ -31,9 +31,10 @@ from torch import Tensor
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics.calibration import FLOOR, classification_metrics
-from elboard.bench.task import Batch, Data, Observed
+from elboard.bench.metrics.conventions import parse
+from elboard.bench.task import EXACT, Batch, Data, Observed
 from elboard.tasks.calibration.diagram import reliability_diagram
-from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
+from elboard.tasks.data.task import DataTask, images, permutation, tie_slack, upsampled_digits
 
 BUDGETS = {
     "smoke": {
@@ -149,6 +150,17 @@ class Calibration(DataTask):
         logs = {f"log_{name}": _log(array) for name, array in observed.items() if name.startswith("p")}
         rest = {name: array for name, array in observed.items() if not name.startswith("p")}
         return {**logs, **rest, **{name: rest[name].astype(np.uint8) for name in ("y", "y_shift")}}
+
+    @classmethod
+    def tolerance(cls, metric: str, evidence: Mapping[str, np.ndarray]) -> float:
+        allowed, of = super().tolerance(metric, evidence), parse(metric)
+        if of.name != "adaptive_ece" or allowed == EXACT:
+            return allowed
+        turned = [name for name in evidence if name.startswith("log_p_") and of.slice in ("shift", name[6:])]
+        slack = [tie_slack(_exp(evidence[name]), evidence["y_shift"]) for name in turned] or [
+            tie_slack(_exp(evidence["log_p"]), evidence["y"])
+        ]
+        return allowed + float(np.mean(slack))
 
 
 def _metrics(p: np.ndarray, y: np.ndarray, turned: Mapping[int, np.ndarray], y_turned: np.ndarray) -> dict[str, float]:

@@ -39,6 +39,15 @@ def raw(file: Path) -> dict:
     return json.loads(file.read_text())
 
 
+@pytest.fixture(autouse=True)
+def of_that_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tasks in the version of these records: a record of an older one has no run of today."""
+    for entries in (discover("task"), discover("task", ())):  # each remembered by itself
+        for name in {task for task, *_ in SAME.values()}:
+            monkeypatch.setitem(entries, name, replace(entries[name], card=replace(entries[name].card, version=1)))
+    legacy.keys_of.cache_clear()
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     return shutil.copytree(OLD, tmp_path / "runs")

@@ -17,7 +17,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.metrics import calibration, generation, likelihood, noisy, ranking
 from elboard.bench.metrics.conventions import bare, better, convention, conventions, in_range, parse
 from elboard.bench.metrics.ood import link_metrics, ood_metrics
-from elboard.tasks.data.task import half_precision_slack
+from elboard.tasks.data.task import half_precision_slack, tie_slack
 
 RNG = np.random.default_rng(0)
 levels = st.integers(0, 8).map(float)  # few levels: many ties
@@ -98,8 +98,9 @@ def test_ece_by_brute_force(p: np.ndarray, y: np.ndarray) -> None:
     assert calibration.ece(p, y) == pytest.approx(brute_ece(p.max(1), hit, 15), abs=1e-9)
     classwise = np.mean([brute_ece(p[:, c], (y == c).astype(float), 15) for c in range(4)])
     assert calibration.classwise_ece(p, y) == pytest.approx(classwise, abs=1e-9)
+    alike = np.array([hit[p.max(1) == confidence].mean() for confidence in p.max(1)])
     parts = np.array_split(np.argsort(p.max(1), kind="stable"), 15)
-    adaptive = sum(abs(p.max(1)[part].mean() - hit[part].mean()) * len(part) for part in parts) / len(y)
+    adaptive = sum(abs(p.max(1)[part].mean() - alike[part].mean()) * len(part) for part in parts if len(part)) / len(y)
     assert calibration.adaptive_ece(p, y) == pytest.approx(adaptive, abs=1e-9)
 
 
@@ -319,3 +320,23 @@ def test_half_precision_moves_the_nll_within_its_slack(sharpness: float) -> None
     gap = abs(calibration.class_nll(p.astype(np.float16), y) - calibration.class_nll(p, y))
     slack = half_precision_slack(p.astype(np.float16), y)
     assert 0 < gap <= slack and (sharpness > 1 or slack < 1e-3)
+
+
+@pytest.mark.parametrize("sharpness", [0.001, 0.1, 1.0, 30.0])
+def test_rounding_moves_the_adaptive_ece_within_its_slack(sharpness: float) -> None:
+    rng = np.random.default_rng(1)
+    logits = sharpness * rng.standard_normal((500, 10))
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    y = rng.integers(0, 10, 500)
+    rounded = p.astype(np.float16).astype(np.float64)
+    gap = abs(calibration.adaptive_ece(rounded, y) - calibration.adaptive_ece(p, y))
+    slack = tie_slack(rounded, y)
+    assert gap <= slack + 1e-3 + 4 / 500 and (sharpness != 1 or slack < 0.15)
+
+
+def test_equal_confidences_share_their_hits() -> None:
+    """30 times confidence .8 with 24 hits: perfect calibration, in whatever order the rows stand."""
+    p = np.tile([[0.8, 0.2]], (30, 1))
+    for order in (range(30), range(29, -1, -1), RNG.permutation(30)):
+        assert calibration.adaptive_ece(p, (np.array(order) >= 24).astype(int)) == pytest.approx(0.0, abs=1e-12)

@@ -103,9 +103,9 @@ def test_a_backfilled_metric_of_the_subset_says_so(done: tuple[InRuns, Record], 
 
 
 def test_a_bare_name_in_a_claim_or_a_table_is_the_full_metric() -> None:
-    left, right = ["nll[k=5,n=1000]", "nll[k=5,n=400]", "elbo"], ["nll[k=5,n=1000]", "nll[k=5,n=300]", "elbo[n=300]", "elbo"]
+    left, right = ["nll[k=5,n=1000]", "nll[k=5,n=400]", "ece"], ["nll[k=5,n=1000]", "nll[k=5,n=300]", "ece[n=300]", "ece"]
     assert metric_key("nll", [left, right]) == metric_key("nll", [right]) == "nll[k=5,n=1000]"
-    assert metric_key("elbo", [left, right]) == "elbo" and metric_key("elbo", [["elbo[n=300]"]]) is None
+    assert metric_key("ece", [left, right]) == "ece" and metric_key("ece", [["ece[n=300]"]]) is None
     with pytest.raises(UserError, match="may be any of"):
         metric_key("fid", [["fid[a,n=5]", "fid[b,n=5]"]])
 

@@ -107,8 +107,8 @@ def test_an_nll_is_of_as_many_images_as_its_key_says() -> None:
         name: np.eye(2) if "cov" in name else np.zeros(2) for name in ("real_mean", "real_covariance", "fake_mean", "fake_covariance")
     }
     evidence = {"elbo": np.full(5, -3.0, np.float32), "log_evidence": np.array([-1.0, -3.0], np.float32), **moments}
-    asked = ["elbo", "nll[k=9,n=2]", "nll[k=9,n=20]", "nll[k=2]", "bits_per_dim[k=9,n=2]", "elbo/part", "fid[net,n=7]"]
-    assert cls.score(evidence, asked) == {"elbo": -3.0, "nll[k=9,n=2]": 2.0, "fid[net,n=7]": pytest.approx(0.0, abs=1e-9)}
+    asked = ["elbo[n=5]", "elbo[n=4]", "nll[k=9,n=2]", "nll[k=9,n=20]", "nll[k=2]", "bits_per_dim[k=9,n=2]", "elbo/part", "fid[net,n=7]"]
+    assert cls.score(evidence, asked) == {"elbo[n=5]": -3.0, "nll[k=9,n=2]": 2.0, "fid[net,n=7]": pytest.approx(0.0, abs=1e-9)}
 
 
 def test_what_arrays_state_is_in_the_key() -> None:
@@ -128,12 +128,12 @@ def test_features_become_moments_that_are_kept_where_they_fit() -> None:
         features = {f"{of}_features": rng.normal(size=(600, width)) for of in ("real", "fake")}
         both = {of[:4]: f for of, f in features.items()}
         moments = {f"{of}_mean": f.mean(0) for of, f in both.items()} | {f"{of}_covariance": np.cov(f.T) for of, f in both.items()}
-        return {**features, **moments, "fid[net]": np.array(600), "log_evidence": np.zeros(3), "nll_k": np.array(8)}
+        return {**features, **moments, "fd[net]": np.array(600), "log_evidence": np.zeros(3), "nll_k": np.array(8)}
 
     few, many = seen(8), seen(128)
-    names = {"fid[net,n=600]", "kid[net,n=600]", "gen_precision[net,n=600]", "gen_recall[net,n=600]", "nll[k=8,n=3]"}
-    assert set(cls.score(few)) == names and cls.score(cls.compact(few)).keys() == {"fid[net,n=600]", "nll[k=8,n=3]"}
-    assert cls.score(cls.compact(few))["fid[net,n=600]"] == pytest.approx(cls.score(few)["fid[net,n=600]"], abs=1e-3)
+    names = {"fd[net,n=600]", "kid[net,n=600]", "gen_precision[net,n=600]", "gen_recall[net,n=600]", "nll[k=8,n=3]"}
+    assert set(cls.score(few)) == names and cls.score(cls.compact(few)).keys() == {"fd[net,n=600]", "nll[k=8,n=3]"}
+    assert cls.score(cls.compact(few))["fd[net,n=600]"] == pytest.approx(cls.score(few)["fd[net,n=600]"], abs=1e-3)
     assert cls.score(cls.compact(many)) == {"nll[k=8,n=3]": 0.0}
 
 
@@ -142,9 +142,9 @@ def test_few_codes_tell_nothing_of_the_mutual_information() -> None:
     codes = {f"code_{name}": np.random.default_rng(0).normal(size=(2000, 50)) for name in ("mean", "logvar", "noise")}
     observed = {**codes, "squared_error": np.ones((2000, 1, 4, 4), np.float32), "log_evidence": np.zeros(1000), "nll_k": np.array(8)}
     full, evidence = cls.score(observed), cls.compact(observed)
-    assert {"active_units", "mse", "mutual_information", "nll[k=8,n=1000]"} <= set(full)
+    assert {"active_units[n=2000]", "mse[n=2000]", "mutual_information[n=2000]", "nll[k=8,n=1000]"} <= set(full)
     assert evidence["kept_codes"].tolist() == [800, 2000] and "code_noise" not in evidence
-    assert cls.score(evidence) == {"active_units[n=800]": 50.0, "mse": 1.0, "nll[k=8,n=1000]": 0.0} | {
+    assert cls.score(evidence) == {"active_units[n=800]": 50.0, "mse[n=2000]": 1.0, "nll[k=8,n=1000]": 0.0} | {
         key: full[key] for key in full if key.startswith("bits")
     }
 
