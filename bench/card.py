@@ -4,7 +4,48 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from elboard.bench.errors import UserError, nearest
+
+FOUND = {
+    "paper": "those of the paper",
+    "library": "those of the authors' package, or of one in wide use",
+    "convention": "what is usual, or what the family shares; not searched",
+    "none": "there are no options",
+    "": "not said",
+}
+SEARCHED = ("trials", "on", "by", "options", "rest")
+RECIPE = ("set", "trials", "on", "by")
+
+
+@dataclass(frozen=True)
+class Searched:
+    """How defaults were found that are the best of several settings.
+
+    Attributes:
+        trials: settings that were tried.
+        on: the task whose validation data judged them, with its version where that is not the present one (``"family/data@1"``).
+        by: the metric that judged.
+        options: those that were searched. rest: how the others were found, a word of :data:`FOUND`.
+    """
+
+    trials: int
+    on: str
+    by: str
+    options: tuple[str, ...]
+    rest: str = ""
+
+    @property
+    def task(self) -> str:
+        """``on`` without a version."""
+        return self.on.partition("@")[0]
+
+    def __str__(self) -> str:
+        rest = f"; the others: {FOUND[self.rest]}" if self.rest else ""
+        return f"{', '.join(self.options)}: the best of {self.trials} on {self.on} by validation {self.by}{rest}"
 
 
 @dataclass(frozen=True)
@@ -26,7 +67,9 @@ class MethodCard:
             number or the name of an option, makes it a list of runs with seeds of their own, as the members of an ensemble.
         splits: its loss is the mean of terms of single examples, plus what no batch changes, so that after an attempt that ran out of
             memory the next may compute it in parts (:func:`elboard.bench.method.in_parts`).
-        defaults: how its defaults were found: "paper", "library", or by what search on which data.
+        defaults: how its defaults were found: a word of :data:`FOUND`, or of a search the fields of :class:`Searched` as a dict.
+        recipes: named sets of options for data unlike those that the defaults were found on: ``set``, of how many ``trials`` they were the
+            best, ``on`` which task, ``by`` which metric; without trials they are somebody's advice, which the docstring names.
         version: raised whenever the same configuration gives other results; part of a run's key.
     """
 
@@ -38,11 +81,55 @@ class MethodCard:
     cite: str = ""
     bases: dict = field(default_factory=dict, hash=False)
     splits: bool = False
-    defaults: str = "paper"
+    defaults: str | dict = field(default="", hash=False)
+    recipes: dict = field(default_factory=dict, hash=False)
     version: int = 1
     aliases: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     offers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises UserError for ``defaults`` and ``recipes`` that nothing can be computed with."""
+        for name, recipe in self.recipes.items():
+            _check_trials(f"recipes: {name}", recipe, RECIPE)
+            if not isinstance(recipe.get("set"), Mapping) or not recipe["set"]:
+                raise UserError(f"recipes: {name}: `set` is a mapping from options to values")
+        if isinstance(self.defaults, str):
+            if self.defaults not in FOUND:
+                raise UserError(f"defaults={self.defaults!r}: {nearest(self.defaults, list(filter(None, FOUND)))}, or the dict of a search")
+            return
+        _check_trials("defaults", self.defaults, SEARCHED)
+        if missing := {*SEARCHED[:4]} - {*self.defaults}:
+            raise UserError(f"defaults: a search has {', '.join(sorted(missing))} too")
+
+    @property
+    def searched(self) -> Searched | None:
+        """The search that found the defaults; None where there was none."""
+        return None if isinstance(self.defaults, str) else Searched(**self.defaults)
+
+    @property
+    def found(self) -> str:
+        """How the defaults were found, in words."""
+        return FOUND[self.defaults] if isinstance(self.defaults, str) else str(self.searched)
+
+    def recipe(self, name: str) -> dict[str, Any]:
+        """The options of a recipe. Raises UserError with the nearest name."""
+        if name not in self.recipes:
+            there = nearest(name, list(self.recipes)) if self.recipes else "it has none"
+            raise UserError(f"{self.name} has no recipe {name!r}: {there}")
+        return dict(self.recipes[name]["set"])
+
+
+def _check_trials(where: str, given: Any, words: tuple[str, ...]) -> None:
+    """Raises UserError unless ``given`` is a dict with keys among ``words`` and with a number of trials where it has one."""
+    for name in given if isinstance(given, Mapping) else (given,):
+        if name not in words:
+            raise UserError(f"{where}: unknown word {name!r}: {nearest(str(name), words)}")
+    trials = given.get("trials", 1)
+    if not isinstance(trials, int) or trials < 1:
+        raise UserError(f"{where}: trials={trials!r} is not a whole number of at least 1")
+    if given.get("rest", "") not in FOUND:
+        raise UserError(f"{where}: rest={given['rest']!r}: {nearest(str(given['rest']), list(filter(None, FOUND)))}")
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ import re
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from elboard.bench.config import BUDGETS, RunSpec, resolve
+from elboard.bench.errors import nearest
 from elboard.bench.metrics.conventions import bare, better, in_range
 from elboard.bench.registry import Entry, compatible, discover, find
 from elboard.bench.run import build, built, execute, load_trained, seed_everything
@@ -85,11 +86,25 @@ def of_entry(entry: Entry, paths: tuple[Path, ...] = ()) -> Found:
             yield "card", f"home {card.home!r} is no task that it fits"
         for words in card.bases.values():
             find("method", words["method"], paths)
+        yield from _found(entry, paths)
     else:
         yield from _task(entry)
     real, read = asdict(entry.load().Config()), asdict(entry.config_class()())
     for name in sorted(name for name in {*real, *read} if real.get(name, "absent") != read.get(name, "absent")):
         yield "config", f"{name} is {read.get(name, 'absent')!r} in the source, {real.get(name, 'absent')!r} in the code"
+
+
+def _found(entry: Entry, paths: tuple[Path, ...]) -> Found:
+    """What the card says of how options were found, against the options and the tasks that there are."""
+    card, known = entry.card, {item.name for item in fields(entry.config_class())}
+    told = [("defaults", card.searched.options, card.searched.on)] if card.searched else []
+    told += [(f"recipe {name}", recipe["set"], recipe.get("on", "")) for name, recipe in card.recipes.items()]
+    for what, options, on in told:
+        for name in options:
+            if name not in known:
+                yield "card", f"{what}: no option {name!r}: {nearest(name, known)}"
+        if on:
+            find("task", on.partition("@")[0], paths)
 
 
 def _task(entry: Entry) -> Found:
@@ -131,7 +146,8 @@ def full(spec: RunSpec, root: Path) -> Found:
     seen = {name.removeprefix("valid/") for line in history for name in line if name.startswith("valid/")}
     if seen and task.card.selection not in seen:
         yield "validate", f"gives {', '.join(sorted(seen))}, and not {task.card.selection}, by which the card says to select"
-    yield from _same("checkpoint", "the final checkpoint gives", first.metrics, _scores(spec, task, method, data, history))
+    again = _scores(spec, task, method, data, task.load_test(data), history)
+    yield from _same("checkpoint", "the final checkpoint gives", first.metrics, again)
     yield from _loss(fresh, next(iter(task.batches(data, spec.config["train"], spec.seed))))
 
 
@@ -151,8 +167,11 @@ def light(spec: RunSpec, root: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         config = {**spec.config, "train": {**spec.config["train"], "epochs": 1}}
         training = Training(task, part, config, spec.seed, Path(folder), lambda event: None)
-        method.fit(part.for_training(), training)
-    metrics = _scores(spec, task, method, part, training.history)
+        method.fit(part, training)
+        name = f"test data of {spec.task}"
+        test = LOADED[name] = LOADED.get(name) or whole.task.load_test(whole.data)
+        test = test if own else few_of(test, whole.data)
+        metrics = _scores(spec, task, method, part, test, training.tracked(method, test))
     wrong = [name for name, value in metrics.items() if not math.isfinite(value) or not in_range(name, value)]
     if wrong or not {task.card.primary} & {*metrics, *map(bare, metrics)}:
         raise ValueError(f"{wrong[0]} is {metrics[wrong[0]]}" if wrong else f"the primary metric {task.card.primary} is absent")
@@ -160,28 +179,34 @@ def light(spec: RunSpec, root: Path) -> dict[str, float]:
 
 
 def few(data: Any) -> Any:
-    """``data`` with at most 16 examples of each split: of training the first (all where they share something, as a graph), else evenly
-    spaced."""
-    n = len(next(iter(data.train.values()), ()))
-
-    def cut(of: Any) -> Any:
-        if isinstance(of, dict):
-            return {name: cut(value) for name, value in of.items()}
-        if not getattr(of, "ndim", 0) or data.shared and len(of) == n:
-            return of
-        return of[:: 1 if len(of) == n else max(1, len(of) // FEW)][:FEW]
-
-    parts = {name: cut(getattr(data, name)) for name in ("train", "valid", "test", "sealed")}
-    return replace(data, **parts, spec=replace(data.spec, n_train=min(n, FEW)) if n and not data.shared else data.spec)
+    """``data`` with at most 16 examples of each split."""
+    n = _n_train(data)
+    spec = replace(data.spec, n_train=min(n, FEW)) if n and not data.shared else data.spec
+    return replace(data, train=few_of(data.train, data), valid=few_of(data.valid, data), spec=spec)
 
 
-def _scores(spec: RunSpec, task: Any, method: Any, data: Any, history: list[dict]) -> dict[str, float]:
+def few_of(of: Any, data: Any) -> Any:
+    """At most 16 examples of each tensor of ``of``: of those of ``data.train`` the first (all where they share something, as a graph),
+    else evenly spaced ones."""
+    if isinstance(of, dict):
+        return {name: few_of(value, data) for name, value in of.items()}
+    ours = getattr(of, "ndim", 0) and len(of) == _n_train(data)
+    if not getattr(of, "ndim", 0) or data.shared and ours:
+        return of
+    return of[:: 1 if ours else max(1, len(of) // FEW)][:FEW]
+
+
+def _n_train(data: Any) -> int:
+    return len(next(iter(data.train.values()), ()))
+
+
+def _scores(spec: RunSpec, task: Any, method: Any, data: Any, test: Any, history: list[dict]) -> dict[str, float]:
+    from elboard.bench.epochs import evaluating
     from elboard.bench.evidence import scored
-    from elboard.bench.training import evaluating
 
     seed_everything(spec.seed + 1)
     with evaluating(method):
-        return scored(type(task), task.observe(method, data, history)).metrics
+        return scored(type(task), task.observe(method, data, test, history)).metrics
 
 
 def _same(check: str, what: str, first: Mapping[str, float], second: Mapping[str, float]) -> Found:

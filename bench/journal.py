@@ -51,6 +51,14 @@ class Journal:
             self.tracker.epoch(row)
         self.report(event)
 
+    def tracked(self, history: list[dict[str, float]]) -> None:
+        """The epochs once more, with what was found of them after training."""
+        if any(name.startswith("track/") for row in history for name in row):
+            self.curves.seek(0)
+            self.curves.truncate()
+            self.curves.writelines(json.dumps(row) + "\n" for row in history)
+            self.tracker.tracked(history)
+
     def finish(self, record: Record) -> None:
         self.line(f"{record.status}{': ' + record.failure['message'] if record.failure else ''}")
         if self.tracker is not None:
@@ -80,6 +88,9 @@ class Tracker:
     def epoch(self, row: dict[str, float]) -> None:
         """One epoch's means."""
 
+    def tracked(self, history: list[dict[str, float]]) -> None:
+        """All epochs, with what was found of them after training as ``track/...``."""
+
     def finish(self, record: Record) -> None:
         """The attempt has ended; its pictures lie in the folder."""
 
@@ -93,6 +104,9 @@ class CSVTracker(Tracker):
 
     def epoch(self, row: dict[str, float]) -> None:
         self.rows.append(row)
+
+    def tracked(self, history: list[dict[str, float]]) -> None:
+        self.rows = history
 
     def finish(self, record: Record) -> None:
         names = list(dict.fromkeys(name for row in self.rows for name in row))
@@ -125,6 +139,10 @@ class WandbTracker(Tracker):
 
     def epoch(self, row: dict[str, float]) -> None:
         self.run.log(row)
+
+    def tracked(self, history: list[dict[str, float]]) -> None:
+        for row in history:
+            self.run.log({name: value for name, value in row.items() if name == "epoch" or name.startswith("track/")})
 
     def finish(self, record: Record) -> None:
         import wandb

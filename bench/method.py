@@ -78,7 +78,7 @@ class Method(pl.LightningModule):
     # --- what a method defines -----------------------------------------------------------------
 
     def prepare(self, data: Data) -> None:
-        """Called once with the training view of the data, before training and before a checkpoint is read.
+        """Called once with the data (without test data), before training and before a checkpoint is read.
 
         For what depends on the data but is not learned by gradients: a graph, an output bias, buffers of the right shape.
         """

@@ -6,6 +6,8 @@ One file a paper, ``sweeps/papers/<slug>.yaml``, names what is run once; its run
     configurations:                   # what checks, cells and ``also`` call it: a method, with options that differ from its defaults
       vgae: {method: vgae}
       featureless: {method: vgae, set: {featureless: true}}
+      vgae-8: {method: vgae, search: {sampler: random, trials: 8, space: {lr: {log: [0.001, 0.1]}}, seeds: 0-4}}
+                                      # the best by validation of a search, in the words of sweeps; ``seeds`` of its runs if not the paper's
     seeds: {default: 0-2, links/cora: 0-9}        # or the same for all tasks; 0-2 if absent
     claims:
     - text: ...                       # one falsifiable sentence
@@ -18,7 +20,9 @@ One file a paper, ``sweeps/papers/<slug>.yaml``, names what is run once; its run
         relation: equal               # lower, higher: left against right; equal: within the margin
         margin: 0.02                  # in the metric's unit; below 0 for "not worse by more than"
         because: how the check stands for the claim
+        tuning: why it favours neither side that one was tuned more; only where it was and that does not
       missing: ...                    # instead of a check: what is not here yet
+      ours: true                      # not the paper's: a control that it lacks; such claims come last
     reported:                         # published numbers, verbatim
     - {table: ..., dataset: ..., metric: ..., method: ..., value: 91.4, higher_is_better: true, source: ..., confidence: seen}
     table:                            # which of them are measured here, and how
@@ -42,9 +46,8 @@ One file a paper, ``sweeps/papers/<slug>.yaml``, names what is run once; its run
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -53,12 +56,13 @@ from typing import Any
 from elboard.bench.config import BUDGETS, numbers
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.metrics.conventions import convention
+from elboard.bench.reading import anything, by_name, each, fields_of, kind, number, one_of, options, positive, text, tupled
 
-Reader = Callable[[str, Any], Any]  # of a value: where it stands, for messages, and what stands there
 FOLDER = Path(__file__).parents[1] / "sweeps" / "papers"
 INDEX = Path(__file__).parents[1] / "results" / "reported" / "papers.json"
 RELATIONS = ("lower", "higher", "equal")
 CONFIDENCES = ("seen", "memory-sure", "memory-unsure")
+SEARCH = ("seed", "trial_seed", "parallel", "prune", "grace", "seeds")  # more words of a search
 CITED = ("network", "data", "length")
 SPREAD = re.compile(r"(-?\d+(?:\.\d+)?) \+- \d+(?:\.\d+)?")
 
@@ -93,17 +97,23 @@ class Reported:
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a check: a method with the options that differ from its defaults, or a value (in the metric's unit)."""
+    """One side of a check: a method with the options that differ from its defaults, or a value (in the metric's unit).
+
+    ``search``: the words of the search whose best options it has beside ``set``, and its ``seeds``; empty without one.
+    """
 
     method: str = ""
     set: dict[str, Any] = field(default_factory=dict, hash=False)
     value: float | None = None
+    search: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def label(self) -> str:
-        """``iwae (k=5)``, or the value."""
+        """``iwae (k=5)``, ``wmf [8 trials]``, or the value."""
+        if self.value is not None:
+            return f"{self.value:g}"
         words = ", ".join(f"{name}={json.dumps(value) if isinstance(value, bool) else value}" for name, value in self.set.items())
-        return f"{self.value:g}" if self.value is not None else f"{self.method} ({words})" if words else self.method
+        return self.method + (f" ({words})" if words else "") + (f" [{self.search['trials']} trials]" if self.search else "")
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,7 @@ class Check:
     relation: str
     margin: float
     because: str
+    tuning: str = ""
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -127,11 +138,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Claim:
-    """A falsifiable sentence of a paper, with a check or with what is missing for one."""
+    """A falsifiable sentence of a paper, or of ``ours`` beside it, with a check or with what is missing for one."""
 
     text: str
     check: Check | None = None
     missing: str = ""
+    ours: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,15 +220,18 @@ class Paper:
 
     def runs(self, budget: str) -> list[dict[str, Any]]:
         """:meth:`asked` as entries of a sweep, none twice. Raises UserError where there are none."""
-        entries = [
-            {"tasks": [task], "methods": [of.method], "seeds": self.seeds.get(task, self.seeds["default"]), "set": self.options(of, budget)}
-            for task, of in self.asked(budget)
-        ]
+        entries = [self._entry(task, of, budget) for task, of in self.asked(budget)]
         if not entries:
             have = " and ".join(other for other in BUDGETS if self.asked(other))
             said = f"it has some at {have}" if have else f"see `elboard claims {self.slug}` for what is missing"
             raise UserError(f"{self.slug} has no runs at {budget}: {said}")
         return [entry for i, entry in enumerate(entries) if entry not in entries[:i]]
+
+    def _entry(self, task: str, of: Side, budget: str) -> dict[str, Any]:
+        search = {name: value for name, value in of.search.items() if name != "seeds"}
+        seeds = of.search.get("seeds", self.seeds.get(task, self.seeds["default"]))
+        entry = {"tasks": [task], "methods": [of.method], "seeds": seeds, "set": self.options(of, budget)}
+        return entry | ({"search": search} if search else {})
 
 
 def index() -> list[dict[str, Any]]:
@@ -253,41 +268,43 @@ def read(file: Path, entry: Mapping[str, Any]) -> Paper:
 
 
 def _build(tree: Any, entry: Mapping[str, Any]) -> Paper:
-    more = {"configurations": _by_name(_configuration), "seeds": _any, "table": _any, "also": _any, "full": _full}
-    given = _fields("", tree, {"paper": _any, "claims": _any, "reported": _each(_reported)}, more)
+    more = {"configurations": by_name(_configuration), "seeds": anything, "table": anything, "also": anything, "full": _full}
+    given = fields_of("", tree, {"paper": anything, "claims": anything, "reported": each(_reported)}, more)
     if given.pop("paper") != entry["n"]:
         raise UserError(f"paper: {tree['paper']!r} is not {entry['n']!r}, the number of {entry['slug']} in the index")
     if not given["claims"]:
         raise UserError("claims: there are none")
-    named, parts = given.setdefault("configurations", {}), {"budget": _in(BUDGETS), "margins": _by_name(_margin), "cells": _any}
-    table = _fields("table", given.pop("table"), parts) if "table" in given else {}
-    cells = _each(partial(_cell, given["reported"], table.get("margins", {}), named))("table.cells", table.pop("cells", []))
-    claims = _each(partial(_claim, named))("claims", given["claims"])
-    also = tuple(pair for pairs in _each(partial(_also, named))("also", given.get("also", [])) for pair in pairs)
+    named, parts = given.setdefault("configurations", {}), {"budget": one_of(BUDGETS), "margins": by_name(_margin), "cells": anything}
+    table = fields_of("table", given.pop("table"), parts) if "table" in given else {}
+    cells = each(partial(_cell, given["reported"], table.get("margins", {}), named))("table.cells", table.pop("cells", []))
+    claims = each(partial(_claim, named))("claims", given["claims"])
+    if [claim.ours for claim in claims] != sorted(claim.ours for claim in claims):
+        raise UserError("claims: those that are `ours` come last, so that the paper's keep their numbers")
+    also = tuple(pair for pairs in each(partial(_also, named))("also", given.get("also", [])) for pair in pairs)
     seeds = given.get("seeds", {})
     seeds = {"default": "0-2", **(seeds if isinstance(seeds, dict) else {"default": seeds})}
     checked = (task for claim in claims if claim.check for task in claim.check.tasks)
     for name in seeds:
-        _in(["default", *checked, *(cell.task for cell in cells), *(task for task, _ in also)])("seeds: task", name)
+        one_of(["default", *checked, *(cell.task for cell in cells), *(task for task, _ in also)])("seeds: task", name)
     about = {name: entry[name] for name in ("slug", "title", "authors", "year", "venue", "kind", "family")}
     return Paper(entry["n"], **about, **table, **{**given, "claims": claims, "cells": cells, "also": also, "seeds": seeds})
 
 
 def _reported(where: str, given: Any) -> Reported:
-    readers = {item.name: _text for item in fields(Reported)} | {"higher_is_better": _kind(bool, type(None))}
-    return Reported(**_fields(where, given, readers | {"value": _kind(int, float, str), "confidence": _in(CONFIDENCES)}))
+    readers = {item.name: text for item in fields(Reported)} | {"higher_is_better": kind(bool, type(None))}
+    return Reported(**fields_of(where, given, readers | {"value": kind(int, float, str), "confidence": one_of(CONFIDENCES)}))
 
 
 def _claim(named: Mapping[str, Side], where: str, given: Any) -> Claim:
-    claim = Claim(**_fields(where, given, {"text": _text}, {"check": partial(_check, named), "missing": _text}))
+    claim = Claim(**fields_of(where, given, {"text": text}, {"check": partial(_check, named), "missing": text, "ours": kind(bool)}))
     if claim.check and claim.missing:
         raise UserError(f"{where}: has a check, so that nothing is `missing`")
     return claim
 
 
 def _check(named: Mapping[str, Side], where: str, given: Any) -> Check:
-    readers = {"tasks": _each(_text), "budget": _in(BUDGETS), "metric": _metric, "left": _in(named), "right": partial(_side, named)}
-    words = _fields(where, given, readers | {"relation": _in(RELATIONS), "margin": _number, "because": _text})
+    readers = {"tasks": each(text), "budget": one_of(BUDGETS), "metric": _metric, "left": one_of(named), "right": partial(_side, named)}
+    words = fields_of(where, given, readers | {"relation": one_of(RELATIONS), "margin": number, "because": text}, {"tuning": text})
     if words["relation"] == "equal" and words["margin"] <= 0:
         raise UserError(f"{where}.margin={words['margin']:g} must be positive for the relation equal")
     if not words["tasks"]:
@@ -296,19 +313,25 @@ def _check(named: Mapping[str, Side], where: str, given: Any) -> Check:
 
 
 def _side(named: Mapping[str, Side], where: str, given: Any) -> Side:
-    return Side(**_fields(where, given, {"value": _number})) if isinstance(given, dict) else named[_in(named)(where, given)]
+    return Side(**fields_of(where, given, {"value": number})) if isinstance(given, dict) else named[one_of(named)(where, given)]
 
 
 def _configuration(where: str, given: Any) -> Side:
-    return Side(**_fields(where, given, {"method": _text}, {"set": _options}))
+    return Side(**fields_of(where, given, {"method": text}, {"set": options, "search": _search}))
+
+
+def _search(where: str, given: Any) -> dict[str, Any]:
+    """The rest is checked where the sweep is expanded."""
+    needed = {"sampler": text, "trials": kind(int), "space": kind(dict)}
+    return numbers(fields_of(where, given, needed, dict.fromkeys(SEARCH, anything)))
 
 
 def _cell(reported: Iterable[Reported], margins: Mapping[str, Any], named: Mapping[str, Side], where: str, given: Any) -> Mapped:
-    setting = {"same_data": _kind(bool), "why": _text}
-    published = partial(_fields, needed={}, optional=dict.fromkeys(("table", "dataset", "metric", "method"), _text))
-    measured = _tuple(task=_text, configuration=_in(named), metric=_metric)
-    needed = {"row": _text, "column": _text, "published": published, "measured": measured, **setting}
-    words = _fields(where, given, needed, {"scale": _positive, "full": _tuple(**setting)})
+    setting = {"same_data": kind(bool), "why": text}
+    published = partial(fields_of, needed={}, optional=dict.fromkeys(("table", "dataset", "metric", "method"), text))
+    measured = tupled(task=text, configuration=one_of(named), metric=_metric)
+    needed = {"row": text, "column": text, "published": published, "measured": measured, **setting}
+    words = fields_of(where, given, needed, {"scale": positive, "full": tupled(**setting)})
     which, (task, of, metric) = words.pop("published"), words.pop("measured")
     found = [entry for entry in reported if all(getattr(entry, name) == value for name, value in which.items())]
     if len(found) != 1:
@@ -321,13 +344,13 @@ def _cell(reported: Iterable[Reported], margins: Mapping[str, Any], named: Mappi
 
 
 def _also(named: Mapping[str, Side], where: str, given: Any) -> list[tuple[str, Side]]:
-    words = _fields(where, given, {"tasks": _each(_text), "configurations": _each(_in(named))})
+    words = fields_of(where, given, {"tasks": each(text), "configurations": each(one_of(named))})
     return [(task, named[name]) for task in words["tasks"] for name in words["configurations"]]
 
 
 def _full(where: str, given: Any) -> Full:
-    cited = dict.fromkeys(CITED, _tuple(text=_text, source=_text))
-    words = _fields(where, given, {}, {**cited, "set": _options, "none": _text})
+    cited = dict.fromkeys(CITED, tupled(text=text, source=text))
+    words = fields_of(where, given, {}, {**cited, "set": options, "none": text})
     if "none" in words and len(words) > 1:
         raise UserError(f"{where}: says why there is `none`, so that nothing else is said")
     return Full({name: words.pop(name) for name in CITED if name in words}, **words)
@@ -335,7 +358,7 @@ def _full(where: str, given: Any) -> Full:
 
 def _margin(where: str, given: Any) -> tuple[float, str]:
     _metric("table.margins", where.removeprefix("table.margins."))
-    return _tuple(value=_positive, why=_text)(where, given)
+    return tupled(value=positive, why=text)(where, given)
 
 
 def _metric(where: str, given: Any) -> str:
@@ -343,58 +366,3 @@ def _metric(where: str, given: Any) -> str:
         return convention(str(given)) and str(given)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-
-
-def _options(where: str, given: Any) -> dict[str, Any]:
-    return numbers(_kind(dict)(where, given))
-
-
-def _number(where: str, given: Any, above: float = -math.inf) -> float:
-    if not above < _kind(int, float)(where, given) < math.inf:
-        raise UserError(f"{where}={given!r} is not {'a number' if above else 'positive'}")
-    return float(given)
-
-
-def _kind(*kinds: type) -> Reader:
-    def read(where: str, given: Any) -> Any:
-        if not isinstance(given, kinds) or isinstance(given, bool) and bool not in kinds:
-            raise UserError(f"{where}={given!r} is no {' or '.join(kind.__name__ for kind in kinds)}")
-        return given
-
-    return read
-
-
-_any, _text, _positive = _kind(object), _kind(str), partial(_number, above=0)
-
-
-def _in(known: Collection[str]) -> Reader:
-    def read(where: str, given: Any) -> str:
-        if not isinstance(given, str) or given not in known:
-            raise UserError(f"{where} {given!r}: {nearest(str(given), known)}")
-        return given
-
-    return read
-
-
-def _each(read: Reader) -> Reader:
-    return lambda where, given: tuple(read(f"{where} {i}", item) for i, item in enumerate(_kind(list)(where, given), 1))
-
-
-def _tuple(**readers: Reader) -> Reader:
-    return lambda where, given: tuple(_fields(where, given, readers).values())
-
-
-def _by_name(read: Reader) -> Reader:
-    return lambda where, given: {name: read(f"{where}.{name}", item) for name, item in _kind(dict)(where, given).items()}
-
-
-def _fields(where: str, given: Any, needed: Mapping[str, Reader], optional: Mapping[str, Reader] | None = None) -> dict[str, Any]:
-    """The fields of a mapping, each through its reader. Raises UserError for unknown and missing ones."""
-    known = {**needed, **(optional or {})}
-    for name in _kind(dict)(where or "the file", given):
-        if name not in known:
-            raise UserError(f"{where or 'the file'}: unknown field {name!r}, {nearest(str(name), known)}")
-    for name in needed:
-        if name not in given:
-            raise UserError(f"{where or 'the file'}: needs {name!r}")
-    return {name: read(f"{where}.{name}".lstrip("."), given[name]) for name, read in known.items() if name in given}

@@ -40,7 +40,7 @@ class Record:
         cost: wall_s, train_s, evaluate_s, cpu_s, peak_memory_mib, parameters, flops_per_example (forward and backward) and so on.
         provenance: software versions, git commit and dirty flag, hardware, data checksums.
         files: names of evidence and pictures, relative to the run's folder.
-        defaults: how the method's defaults were found (:attr:`elboard.bench.card.MethodCard.defaults`).
+        defaults: how the method's defaults were found (:attr:`elboard.bench.card.MethodCard.found`).
         digest: SHA-256 of all else (:func:`digest_of`); empty until the record is sealed, which writing does.
     """
 
@@ -67,7 +67,7 @@ class Record:
     def of(cls, spec: RunSpec, attempt: str, status: str, **fields: Any) -> Record:
         """The record of an attempt at ``spec``."""
         method = discover("method", tuple(map(Path, spec.paths))).get(spec.method)
-        said = {"identity": spec.identity(), "defaults": method.card.defaults if method else ""}
+        said = {"identity": spec.identity(), "defaults": method.card.found if method else ""}
         return cls(spec.key, attempt, status, spec.resolved(), **said, **fields)
 
     @classmethod

@@ -18,7 +18,7 @@ from elboard.bench.kinds import broken, offered
 from elboard.bench.source import ancestors, config_class, hash_of, last_class, literal, text_of, tree
 
 CARDS = {"method": MethodCard, "task": TaskCard}
-TYPES = {"str": str, "int": int, "bool": bool, "dict": dict}  # of a card's fields; those of the others are tuples
+TYPES = {"str": str, "int": int, "bool": bool, "dict": dict, "str | dict": str | dict}  # of a card's fields; those of the others are tuples
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ def _read(kind: str, file: Path, module: str) -> Entry | None:
         words = {**words, "offers": offered(ancestors(file, last_class(file)))}
     try:
         return Entry(kind, CARDS[kind](**words), file, module)
+    except UserError as error:
+        raise UserError(f"{file}: CARD: {error}") from None
     except TypeError as error:
         raise UserError(f"{file}: CARD is not a valid {CARDS[kind].__name__} ({error})") from None
 

@@ -1,6 +1,6 @@
 """``execute(run) -> Record``: one run from its specification to its record, the same under every engine.
 
-An attempt has stages, each of which hands on what the next needs: load, train, select, evaluate, keep.
+An attempt has stages, each of which hands on what the next needs: load, train, select, evaluate, keep. Test data are read in evaluate.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import shutil
 import sys
 import time
 import traceback
@@ -22,7 +23,7 @@ from elboard.bench.journal import Journal, Report, make_tracker
 from elboard.bench.metrics.conventions import bare, whole
 from elboard.bench.record import Record, save_atomically
 from elboard.bench.registry import find, require
-from elboard.bench.runs import Runs
+from elboard.bench.runs import EPOCHS, LAST, Runs
 from elboard.bench.stopping import Preempted, Pruned
 
 if TYPE_CHECKING:
@@ -95,6 +96,9 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
             if rank > 0:
                 raise SystemExit(1) from None  # the first process hears of it and writes the record
             return end({}, **{"class": _class(error), "message": f"{type(error).__name__}: {error}".splitlines()[0]})
+        finally:
+            if rank == 0 and not (runs.folder(spec) / LAST).exists():  # else the next attempt needs them
+                shutil.rmtree(runs.folder(spec) / EPOCHS, ignore_errors=True)
         return end(fields)
 
 
@@ -146,6 +150,7 @@ def _load(spec: RunSpec, runs: Runs, journal: Journal) -> Loaded:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(spec.config["trainer"]["threads"])
+    find("task", spec.task, tuple(map(Path, spec.paths))).load()  # a task that is not as it must be is no failure to load data
     journal.enter("load")
     loaded = built(spec, runs.root, {})
     journal.stage = "build"
@@ -174,7 +179,7 @@ def _train(spec: RunSpec, runs: Runs, loaded: Loaded, meter: Meter, journal: Jou
     training.spent = lambda: together(training.before, {**meter.read(), "train_s": time.perf_counter() - start})
     for base in method.all_bases():
         base.to(loaded.task.device)
-    method.fit(data.for_training(), training)
+    method.fit(data, training)
     if not training.global_zero:
         raise SystemExit(0)
     return training, cost | {"train_s": round(time.perf_counter() - start, 3)}
@@ -182,7 +187,7 @@ def _train(spec: RunSpec, runs: Runs, loaded: Loaded, meter: Meter, journal: Jou
 
 def _select(spec: RunSpec, loaded: Loaded, training: Training) -> dict[str, Any]:
     """The selection metric on validation data of the weights that were kept: what a search over options goes by."""
-    from elboard.bench.training import evaluating
+    from elboard.bench.epochs import evaluating
 
     task, method, name = loaded.task, loaded.method, loaded.task.card.selection
     for row in training.history:
@@ -199,14 +204,19 @@ def _evaluate(spec: RunSpec, loaded: Loaded, training: Training, journal: Journa
     """The task's scores of the method on test data. Raises NonFiniteLoss for one that is no finite number."""
     import numpy as np
 
+    from elboard.bench.epochs import evaluating
     from elboard.bench.evidence import scored
-    from elboard.bench.training import evaluating
 
+    task, data, method = loaded
+    journal.stage = "load"  # whose errors are of the data
+    test = task.load_test(data)
     journal.enter("evaluate")
-    loaded.method.to(loaded.task.device)
+    method.to(task.device)
+    history = training.tracked(method, test)
+    journal.tracked(history)
     seed_everything(spec.seed + 1)
-    with evaluating(loaded.method):
-        scores = scored(type(loaded.task), loaded.task.observe(loaded.method, loaded.data, training.history))
+    with evaluating(method):
+        scores = scored(type(task), task.observe(method, data, test, history))
     bad = [name for name, value in scores.metrics.items() if not np.isfinite(value)]
     if bad:
         raise NonFiniteLoss(f"metric {bad[0]} is {scores.metrics[bad[0]]}")
@@ -313,7 +323,7 @@ def pick_device(trainer: dict) -> Any:
 
 
 class Loaded(NamedTuple):
-    """A task, its data, and a method built for them."""
+    """A task, those of its data that methods may see, and a method built for them."""
 
     task: Any
     data: Any
@@ -327,11 +337,12 @@ def build(spec: RunSpec, bases: Any = None, data: Any = None) -> Loaded:
     seed_everything(spec.seed)
     task = task_class(task_class.Config(**spec.config["task"]), spec.budget, spec.seed)
     if data is None:
-        data = task.load()
+        task.fetch()
+        data = task.load_train()
     seed_everything(spec.seed)
     method = method_class(method_class.Config(**spec.config["method"]), data.spec, bases)
     method.seed = spec.seed
-    method.prepare(data.for_training())
+    method.prepare(data)
     return Loaded(task, data, method)
 
 

@@ -18,6 +18,7 @@ from elboard.bench.record import Record
 
 RETRIABLE = ("oom", "timeout", "killed", "infra")
 RETRIES = 2
+LAST, EPOCHS = "checkpoints/last.ckpt", "checkpoints/epochs"  # of a run's folder: whence training goes on, and what is tracked afterwards
 
 
 def matching(root: Path, key: str, known: Collection[str]) -> set[str]:

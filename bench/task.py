@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from elboard.bench.batches import Batch, Batches, OwnBatches
 from elboard.bench.card import TaskCard
+from elboard.bench.errors import UserError
 from elboard.bench.evidence import Sets, cut, examples_of, number
 from elboard.bench.kinds import DataSpec
 from elboard.bench.metrics.conventions import of_examples, parse
@@ -21,11 +22,10 @@ EXACT = 1e-9  # another order of summation, on another machine
 
 @dataclass
 class Data:
-    """The splits of a task as tensors on the CPU.
+    """What a task's methods may see, as tensors on the CPU: there is no test data in it, nor anything that leads there.
 
-    ``train`` and ``valid`` hold batches' fields (``x``, ``y`` ...); ``test`` and ``sealed`` (OOD sets, held-out edges, clean labels)
-    are for ``Task.observe`` alone: :meth:`for_training` gives methods a view without them.
-    ``shared`` is what both may see (a training graph). ``on_batch(batch, generator)`` transforms each training batch on its device.
+    ``train`` and ``valid`` hold batches' fields (``x``, ``y`` ...), in memory of their own: a view would lead to what it is a view of.
+    ``shared`` belongs to both (a training graph). ``on_batch(batch, generator)`` transforms each training batch on its device.
     A task may have no examples, or more than examples: ``oracle`` is what methods may query, a target density (``log_prob(z)``), an
     environment (``reset``, ``step``), a measurement, as the task says.
     """
@@ -33,14 +33,12 @@ class Data:
     spec: DataSpec
     train: Batch = field(default_factory=dict)
     valid: Batch = field(default_factory=dict)
-    test: Batch = field(default_factory=dict)
-    sealed: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Tensor] = field(default_factory=dict)
     on_batch: Callable[[Batch, Generator], Batch] | None = None
     oracle: Any = None
 
-    def for_training(self) -> Data:
-        return replace(self, test={}, sealed={})
+
+Test = dict[str, Any]  # test data by name: tensors, or dicts of them
 
 
 @dataclass
@@ -56,7 +54,7 @@ class Task(ABC):
 
     Attributes:
         config: an instance of the class's ``Config``, with the budget's values.
-        budget: "smoke", "lite" or "full". At smoke, ``load`` needs no download.
+        budget: "smoke", "lite" or "full". At smoke, loading needs no download.
         seed: the run's seed; only tasks whose card says that the split varies may use it.
         device: where evaluation runs; set by ``execute``.
         sets: the sets of examples that evidence is cut in, by name; arrays and metrics of none are never cut.
@@ -82,9 +80,23 @@ class Task(ABC):
         """Content checksums of the data sets named in the card, for provenance; a task that reads data overrides this."""
         return {}
 
+    def __init_subclass__(cls, **words: Any) -> None:
+        super().__init_subclass__(**words)
+        if "load" in vars(cls):
+            raise UserError(f"{cls.__module__}: {cls.__name__}.load: make it load_train(self) -> Data, without test data, and load_test")
+
+    def fetch(self) -> None:
+        """Have at hand what is read, so that no training is lost to test data that cannot be had. Raises as :meth:`load_train`."""
+        return
+
     @abstractmethod
-    def load(self) -> Data:
-        """Read and split the data. Raises tasks.data.DataError where they cannot be had."""
+    def load_train(self) -> Data:
+        """Read and split what methods may see. Raises tasks.data.DataError where it cannot be had."""
+
+    def load_test(self, data: Data) -> Test:
+        """The test data and all else that methods must not see: held-out edges, OOD sets, clean labels. Called once training is over;
+        ``data`` is what :meth:`load_train` gave, for statistics and shapes."""
+        return {}
 
     def batches(self, data: Data, train: Mapping[str, Any], seed: int) -> OwnBatches:
         """The batches of a training with the options ``train``: slices of ``data.train``, or without it an empty one an epoch. A task with
@@ -92,18 +104,20 @@ class Task(ABC):
         return Batches(data.train, train["batch_size"], seed, data.on_batch) if data.train else OwnBatches(seed)
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
-        """Metrics on validation data, for curves and selection; must hold ``card.selection``.
+        """Metrics on validation data, for curves and selection; must hold ``card.selection``."""
+        return {}
 
-        Keys that begin with ``track/`` are recorded per epoch for reporting and never used to select.
-        """
+    def track(self, method: Any, data: Data, test: Test) -> dict[str, float]:
+        """Metrics on test data to be followed over epochs. A task that has them overrides this: once training is over it is called with
+        ``method`` as it was at each validated epoch, with the random state that :meth:`validate` left then."""
         return {}
 
     @abstractmethod
-    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
-        """What ``method`` does on the test split: all that the metrics need, once, and nothing is trained.
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
+        """What ``method`` does on the test data: all that the metrics need, once, and nothing is trained.
 
-        ``history`` holds one dict per epoch, with what ``validate`` returned. What a key states and no array shows (the ``k`` of an NLL, a
-        network) is an array too: numbers, or the array's name.
+        ``history`` holds one dict per epoch, with what ``validate`` returned as ``valid/...`` and what ``track`` did as ``track/...``. What
+        a key states and no array shows (the ``k`` of an NLL, a network) is an array too: numbers, or the array's name.
         """
 
     @classmethod

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from elboard.bench import stopping
 from elboard.bench.batches import OwnBatches
+from elboard.bench.epochs import Epochs, evaluating, random_state, set_random_state
 from elboard.bench.metrics.conventions import better
 from elboard.bench.record import save_atomically
-from elboard.bench.task import Data, Task
+from elboard.bench.runs import EPOCHS, LAST
+from elboard.bench.task import Data, Task, Test
 
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices and advertisements are no news in every run
 
@@ -28,10 +30,11 @@ AGREE_EVERY = 20  # batches after which processes that train together ask each o
 
 
 class Training:
-    """What ``Method.fit`` is given: the loop for gradient methods, the folder, and where to report.
+    """What ``Method.fit`` is given: the loop for gradient methods, the folder, and where to report. Test data are not read before its end.
 
     Attributes:
         history: one dict per epoch with training means, validation metrics and ``epoch``.
+        epochs: the method at each validated epoch, of a task that tracks; else None.
         folder: the run's folder.
         base_folders: the folders of the runs that it starts from, by role.
         chosen_epoch: the epoch whose weights were kept; None for a method that does not train by gradients.
@@ -42,6 +45,7 @@ class Training:
     def __init__(self, task: Task, data: Data, config: dict, seed: int, folder: Path, report: Callable[[dict], None]):
         self.task, self.data, self.config, self.seed, self.folder, self.report = task, data, config, seed, folder, report
         self.history: list[dict[str, float]] = []
+        self.epochs = Epochs(folder / EPOCHS) if type(task).track is not Task.track else None
         self.chosen_epoch: int | None = None
         self.global_zero = True
         self.base_folders: dict[str, list[Path]] = {}
@@ -51,10 +55,10 @@ class Training:
     @property
     def last(self) -> Path:
         """The checkpoint from which an interrupted training resumes."""
-        return self.folder / "checkpoints" / "last.ckpt"
+        return self.folder / LAST
 
     def run(self, method: Any) -> None:
-        """Train ``method`` by gradients. Resumes from :attr:`last` if it exists."""
+        """Train ``method`` by gradients. Resumes from :attr:`last` if it exists, and with it what is to be tracked."""
         train = self.config["train"]
         if train["epochs"] == 0:
             return
@@ -79,8 +83,36 @@ class Training:
             default_root_dir=str(self.folder),
         )
         self.global_zero = trainer.is_global_zero
+        self._check_epochs(loop.state_key)
         trainer.fit(method, batches, ckpt_path=str(self.last) if self.last.exists() else None, weights_only=True)
         loop.finish(method)
+
+    def _check_epochs(self, key: str) -> None:
+        """Start anew where :attr:`last` has validated an epoch whose weights are gone. ``key``: of the loop's state in checkpoints."""
+        if self.epochs is None or self.last.is_dir():  # as some strategies write it
+            return
+        if self.last.exists():
+            saved = torch.load(self.last, map_location="cpu", weights_only=True)["callbacks"][key]
+            lost = self.epochs.lost(row["epoch"] for row in saved["history"] if _validated(row))
+            if not lost:
+                return
+            warnings.warn(f"the weights of epoch {lost[0]} are gone: training starts anew", stacklevel=2)
+            self.last.unlink(missing_ok=True)
+        self.epochs.clear()
+
+    def tracked(self, method: Any, test: Test) -> list[dict[str, float]]:
+        """:attr:`history` with what the task tracks of each validated epoch. A list of its own: ``method`` knows the other one."""
+        rows = {row["epoch"]: dict(row) for row in self.history}
+        if self.epochs is not None:
+            for epoch in self.epochs.each(method, [epoch for epoch, row in rows.items() if _validated(row)]):
+                found = self.task.track(method, self.data, test)
+                rows[epoch] |= {f"track/{name}": float(value) for name, value in found.items()}
+        return list(rows.values())
+
+
+def _validated(row: dict[str, float]) -> bool:
+    """Whether the epoch of a row of the history was validated."""
+    return any(name.startswith("valid/") for name in row)
 
 
 class _Loop(pl.Callback):
@@ -124,7 +156,7 @@ class _Loop(pl.Callback):
         if self.within:  # the first batch after a checkpoint within an epoch
             method.on_epoch_resumed()
             method.restore_accumulated(self.within["accumulated"])
-            _set_random_state(self.within["random"])
+            set_random_state(self.within["random"])
             self.within = {}
 
     def on_train_batch_end(self, trainer: pl.Trainer, method: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -134,7 +166,7 @@ class _Loop(pl.Callback):
         if trainer.world_size > 1:  # all or none: a checkpoint needs every process
             stop = (batch_idx + 1) % AGREE_EVERY == 0 and trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop or (trainer.world_size == 1 and time.monotonic() - self.saved > SAVE_WITHIN):
-            self.within = {"random": _random_state(), "accumulated": method.accumulated(), "batches": self.batches.state_dict()}
+            self.within = {"random": random_state(), "accumulated": method.accumulated(), "batches": self.batches.state_dict()}
             self._save(trainer)
             self.within = {}
         if stop:
@@ -156,7 +188,7 @@ class _Loop(pl.Callback):
         method.before_validation()
         every, last = self.training.config["train"]["validate_every"], trainer.current_epoch + 1 == trainer.max_epochs
         if last or every and (trainer.current_epoch + 1) % every == 0:
-            row.update(self._validate(method))
+            row.update(self._validate(trainer, method))
         self.training.history.append(row)
         if trainer.is_global_zero:
             self.training.report({"event": "epoch", "epochs": trainer.max_epochs, **row})
@@ -168,16 +200,18 @@ class _Loop(pl.Callback):
         if not last and stop:
             raise stopping.Preempted
 
-    def _validate(self, method: Any) -> dict[str, float]:
+    def _validate(self, trainer: pl.Trainer, method: Any) -> dict[str, float]:
         with evaluating(method):
             scores = self.training.task.validate(method, self.training.data)
+            if self.training.epochs is not None and trainer.is_global_zero:
+                self.training.epochs.keep(trainer.current_epoch, method)
         card = self.training.task.card
         value = scores.get(card.selection)
         wanted = self.training.config["train"]["keep"] == "best" and value is not None
         if wanted and (self.best_value is None or better(card.selection, value, self.best_value)):
             self.best_value, self.best_epoch = float(value), method.current_epoch
             self.best_state = {name: tensor.detach().cpu().clone() for name, tensor in method.state_dict().items()}
-        return {(k if k.startswith("track/") else f"valid/{k}"): float(v) for k, v in scores.items()}
+        return {f"valid/{name}": float(value) for name, value in scores.items()}
 
     def finish(self, method: Any) -> None:
         """Put the chosen epoch's weights in place."""
@@ -185,27 +219,3 @@ class _Loop(pl.Callback):
         if self.best_state is not None:
             method.load_state_dict(self.best_state)
             self.training.chosen_epoch = self.best_epoch
-
-
-def _random_state() -> list[torch.Tensor]:
-    """States of torch's generators: of the CPU, then of each CUDA device."""
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
-
-
-def _set_random_state(states: list[torch.Tensor]) -> None:
-    torch.set_rng_state(states[0].cpu())
-    for device, state in zip(range(torch.cuda.device_count()), states[1:], strict=False):  # fewer devices may be here than were there
-        torch.cuda.set_rng_state(state.cpu(), device)
-
-
-@contextlib.contextmanager
-def evaluating(method: Any) -> Iterator[None]:
-    """Evaluation mode, no gradients, and the random state of training left as it was."""
-    state, was_training = _random_state(), method.training
-    method.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        method.train(was_training)
-        _set_random_state(state)

@@ -1,29 +1,35 @@
 """The claims ledger: which of the papers' claims hold here, by records alone.
 
-With d = left - right, turned so that positive supports the relation, and its 95 % interval (:func:`elboard.results.stats.compare`):
+With d = left - right, turned so that positive supports the relation, and its 95 % interval, which is Student's with the variances of the
+board that both sides stand on (:mod:`elboard.results.stats.ranks`):
 
 * lower, higher: ``holds`` if the interval lies above the margin, ``refuted`` if it lies below it, else ``undecided``;
 * equal: ``holds`` if the 90 % interval of d lies within +- margin (two one-sided tests at 5 %), ``refuted`` if the 95 % interval lies
-  wholly outside, else ``undecided``; both are Student's.
+  wholly outside, else ``undecided``.
 
-One seed leaves a claim undecided. Of several tasks one that refutes refutes the claim, and it holds only if all hold. A claim without a
-check, or with one that needs a method or task which is not here, is ``not implemented``. Each claim is tested at its own level: with many
-claims a few verdicts are wrong by chance.
+Where the options of one side were searched on the data of the check with more trials than those of the other, and that may be why, the
+verdict is ``undecided`` (:func:`elboard.results.tuning.judged`).
+
+One seed leaves a claim undecided, and so do equal differences of values that vary where the board does not say how much. Of several tasks
+one that refutes refutes the claim, and it holds only if all hold. A claim without a check, or with one that needs a method or task which
+is not here, is ``not implemented``. Each claim is tested at its own level: with many claims a few verdicts are wrong by chance.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elboard.bench.papers import Check, Claim, Paper, papers
-from elboard.bench.registry import aliases
+from elboard.bench.registry import aliases, find
 from elboard.results import markup
-from elboard.results.measured import Estimate, Interval, Measurements, equivalence, estimate, estimate_difference, metric_key
+from elboard.results.measured import Estimate, Measurement, Measurements, equivalence, estimate, metric_key
+from elboard.results.stats.groups import UNDECIDED
+from elboard.results.tuning import judged, tuning_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +41,7 @@ LEGEND = (
     "each claim is tested at its own level of 5 %"
 )
 HEAD = ("paper", "claim", "status", "tested as", "left - right")
-ONE = "one seed has no interval"
+ONE, STILL = "one seed has no interval", "equal differences say nothing of the spread"
 _EQUAL = {"equal": "holds", "different": "refuted", "open": "undecided"}
 
 
@@ -48,7 +54,8 @@ class Part:
         effect, low, high: of left - right in the metric's unit, 95 % interval; None where not run, bounds None for one seed.
         n, p, test: as of :class:`elboard.results.stats.Comparison`; p is that of no difference, and for the relation equal the larger one
             of two one-sided tests, small where the sides are equivalent.
-        note: why it is undecided or not run.
+        note: why it is undecided or not run, or why a verdict stands in spite of unequal tuning.
+        found: how the options of each side that is a configuration were found; ``trials``: the settings of which these are the best.
         keys: of the records that it rests on.
     """
 
@@ -63,6 +70,8 @@ class Part:
     test: str = ""
     note: str = ""
     keys: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+    trials: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,57 +115,65 @@ def together(statuses: Sequence[str]) -> str:
     return "refuted" if "refuted" in statuses else statuses[0] if len(set(statuses)) == 1 else "undecided"
 
 
-def verdict(relation: str, margin: float, outer: Interval, inner: Interval = (-math.inf, math.inf)) -> str:
-    """``holds``, ``refuted`` or ``undecided`` of left - right with the 95 % interval ``outer`` and the 90 % interval ``inner``.
-
-    ``inner`` counts for the relation equal alone; ``margin`` may be negative for the others.
-    """
+def verdict(relation: str, margin: float, found: Estimate) -> str:
+    """``holds``, ``refuted`` or ``undecided`` of left - right; ``margin`` may be negative but for the relation equal."""
     if relation == "equal":
-        return _EQUAL[equivalence(inner, outer, margin)]
-    low, high = outer if relation == "higher" else (-outer[1], -outer[0])
-    return "holds" if low > margin else "refuted" if high < margin else "undecided"
+        return _EQUAL[equivalence(found, margin)]
+    low, high = found.interval(0.95)
+    low, high = (low, high) if relation == "higher" else (-high, -low)
+    return "holds" if low > margin + found.slack else "refuted" if high < margin - found.slack else "undecided"
 
 
 def _part(paper: Paper, check: Check, task: str, measurements: Measurements) -> Part:
-    found = [measurements.find(task, side.method, check.budget, paper.options(side, check.budget)) for side in check.sides]
+    found = [measurements.of(paper, side, task, check.budget) for side in check.sides]
     absent = [side.label for side, measured in zip(check.sides, found, strict=True) if measured is None]
     key = None if absent else metric_key(check.metric, [measured.metrics for measured in found])
     if key is None:
         note = f"no records of {' and '.join(dict.fromkeys(absent))}" if absent else f"no records with {check.metric}"
         return Part(task, "not run", check.metric, note=note)
     values = [measured.metrics[key] for measured in found]
-    part = _against_value(check, values[0]) if check.right.value is not None else _against_method(check, *values)
+    part = _against_value(check, values[0]) if check.right.value is not None else _against_method(check, measurements, *found, key)
     keys = dict.fromkeys(of for measured, by_seed in zip(found, values, strict=True) for of in measured.keys(by_seed))
-    return Part(task, metric=key, keys=tuple(keys), **part)
+    return _with_tuning(paper, check, Part(task, metric=key, keys=tuple(keys), **part), found, measurements.paths)
 
 
-def _against_method(check: Check, left: dict[int, float], right: dict[int, float]) -> dict[str, Any]:
-    from elboard.results.stats import compare
+def _with_tuning(paper: Paper, check: Check, part: Part, found: Sequence[Measurement], paths: tuple[Path, ...]) -> Part:
+    """``part`` with how the options of its sides were found, and with the verdict that unequal tuning leaves."""
+    of = [
+        tuning_of(
+            find("method", side.method, paths).card, part.task, paper.options(side, check.budget), measured.search if side.search else {}
+        )
+        for side, measured in zip(check.sides, found, strict=True)
+    ]
+    words, trials = tuple(one.words for one in of), tuple(one.trials for one in of)
+    status, note = part.status, part.note
+    if len(of) == 2:
+        status, said = judged(part.status, check.relation, part.metric, part.effect, trials, check.tuning)
+        note = note or said
+    return replace(part, status=status, note=note, found=words, trials=trials)
 
-    found = compare(left, right)
-    numbers = {"effect": found.effect, "n": found.n, "p": found.p, "test": found.test}
-    if found.low is None:
-        return {**numbers, "status": "undecided", "note": ONE}
-    if check.relation == "equal":
-        difference = estimate_difference(left, right, found.paired)
-        return {"n": found.n, **_student(check, difference, f"two one-sided {'paired' if found.paired else 'Welch'} t")}
-    outer = (found.low, found.high)
-    return {**numbers, "low": found.low, "high": found.high, "status": verdict(check.relation, check.margin, outer)}
+
+def _against_method(check: Check, measurements: Measurements, left: Measurement, right: Measurement, key: str) -> dict[str, Any]:
+    found, difference = measurements.compare(left, right, key)
+    if difference is None:
+        said = {"effect": found.effect, "n": found.n, "test": found.test}
+        return {**said, "status": "undecided", "note": ONE if found.n < 2 else STILL}
+    test = f"two one-sided {found.test}" if check.relation == "equal" and found.test != "exact" else found.test
+    return {"n": found.n, **_student(check, difference, test)}
 
 
 def _against_value(check: Check, left: dict[int, float]) -> dict[str, Any]:
     """The mean of ``left`` against the check's value, Student's t over seeds."""
-    differences = [value - check.right.value for value in left.values()]
-    if len(differences) < 2:
-        return {"effect": differences[0], "n": 1, "test": "undecided (n=1)", "status": "undecided", "note": ONE}
+    if len(left) < 2:
+        return {"effect": next(iter(left.values())) - check.right.value, "n": 1, "test": UNDECIDED[0], "status": "undecided", "note": ONE}
     test = "two one-sided t" if check.relation == "equal" else "one-sample t"
-    return {"n": len(differences), **_student(check, estimate(differences), test)}
+    return {"n": len(left), **_student(check, estimate(list(left.values()), check.right.value), test)}
 
 
 def _student(check: Check, found: Estimate, test: str) -> dict[str, Any]:
     low, high = found.interval(0.95)
     p = found.p_equal(check.margin) if check.relation == "equal" else found.p()
-    status = verdict(check.relation, check.margin, (low, high), found.interval(0.90))
+    status = verdict(check.relation, check.margin, found)
     return {"effect": found.mean, "low": low, "high": high, "p": p, "test": test, "status": status}
 
 
@@ -193,7 +210,25 @@ def effect_text(part: Part) -> str:
     text += f", n = {part.n}"
     if part.p is None:
         return f"{text}, {part.note}"
-    return f"{text}, p {'< 0.001' if part.p < 0.001 else f'= {part.p:.3f}'} ({part.test})"
+    text += f", p {'< 0.001' if part.p < 0.001 else f'= {part.p:.3f}'} ({part.test})"
+    return f"{text}; {part.note}" if part.note else text
+
+
+def tuning_text(part: Part) -> str:
+    """``options: paper against defaults of 36 trials, unequal``: how those of the sides were found; empty where not run."""
+    if len(part.found) < 2:
+        return "".join(f"options: {words}" for words in part.found)
+    return f"options: {' against '.join(part.found)}, {'equal' if len(set(part.trials)) == 1 else 'unequal'} budgets of tuning"
+
+
+def part_text(part: Part) -> str:
+    """What was found on a task: :func:`effect_text` and :func:`tuning_text`."""
+    return "; ".join(filter(None, (effect_text(part), tuning_text(part))))
+
+
+def claim_text(entry: Entry) -> str:
+    """The claim; marked where it is not the paper's."""
+    return f"(ours) {entry.claim.text}" if entry.claim.ours else entry.claim.text
 
 
 def _lines(entry: Entry) -> tuple[str, str]:
@@ -202,13 +237,12 @@ def _lines(entry: Entry) -> tuple[str, str]:
         return (f"missing: {entry.note}" if entry.note else ""), ""
     tested = f"{relation_text(entry.claim.check)}, {entry.claim.check.budget}"
     several = len(entry.parts) > 1
-    found = [f"{part.task}: {f'{part.status}; ' if several else ''}{effect_text(part)}" for part in entry.parts]
-    return tested, "\n".join(found)
+    return tested, "\n".join(f"{part.task}: {f'{part.status}; ' if several else ''}{part_text(part)}" for part in entry.parts)
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
     """The entry under HEAD."""
-    return f"{entry.paper.number} {entry.paper.slug}", entry.claim.text, entry.status, *_lines(entry)
+    return f"{entry.paper.number} {entry.paper.slug}", claim_text(entry), entry.status, *_lines(entry)
 
 
 def terminal(entries: Sequence[Entry]) -> Table:
@@ -225,7 +259,13 @@ def flat(entries: Sequence[Entry]) -> dict[str, Any]:
     """What JSON holds: the counts by status and a dict for each claim."""
     claims = []
     for entry in entries:
-        about = {"paper": entry.paper.number, "slug": entry.paper.slug, "number": entry.number, "claim": entry.claim.text}
+        about = {
+            "paper": entry.paper.number,
+            "slug": entry.paper.slug,
+            "number": entry.number,
+            "claim": entry.claim.text,
+            "ours": entry.claim.ours,
+        }
         found = {"status": entry.status, "note": entry.note, "check": asdict(entry.claim.check) if entry.claim.check else None}
         claims.append({**about, **found, "parts": [asdict(part) for part in entry.parts]})
     return {"summary": summary(entries), "claims": claims}

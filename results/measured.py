@@ -5,27 +5,35 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elboard.bench.config import resolve
+from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
 from elboard.bench.identity import group_of
 from elboard.bench.metrics.conventions import bare, whole
+from elboard.results.stats import Comparison, Pairs, compare_rows
+from elboard.results.stats.intervals import TINY
 
 if TYPE_CHECKING:
+    from elboard.bench.papers import Paper, Side
     from elboard.results.store import Group
 
 Interval = tuple[float, float]
+Board = tuple[dict[str, dict[int, float]], Pairs]
+LEVEL = 0.05  # of each of the two one-sided tests
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Finished runs of one configuration: ``metrics`` holds values by seed, by metric key; ``runs`` the runs' keys by seed."""
+    """Finished runs of one configuration, the ``group`` of this hash: ``metrics`` holds values by seed, by metric key; ``runs`` the runs'
+    keys by seed; ``search`` what their records say of the search that chose it."""
 
+    group: str
     metrics: dict[str, dict[int, float]]
     runs: dict[int, str]
+    search: dict[str, Any] = field(default_factory=dict)
 
     def keys(self, seeds: Iterable[int]) -> tuple[str, ...]:
         """The keys of the runs with these seeds."""
@@ -43,27 +51,75 @@ class Measurements:
         self.paths = paths
         self._groups = {group.group: group for group in groups}
         self._found: dict[str, Measurement | None] = {}
+        self._boards: dict[tuple, Board] = {}
 
-    def find(self, task: str, method: str, budget: str, options: Mapping[str, Any]) -> Measurement | None:
-        """What was measured of ``method`` with ``options`` over its defaults; None if nothing.
+    def of(self, paper: Paper, side: Side, task: str, budget: str) -> Measurement | None:
+        """What was measured of a configuration of ``paper``; None if nothing. Raises UserError as :meth:`find`."""
+        return self.find(task, side.method, budget, paper.options(side, budget), side.search)
+
+    def find(
+        self, task: str, method: str, budget: str, options: Mapping[str, Any], search: Mapping[str, Any] | None = None
+    ) -> Measurement | None:
+        """What was measured of ``method`` with ``options`` over its defaults, of a ``search`` with the best options that it found; None if
+        nothing.
 
         Raises UserError as :func:`elboard.bench.config.resolve`.
         """
-        asked = json.dumps([task, method, budget, options])
+        asked = json.dumps([task, method, budget, options, search or {}])
         if asked not in self._found:
-            spec = resolve(task, method, budget=budget, overrides=options, origin=f"{method} on {task}", paths=tuple(map(str, self.paths)))
-            group = self._groups.get(group_of(spec.identity()))
+            spec = self._spec(task, method, budget, options)
+            group = self._searched(spec, options, search) if search else self._groups.get(group_of(spec.identity()))
             self._found[asked] = None if group is None else _measurement(group)
         return self._found[asked]
 
+    def _spec(self, task: str, method: str, budget: str, options: Mapping[str, Any]) -> RunSpec:
+        origin, paths = f"{method} on {task}", tuple(map(str, self.paths))
+        return resolve(task, method, budget=budget, overrides=options, origin=origin, paths=paths)
+
+    def _searched(self, plain: RunSpec, options: Mapping[str, Any], search: Mapping[str, Any]) -> Group | None:
+        """The group that a search in the words of ``search`` chose, of several the one with the most runs."""
+        words = {name: value for name, value in search.items() if name not in ("parallel", "seeds")}
+        of, found = (plain.task, plain.method, plain.budget), []
+        for group in self._groups.values():
+            said = group.notes.get("search", {})
+            if (group.task, group.method, group.budget) == of and words.items() <= said.items():
+                chosen = self._spec(*of, {**options, **said.get("parameters", {})})
+                found += [group] if group_of(chosen.identity()) == group.group else []
+        return max(found, key=lambda group: (group.n, group.group), default=None)
+
+    def compare(self, left: Measurement, right: Measurement, key: str) -> tuple[Comparison, Estimate | None]:
+        """``left`` - ``right``, two rows of a board, by the metric ``key`` with the board's variances: as boards show it, and as an
+        estimate, which is None where it is undecided."""
+        rows, pairs = self._board(self._groups[left.group], key)
+        i, j = (list(rows).index(of.group) for of in (left, right))
+        if i == j:
+            raise UserError(f"both sides are one configuration ({left.group}): nothing to compare")
+        found = pairs.comparison(i, j)
+        if found.p is None:
+            return found, None
+        largest = max(abs(value) for of in (left, right) for value in of.metrics[key].values())
+        return found, Estimate(found.effect, float(pairs.error[i, j]), float(pairs.df[i, j]), TINY * largest)
+
+    def _board(self, group: Group, key: str) -> Board:
+        """All rows of the board of ``group`` that have the metric ``key``, by the hashes of their groups, and every two compared."""
+        about = (group.task, group.task_version, group.budget)
+        if (*about, key) not in self._boards:
+            on_it = [of for of in self._groups.values() if (of.task, of.task_version, of.budget) == about and key in of.metrics]
+            rows = {of.group: _values(of, key) for of in on_it}
+            rows = {of: values for of, values in rows.items() if values}
+            self._boards[(*about, key)] = rows, compare_rows(list(rows.values()))
+        return self._boards[(*about, key)]
+
 
 def _measurement(group: Group) -> Measurement:
-    seeds = group.seeds.tolist()
-    found = {
-        key: {seed: value for seed, value in zip(seeds, values.tolist(), strict=True) if math.isfinite(value)}
-        for key, values in group.metrics.items()
-    }
-    return Measurement({key: values for key, values in found.items() if values}, dict(zip(seeds, group.keys, strict=True)))
+    found = {key: _values(group, key) for key in group.metrics}
+    runs = dict(zip(group.seeds.tolist(), group.keys, strict=True))
+    return Measurement(group.group, {key: values for key, values in found.items() if values}, runs, group.notes.get("search", {}))
+
+
+def _values(group: Group, key: str) -> dict[int, float]:
+    """Finite values of the metric ``key`` by seed."""
+    return {seed: value for seed, value in zip(group.seeds.tolist(), group.metrics[key].tolist(), strict=True) if math.isfinite(value)}
 
 
 def metric_key(name: str, present: Sequence[Iterable[str]]) -> str | None:
@@ -83,11 +139,15 @@ def metric_key(name: str, present: Sequence[Iterable[str]]) -> str | None:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean or a difference of means with its standard error and Student's degrees of freedom."""
+    """A mean or a difference of means with its standard error and Student's degrees of freedom; without spread the error is 0.
+
+    ``rounding``: what is no difference but rounding, where there is no spread that would be wider.
+    """
 
     mean: float
     error: float
     degrees: float
+    rounding: float = 0.0
 
     def interval(self, level: float) -> Interval:
         """``mean +- t((1 + level) / 2, degrees) error``."""
@@ -98,45 +158,44 @@ class Estimate:
 
     def p(self) -> float:
         """Two-sided, of a mean of 0; without spread 1 or 0."""
-        return min(1.0, 2 * self._tail(-abs(self.mean)))
+        return min(1.0, 2 * self._tail(-abs(self.mean))) if self.error > 0 else float(abs(self.mean) <= self.rounding)
 
     def p_equal(self, margin: float) -> float:
-        """The larger of the two one-sided p-values of a mean outside +- margin (Schuirmann 1987)."""
-        return self._tail(abs(self.mean) - margin)
+        """The larger of the two one-sided p-values of a mean outside +- margin (Schuirmann 1987).
+
+        LEVEL itself where the 90 % interval ends at the margin but for rounding; without spread 0 within and at the margin, else 1.
+        """
+        if self.error <= 0:
+            return float(abs(self.mean) > margin + self.rounding)
+        p, end = self._tail(abs(self.mean) - margin), max(map(abs, self.interval(1 - 2 * LEVEL)))
+        return LEVEL if math.isclose(p, LEVEL, rel_tol=1e-9) or math.isclose(end, margin, rel_tol=1e-12) else p
+
+    @property
+    def slack(self) -> float:
+        """By how much an end of an interval must pass a border to lie beyond it."""
+        return self.rounding if self.error <= 0 else 0.0
 
     def _tail(self, distance: float) -> float:
         from scipy.special import stdtr
 
-        if self.error > 0:
-            return float(stdtr(self.degrees, distance / self.error))
-        return float(distance >= 0)
+        return float(stdtr(self.degrees, distance / self.error))
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """The mean of ``values``. Raises ValueError for fewer than two."""
+def estimate(values: Sequence[float], against: float = 0.0) -> Estimate:
+    """The mean of ``values`` less ``against``. Raises ValueError for fewer than two."""
     n = len(values)
     if n < 2:
         raise ValueError("one value has no interval")
     mean = math.fsum(values) / n
-    return Estimate(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n), n - 1)
+    error = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    rounding = TINY * max(abs(value) for value in (*values, against))
+    return Estimate(mean - against, error if error > rounding else 0.0, n - 1, rounding)
 
 
-def estimate_difference(a: Mapping[int, float], b: Mapping[int, float], paired: bool) -> Estimate:
-    """mean(a) - mean(b): of the differences over common seeds, or of independent samples with Welch's degrees of freedom.
-
-    Raises ValueError where fewer than two values are left.
-    """
-    if paired:
-        return estimate([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
-    left, right = estimate(list(a.values())), estimate(list(b.values()))
-    total = left.error**2 + right.error**2
-    parts = left.error**4 / left.degrees + right.error**4 / right.degrees
-    return Estimate(left.mean - right.mean, math.sqrt(total), total**2 / parts if parts > 0 else left.degrees + right.degrees)
-
-
-def equivalence(inner: Interval, outer: Interval, margin: float) -> str:
-    """Of a difference: ``equal`` if its 90 % interval ``inner`` lies within +- margin, which is two one-sided tests at 5 % (Schuirmann
-    1987); ``different`` if its 95 % interval ``outer`` lies wholly outside; else ``open``."""
-    if -margin <= inner[0] and inner[1] <= margin:
+def equivalence(found: Estimate, margin: float) -> str:
+    """``equal`` if the 90 % interval lies within +- margin, its ends included, which is two one-sided tests at 5 % (Schuirmann 1987);
+    ``different`` if the 95 % interval lies wholly outside; else ``open``."""
+    if found.p_equal(margin) <= LEVEL:
         return "equal"
-    return "different" if outer[0] > margin or outer[1] < -margin else "open"
+    low, high = found.interval(0.95)
+    return "different" if low > margin + found.slack or high < -margin - found.slack else "open"

@@ -48,7 +48,7 @@ def _state(paper: Paper, claims: Sequence[Entry], measurements: Measurements, pa
     if not _resolves(paper, "lite", paths):
         return "none"
     sides = paper.compared("lite") or [(cell.task, cell.of) for cell in paper.cells]
-    found = [measurements.find(task, of.method, "lite", of.set) for task, of in sides]
+    found = [measurements.of(paper, of, task, "lite") for task, of in sides]
     if any(one is None or len(one.runs) < SEEDS for one in found):
         return "code"
     if claims[0].claim.check is None or any(entry.status not in JUDGED for entry in claims if entry.claim.check):

@@ -78,8 +78,7 @@ def judge(values: list[float], published: float, margin: float) -> tuple[str, st
     """Verdict on measured ``values`` against a ``published`` number, all in one unit, and a note where it is open."""
     if len(values) < 2:
         return "underpowered", "one seed has no interval"
-    difference = estimate([value - published for value in values])
-    return _PLAIN[equivalence(difference.interval(0.90), difference.interval(0.95), margin)], ""
+    return _PLAIN[equivalence(estimate(values, published), margin)], ""
 
 
 def table(paper: Paper, groups: Iterable[Group], budget: str = "", paths: tuple[Path, ...] = ()) -> PaperTable:
@@ -99,7 +98,7 @@ def _cell(mapped: Mapped, paper: Paper, budget: str, measurements: Measurements)
     margin = paper.margins[mapped.metric][0] if same_data else None
     about = {"row": mapped.row, "column": mapped.column, "published": mapped.published, "number": number, "method": of.label}
     about |= {"task": mapped.task, "same_data": same_data, "why": why, "margin": margin}
-    found = measurements.find(mapped.task, of.method, budget, paper.options(of, budget))
+    found = measurements.of(paper, of, mapped.task, budget)
     key = metric_key(mapped.metric, [found.metrics]) if found else None
     if key is None:
         return TableCell(**about, metric=mapped.metric, verdict="not run")

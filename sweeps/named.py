@@ -15,6 +15,7 @@ from elboard.bench.papers import Paper, paper, papers
 from elboard.bench.registry import compatible, discover
 from elboard.bench.registry import find as find_entry
 from elboard.sweeps.plan import FOLDER, parse_seeds, read
+from elboard.sweeps.search import parse
 
 LITE = "The reference records at the lite budget: what the papers ask for, and each method on its home task; with --all each on each."
 
@@ -59,14 +60,25 @@ def lite(everything: bool = False, paths: tuple[Path, ...] = ()) -> dict[str, An
 
 
 def of_paper(of: Paper, budget: str, done: Collection[str] = (), paths: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The tree of a sweep with the runs of a paper at ``budget`` whose keys are not in ``done``.
+    """The tree of a sweep with the runs of a paper at ``budget`` that are not in ``done``: keys, and of runs with options that a search
+    chose :func:`searched_key`.
 
     Raises UserError where the paper has no runs at that budget.
     """
-    runs = []
+    runs, known = [], tuple(map(str, paths))
     for entry in of.runs(budget):
-        how = {"budget": budget, "overrides": entry["set"], "origin": f"{of.slug}.yaml", "paths": tuple(map(str, paths))}
-        first = resolve(entry["tasks"][0], entry["methods"][0], **how)
-        seeds = [seed for seed in parse_seeds(entry["seeds"]) if first.reseeded(seed).key not in done]
+        task, method, seeds = entry["tasks"][0], entry["methods"][0], parse_seeds(entry["seeds"])
+        if "search" in entry:
+            run = {"task": task, "method": method, "budget": budget, "options": entry["set"], "seeds": tuple(seeds), "paths": known}
+            search = parse(Path(f"{of.slug}.yaml"), entry["search"], **run)
+            seeds = [seed for seed in seeds if searched_key(search.id, search.trials, seed) not in done]
+        else:
+            first = resolve(task, method, budget=budget, overrides=entry["set"], origin=f"{of.slug}.yaml", paths=known)
+            seeds = [seed for seed in seeds if first.reseeded(seed).key not in done]
         runs += [{**entry, "seeds": seeds}] if seeds else []
     return {"name": f"paper-{of.slug}", "description": f"Runs for {of.title}.", "budget": budget, "runs": runs}
+
+
+def searched_key(search: str, trials: int, seed: int) -> str:
+    """Names the run with ``seed`` of the options that a search, by its id, chose after so many trials: whatever these are."""
+    return f"{search} {trials} {seed}"

@@ -50,7 +50,7 @@ from elboard.sweeps.work import Resources, needs, processes
 
 FOLDER = Path(__file__).parent
 TOP = ("name", "description", "budget", "seeds", "set", "resources", "runs")
-ENTRY = ("tasks", "methods", "budget", "seeds", "set", "grid", "exclude", "search")
+ENTRY = ("tasks", "methods", "budget", "seeds", "recipe", "set", "grid", "exclude", "search")
 NEEDS = ("cpus", "gpus", "memory", "time")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -148,10 +148,11 @@ def expand(file: Path | Mapping[str, Any], overrides: Mapping[str, Any] | None =
         fixed = {**tree.get("set", {}), **entry.get("set", {})}
         points = grid_points(file, entry.get("grid", {}))
         for task, method in _pairs(file, entry, paths):
+            recipe = _recipe(file, entry, method, paths)
             for point in points:
                 if _excluded(file, entry, {"task": task, "method": method, **point}):
                     continue
-                options = {"wandb.group": name, **fixed, **point, **(overrides or {})}
+                options = {"wandb.group": name, **recipe, **fixed, **point, **(overrides or {})}
                 if "search" in entry:
                     run = {"task": task, "method": method, "budget": budget, "options": options, "seeds": tuple(seeds), "paths": paths}
                     found = parse(file, entry["search"], (*point, *(overrides or {})), **run)
@@ -165,6 +166,14 @@ def expand(file: Path | Mapping[str, Any], overrides: Mapping[str, Any] | None =
     words = resources_of(file, tree.get("resources", {}), [*runs.values(), *templates])
     tuned = tuple(replace(search, resources=words) for search in searches.values())
     return Sweep(name, tuple(runs.values()), needs(words, runs.values()), tuned)
+
+
+def _recipe(file: Path, entry: Mapping, method: str, paths: tuple[str, ...]) -> dict[str, Any]:
+    """The options of an entry's ``recipe``, none without one. Raises UserError where a method of the entry does not have it."""
+    try:
+        return find_entry("method", method, tuple(map(Path, paths))).card.recipe(str(entry["recipe"])) if "recipe" in entry else {}
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
 
 
 def _pairs(file: Path, entry: Mapping, paths: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -141,7 +141,7 @@ def power(
 ) -> None:
     """How many more seeds would separate two methods, and what they cost."""
     from elboard.results.board.build import Choice, boards
-    from elboard.results.stats import compare, needed
+    from elboard.results.stats import needed
 
     choice = Choice(metrics=(metric,) if metric else (), sort=metric, budget=budget)
     groups = read_groups(out, shipped, task)
@@ -151,8 +151,11 @@ def power(
         raise UserError(f"no records on {task!r} at budget {budget}: {nearest(task, discover('task', tuple(path)))}")
     (board,) = found
     rows = [_row(board, name) for name in (a, b)]
-    left, right = (row.values.get(board.primary, {}) for row in rows)
-    test, more = compare(left, right), needed(left, right)
+    if rows[0] is rows[1]:
+        raise UserError(f"{a!r} and {b!r} are one row on {board.task}, {board.budget}: name two")
+    left, right = (row.values[board.primary] for row in rows)
+    ranked, pairs = board.pairs(board.primary)
+    test, more = pairs.comparison(*map(ranked.index, rows)), needed(left, right)
     print(f"{board.task}, {board.budget}, {board.primary}: {rows[0].label} (n = {len(left)}) - {rows[1].label} (n = {len(right)})")
     interval = "" if test.p is None else f" [{test.low:.4g}, {test.high:.4g}], p = {test.p:.3g}"
     print(f"difference {test.effect:.4g}{interval} ({test.test})")
@@ -171,10 +174,11 @@ def power(
 
 def _row(board: Any, name: str) -> Any:
     """The row labelled ``name``, or the one of that method in its defaults."""
-    for row in board.rows:
+    rows = [row for row in board.rows if board.primary in row.cells]
+    for row in rows:
         if row.label == name or (row.method == name and not row.changed):
             return row
-    raise UserError(f"no row {name!r} on {board.task}, {board.budget}: {nearest(name, [row.label for row in board.rows])}")
+    raise UserError(f"no row {name!r} with {board.primary} on {board.task}, {board.budget}: {nearest(name, [row.label for row in rows])}")
 
 
 def _duration(seconds: float) -> str:

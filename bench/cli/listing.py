@@ -15,6 +15,7 @@ from elboard.bench.cli.printing import print_table, read_groups
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.registry import Entry, aliases, discover, here
 from elboard.bench.source import tree
+from elboard.results.tuning import tuning_of
 
 KINDS = ("methods", "tasks", "sweeps", "papers")
 STATES = ("none", "code", "runs", "claim", "full")  # of papers, elboard.results.states
@@ -59,6 +60,7 @@ def _methods(paths: tuple[Path, ...], out: Path | None) -> list[dict[str, Any]]:
     for card in cards:
         about = {"method": card.name, "family": card.family, "paper": card.paper, "what": card.title, "source": card.cite}
         rows.append({**about, "runs on": sorted({task.family for task in tasks if fits(card, task)})})
+        rows[-1] |= {"options": tuning_of(card, "", {}).words, "recipes": list(card.recipes)}
     return rows
 
 
@@ -104,6 +106,12 @@ def show(name: str, path: Paths = []) -> None:  # noqa: B006
                 said = {"task": "the same task"} | words
                 more = "".join(f", {name} {said[name]}" for name in ("budget", "seed", "count", "set") if name in said)
                 print(f"starts from {role}: {said['method']} on {said['task']}{more}")
+        elif field_name == "defaults":
+            print(f"defaults: {card.found}")
+        elif field_name == "recipes":
+            for name, recipe in value.items():
+                how = f" (the best of {recipe['trials']} on {recipe['on']} by validation {recipe['by']})" if "trials" in recipe else ""
+                print(f"--recipe {name}: {', '.join(f'{option}={chosen}' for option, chosen in recipe['set'].items())}{how}")
         elif field_name not in ("name", "title") and value:
             print(f"{field_name}: {', '.join(map(str, value)) if isinstance(value, tuple) else value}")
     print(f"file: {entry.file}\n")

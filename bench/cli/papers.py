@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,7 +47,7 @@ def table(
     found, code = papers.paper(paper), 0
     chosen = budget or found.budget
     if run or dry_run:
-        done = {key for group in read_groups(out, shipped) for key in group.keys}
+        done = _done(read_groups(out, shipped))
         how = {"engine": engine, "jobs": jobs, "profile": profile, "max_jobs": max_jobs, "address": address}
         code = _run(found, chosen, done, dry_run, how, tracker, out, tuple(path))
         if dry_run:
@@ -60,6 +60,15 @@ def table(
     else:
         print(f"{heading(result)}: no published numbers are known; its claims: `elboard claims {found.slug}`")
     return code
+
+
+def _done(groups: list[Any]) -> set[str]:
+    """The runs of ``groups`` as :func:`elboard.sweeps.named.of_paper` knows them."""
+    from elboard.sweeps.named import searched_key
+
+    chosen = [(group, group.notes["search"]) for group in groups if group.notes.get("search")]
+    searched = {searched_key(said["id"], said["trials"], seed) for group, said in chosen for seed in group.seeds.tolist()}
+    return searched | {key for group in groups for key in group.keys}
 
 
 def _run(

@@ -17,6 +17,7 @@ from elboard.bench.config import parse_overrides, resolve
 from elboard.bench.errors import UserError, check_known
 from elboard.bench.journal import TRACKERS
 from elboard.bench.metrics.conventions import convention
+from elboard.bench.registry import find
 from elboard.bench.run import root_folder
 from elboard.bench.runs import Runs
 
@@ -34,6 +35,7 @@ def run(
     seeds: Annotated[str | None, typer.Option(help="Several: 0-4 or 0,2,5.")] = None,
     budget: Annotated[str, typer.Option(help="smoke, lite or full.")] = "lite",
     as_json: Annotated[bool, typer.Option("--json", help="Print records as JSON lines.")] = False,
+    recipe: Annotated[str, typer.Option(help="Options that the method's card names (`elboard show METHOD`), beneath those given.")] = "",
     tracker: TrackerName = "none",
     jobs: Annotated[int, typer.Option(help="Worker processes for several seeds.")] = 1,
     out: Out = None,
@@ -47,7 +49,8 @@ def run(
     if seed is not None and seeds is not None:
         raise UserError("give --seed or --seeds, not both")
     chosen = parse_seeds(seeds) if seeds is not None else [seed or 0]
-    overrides = parse_overrides(options)
+    chosen_by = find("method", method, tuple(path)).card.recipe(recipe) if recipe else {}
+    overrides = chosen_by | parse_overrides(options)
     known = tuple(map(str, path))
     specs = [resolve(task, method, seed=s, budget=budget, overrides=overrides, paths=known) for s in chosen]
     _check(tracker, jobs)

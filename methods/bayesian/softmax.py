@@ -22,7 +22,7 @@ CARD = MethodCard(
     cite="textbook; score: Hendrycks and Gimpel 2017",
     aliases=("cross-entropy",),
     splits=True,
-    defaults="the family's: Adam at 1e-3, not searched",
+    defaults="convention",
 )
 
 

@@ -36,7 +36,7 @@ CARD = MethodCard(
     paper="012",
     cite="Harrison, Willes and Snoek 2024",
     splits=True,
-    defaults="paper, and the authors' package; Adam at the family's rate, not searched",
+    defaults="library",
 )
 
 

@@ -34,7 +34,7 @@ CARD = MethodCard(
     home="calibration/mnist",
     cite="Gal and Ghahramani 2016",
     splits=True,
-    defaults="the family's, with the paper's dropout rate; not searched",
+    defaults="convention",
 )
 
 

@@ -25,7 +25,7 @@ CARD = MethodCard(
     family="graph",
     home="links/cora",
     cite="Adamic and Adar 2003; Liben-Nowell and Kleinberg 2007",
-    defaults="none: it has no options",
+    defaults="none",
 )
 
 

@@ -32,6 +32,7 @@ CARD = MethodCard(
     family="graph",
     home="links/cora",
     cite="Tang and Liu 2011",
+    defaults="paper",
 )
 ROUNDING = 1e-9  # eigenvalues so close to 0 and 1 are taken for these
 NOISE = 1e-12  # entries of eigenvectors below this are taken for 0

@@ -32,6 +32,7 @@ CARD = MethodCard(
     home="links/cora",
     paper="051",
     cite="Kipf and Welling 2016",
+    defaults="paper",
 )
 
 

@@ -35,7 +35,7 @@ CARD = MethodCard(
     family="noisy",
     home="noisy/digits-sym40",
     cite="Han et al. 2018",
-    defaults="paper; the rate of wrong labels comes with the data, Adam at the family's rate",
+    defaults="paper",
 )
 
 

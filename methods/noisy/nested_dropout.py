@@ -39,7 +39,7 @@ CARD = MethodCard(
     home="noisy/digits-sym40",
     paper="013",
     cite="Chen et al. 2022",
-    defaults="searched: eta the best of 3 by noisy validation accuracy on noisy/mnist-sym50 at lite; the rest from the papers",
+    defaults={"trials": 3, "on": "noisy/mnist-sym50", "by": "accuracy", "options": ("eta",), "rest": "paper"},
 )
 PENALTY = 1e-5  # of one more feature, in accuracy
 CHUNK = 250

@@ -27,6 +27,7 @@ CARD = MethodCard(
     home="ood/digits",
     cite="Liu et al. 2020",
     bases={"classifier": {"method": "softmax"}},
+    defaults="paper",
 )
 
 

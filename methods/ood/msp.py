@@ -20,7 +20,7 @@ CARD = MethodCard(
     home="ood/digits",
     cite="Hendrycks and Gimpel 2017",
     bases={"classifier": {"method": "softmax"}},
-    defaults="none: it has no options",
+    defaults="none",
 )
 
 

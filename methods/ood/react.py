@@ -28,6 +28,7 @@ CARD = MethodCard(
     home="ood/digits",
     cite="Sun, Guo and Li 2021",
     bases={"classifier": {"method": "softmax"}},
+    defaults="paper",
 )
 
 

@@ -44,6 +44,7 @@ CARD = MethodCard(
     paper="069",
     cite="Xu et al. 2023",
     bases={"classifier": {"method": "softmax"}},
+    defaults="paper",
 )
 
 

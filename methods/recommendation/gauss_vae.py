@@ -3,7 +3,7 @@
     log p(x|z) = - 1/2 sum_i c_i (x_i - f(z)_i)^2 + const,     c_i = 1 where x_i = 0, more where x_i = 1
 
 Clicks weigh more than absences, as in weighted matrix factorisation, or a prediction of zeros would do; the paper does not say how much. 5
-was the best of 2, 5, 10, 20 and 80 on the validation users of MovieLens 100K (seed 1000). All else is as in
+was the best of 2, 5, 10, 20 and 80 on the validation users of version 1 of recommendation/ml-100k (seed 1000). All else is as in
 :mod:`elboard.methods.recommendation.mult_vae`.
 """
 
@@ -24,7 +24,7 @@ CARD = MethodCard(
     paper="045",
     cite="Liang, Krishnan, Hoffman and Jebara 2018",
     splits=True,
-    defaults="searched: the clicks' weight the best of 5 on the validation users of recommendation/ml-100k; the rest as mult-vae",
+    defaults={"trials": 5, "on": "recommendation/ml-100k@1", "by": "ndcg@100", "options": ("weight",), "rest": "paper"},
 )
 
 

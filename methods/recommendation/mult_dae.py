@@ -26,6 +26,7 @@ CARD = MethodCard(
     paper="045",
     cite="Liang, Krishnan, Hoffman and Jebara 2018",
     splits=True,
+    defaults="paper",
 )
 
 

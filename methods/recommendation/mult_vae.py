@@ -30,7 +30,7 @@ CARD = MethodCard(
     paper="045",
     cite="Liang, Krishnan, Hoffman and Jebara 2018",
     splits=True,
-    defaults="paper; the rise of beta is a share of training, not searched",
+    defaults="paper",
 )
 
 

@@ -17,7 +17,7 @@ CARD = MethodCard(
     family="recommendation",
     home="recommendation/ml-100k",
     cite="baseline of Liang et al. 2018",
-    defaults="none: it has no options",
+    defaults="none",
 )
 
 

@@ -29,7 +29,7 @@ CARD = MethodCard(
     home="generation/digits",
     paper="007",
     cite="Zhao, Song and Ermon 2019",
-    defaults="paper: MMD-VAE, lambda of its order of magnitude; the network is the family's",
+    defaults="convention",
 )
 
 

@@ -31,7 +31,7 @@ CARD = MethodCard(
     family="vae",
     home="density/digits",
     cite="Tipping and Bishop 1999",
-    defaults="as many dimensions as the family's codes have; not searched",
+    defaults="convention",
 )
 
 

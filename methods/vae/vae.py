@@ -29,7 +29,7 @@ CARD = MethodCard(
     paper="025",
     cite="Kingma and Welling 2014",
     splits=True,
-    defaults="the family's network and rate, those of Burda et al. 2016; not searched",
+    defaults="convention",
 )
 
 

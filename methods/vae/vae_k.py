@@ -24,6 +24,7 @@ CARD = MethodCard(
     paper="021",
     cite="Burda, Grosse and Salakhutdinov 2016",
     splits=True,
+    defaults="paper",
 )
 
 

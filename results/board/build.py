@@ -10,15 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from elboard.bench.card import TaskCard
 from elboard.bench.identity import changed
 from elboard.bench.metrics.conventions import bare, convention, whole
 from elboard.bench.registry import Entry, discover
 from elboard.results.board.summaries import by_seed, summarise_board
-from elboard.results.stats import Cell, ranks
+from elboard.results.stats import Cell, Pairs, Standing, compare_rows
 from elboard.results.store import Group
+from elboard.results.tuning import Tuning, tuning_of
 
 BADGES = ("disputed", "claimed", "recomputed", "re-run")  # from the least to the most trusted
 
@@ -32,8 +31,9 @@ class Row:
         changed: options that differ from the task's defaults (:func:`elboard.bench.identity.changed`).
         cells: by metric, over the seeds that have it.
         cost: means over the runs of what their records hold (wall_s, parameters, energy_j ...).
-        ranks: by metric, 1 + the number of methods significantly better (:func:`elboard.results.stats.ranks`); None is undecided.
+        ranks: by metric that is ranked, the range of ranks and the state (:func:`elboard.results.stats.standings`).
         tuned: of a configuration that a search chose, what the record says of it (trials, metric); empty otherwise.
+        tuning: how its options were found, by the method's card and that record.
         badge: the least trusted of its records' badges, one of BADGES.
     """
 
@@ -41,9 +41,10 @@ class Row:
     changed: dict[str, object]
     cells: dict[str, Cell]
     cost: dict[str, float]
-    ranks: dict[str, int | None] = field(default_factory=dict)
+    ranks: dict[str, Standing] = field(default_factory=dict)
     tuned: dict[str, Any] = field(default_factory=dict)
     badge: str = "claimed"
+    tuning: Tuning = Tuning("not known")
 
     @property
     def method(self) -> str:
@@ -72,10 +73,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """Rows of one task, version and budget, best first; a board never mixes versions or budgets.
-
-    ``p`` holds for each ranked metric the raw two-sided p-values of all pairs of rows ``(rows, rows)``, NaN where undecided.
-    """
+    """Rows of one task, version and budget in the order of their means, best first; a board never mixes versions or budgets."""
 
     task: str
     version: int
@@ -86,7 +84,11 @@ class Board:
     varies: str
     rows: tuple[Row, ...] = field(default=())
     current: bool = True
-    p: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
+
+    def pairs(self, key: str) -> tuple[list[Row], Pairs]:
+        """The rows that have the metric ``key``, and every two of them compared."""
+        rows = [row for row in self.rows if key in row.cells]
+        return rows, compare_rows([row.values[key] for row in rows])
 
 
 def columns_of(wanted: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:
@@ -178,28 +180,33 @@ def _board(
     ranked = [key for key in columns if convention(key).direction != "none" and (choice.rank_all or key == primary)]
     found = summarise_board(groups, columns, ranked, kept_in)
     sign = -1 if convention(primary).direction == "higher" else 1
-    of_group = zip(groups, found.cells, found.costs, strict=True)
-    rows = [_row(group, cells, cost, badges.get(group.group, {}), methods) for group, cells, cost in of_group]
+    of_group = zip(groups, found.cells, found.costs, found.ranks, strict=True)
+    rows = [_row(group, *summary, badges.get(group.group, {}), methods) for group, *summary in of_group]
 
-    def order(i: int) -> tuple:
-        cell = rows[i].cells.get(primary)
-        return (cell is None, sign * cell.mean if cell else 0.0, rows[i].label)
+    def order(row: Row) -> tuple:
+        cell = row.cells.get(primary)
+        return (cell is None, sign * cell.mean if cell else 0.0, row.label)
 
-    by = sorted(range(len(rows)), key=order)
-    rows, p = [rows[i] for i in by], {key: matrix[np.ix_(by, by)] for key, matrix in found.p.items()}
-    for key in ranked:
-        means = [row.cells[key].mean if key in row.cells else np.nan for row in rows]
-        for row, place in zip(rows, ranks(means, p[key], convention(key).direction), strict=True):
-            if key in row.cells:
-                row.ranks[key] = place
+    rows.sort(key=order)
     current = card.version == version
-    return Board(card.name, version, budget, card.title, columns, primary, card.varies, tuple(rows), current, p)
+    return Board(card.name, version, budget, card.title, columns, primary, card.varies, tuple(rows), current)
 
 
-def _row(group: Group, cells: dict[str, Cell], cost: dict[str, float], badges: Mapping[str, str], methods: Mapping[str, Entry]) -> Row:
+def _row(
+    group: Group,
+    cells: dict[str, Cell],
+    cost: dict[str, float],
+    ranks: dict[str, Standing],
+    badges: Mapping[str, str],
+    methods: Mapping[str, Entry],
+) -> Row:
     found = [*badges.values(), *(["claimed"] if len(badges) < group.n else [])]
     badge = min(found, key=BADGES.index, default="claimed")
-    return Row(group, changed(group.identity, methods), cells, cost, tuned=dict(group.notes.get("search", {})), badge=badge)
+    settings, search = changed(group.identity, methods), dict(group.notes.get("search", {}))
+    entry = methods.get(group.method)
+    here = entry and entry.card.version == group.method_version and not {"group", "code"} & {*settings}
+    tuning = tuning_of(entry.card if here else None, group.task, settings if here else {}, search)
+    return Row(group, settings, cells, cost, ranks, search, badge, tuning)
 
 
 def arrow(key: str) -> str:

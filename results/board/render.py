@@ -35,16 +35,16 @@ def number(cell: Cell | None, plus_minus: str = "±") -> str:
     return f"{text} {plus_minus} {half:.{max(digits, 1)}f}" if cell.low is not None else text
 
 
-def rank(row: Row, key: str) -> str:
-    """The rank group of ``row``, or why there is none."""
-    if key not in row.cells:
+def rank_text(row: Row, key: str) -> str:
+    """The range of ranks of ``row`` by ``key``, ``1–3``; "undecided" where it may be among the best or among those known to be worse."""
+    at = row.ranks.get(key)
+    if at is None:
         return "–"
-    place = row.ranks.get(key)
-    return str(place) if place is not None else ("n=1" if row.cells[key].n == 1 else "?")
+    return "undecided" if at.state == "undecided" else str(at.low) if at.low == at.high else f"{at.low}–{at.high}"
 
 
 def caption(board: Board) -> str:
-    """What the numbers are: the mean over what varies, the interval and how it was found, what a rank means."""
+    """What the numbers are: the mean over what varies, the interval and how it was found, what ranks mean."""
     cells = [cell for row in board.rows for cell in row.cells.values()]
     kinds = [
         f"{name} for {when}"
@@ -52,9 +52,9 @@ def caption(board: Board) -> str:
         if any(cell.kind == kind for cell in cells)
     ]
     text = f"mean over {board.varies}" + (f", ± 95 % interval ({', '.join(kinds)})" if kinds else "; one repetition has no interval")
-    tested = any(rank(row, board.primary).isdigit() for row in board.rows) and len(board.rows) > 1
-    text += "; equal ranks: not separated (Holm, 5 %)" if tested else ""
-    text += "; n=1: undecided" if any(rank(row, board.primary) == "n=1" for row in board.rows) else ""
+    shown = [row.ranks[board.primary].state for row in board.rows if board.primary in row.ranks]
+    text += "; ranks: what the paired tests leave open (moderated t, Holm, 5 %)" if {"top", "worse"} & {*shown} else ""
+    text += "; undecided: not told from the best, nor from those known to be worse" if "undecided" in shown else ""
     failed = sum(row.of.failed for row in board.rows)
     return text + (f"; {failed} failed run{'s' if failed > 1 else ''} left out" if failed else "")
 
@@ -103,9 +103,10 @@ def table(board: Board, top: int = 0, width: int = 0) -> Table:
     energy = any("energy_j" in row.cost for row in board.rows)
     for name in ("wall s", "parameters", *(["energy J"] if energy else [])):
         out.add_column(name, justify="right")
+    out.add_column("options", max_width=24, overflow="fold")
     out.add_column("verified", no_wrap=True)
     for row in rows:
-        out.add_row(*_cells(row, board), *_costs(row, energy), SIGNS[row.badge])
+        out.add_row(*_cells(row, board), *_costs(row, energy), row.tuning.words, SIGNS[row.badge])
     _settle(out, width)
     return out
 
@@ -122,20 +123,20 @@ def _settle(out: Table, width: int) -> None:
 
 
 def _cells(row: Row, board: Board, plus_minus: str = "±") -> list[str]:
-    return [rank(row, board.primary), row.label, str(row.n), *(number(row.cells.get(key), plus_minus) for key in board.columns)]
+    return [rank_text(row, board.primary), row.label, str(row.n), *(number(row.cells.get(key), plus_minus) for key in board.columns)]
 
 
 def _head(board: Board) -> list[str]:
-    return ["#", "method", "n", *(f"{key} {arrow(key)}".strip() for key in board.columns), "wall s", "parameters", "verified"]
+    return ["#", "method", "n", *(f"{key} {arrow(key)}".strip() for key in board.columns), "wall s", "parameters", "options", "verified"]
 
 
 def _full(row: Row, board: Board) -> list[str]:
-    return [*_cells(row, board), *_costs(row, False), row.badge]
+    return [*_cells(row, board), *_costs(row, False), row.tuning.words, row.badge]
 
 
 def markdown(board: Board) -> str:
     """A Markdown table."""
-    lines = markup.markdown(_head(board), [_full(row, board) for row in board.rows], ("method", "verified"))
+    lines = markup.markdown(_head(board), [_full(row, board) for row in board.rows], ("method", "options", "verified"))
     return "\n".join([f"**{heading(board)}**", "", *lines, "", caption(board), ""])
 
 
@@ -145,14 +146,17 @@ def html(board: Board) -> str:
 
 
 def latex(board: Board) -> str:
-    """A booktabs table; of each metric the best mean and those that share its rank group are bold."""
+    """A booktabs table; of each metric the top group is bold, which undecided rows do not belong to. How options were found is in notes."""
     head = ["", "method", "$n$", *(markup.tex(f"{key} {arrow(key)}".strip()) for key in board.columns)]
     body = []
     for row in board.rows:
         cells = list(map(markup.tex, _cells(row, board)))
-        best = [row.ranks.get(key) == 1 for key in board.columns]
+        best = [key in row.ranks and row.ranks[key].state == "top" for key in board.columns]
         body.append(cells[:3] + [rf"\textbf{{{text}}}" if bold else text for text, bold in zip(cells[3:], best, strict=True)])
-    return markup.latex("rlr" + "r" * len(board.columns), head, body, f"{heading(board)}; {caption(board)}".splitlines())
+    by_words = {words: [row.label for row in board.rows if row.tuning.words == words] for words in [row.tuning.words for row in board.rows]}
+    options = [f"options, {words}: {', '.join(labels)}" for words, labels in by_words.items()]
+    notes = [*f"{heading(board)}; {caption(board)}".splitlines(), *options]
+    return markup.latex("rlr" + "r" * len(board.columns), head, body, notes)
 
 
 def flat(boards: list[Board]) -> list[dict[str, Any]]:
@@ -162,10 +166,13 @@ def flat(boards: list[Board]) -> list[dict[str, Any]]:
             "task": board.task,
             "version": board.version,
             "budget": board.budget,
-            "rank": row.ranks.get(key),
+            **{f"rank_{end}": getattr(row.ranks.get(key), end, None) for end in ("low", "high")},
+            "state": getattr(row.ranks.get(key), "state", None),
             "method": row.method,
             "changed": json.dumps(row.changed, sort_keys=True) if row.changed else "",
-            "trials": row.tuned.get("trials"),
+            "options": row.tuning.words,
+            "trials": row.tuning.trials,
+            "search_s": row.tuned.get("wall_s"),
             "metric": key,
             "primary": key == board.primary,
             **{"mean": cell.mean, "sd": cell.sd, "low_95": cell.low, "high_95": cell.high, "interval": cell.kind},

@@ -1,4 +1,4 @@
-"""What a board says of its groups (cells, p-values, costs), kept where it is dear.
+"""What a board says of its groups (cells, standings, costs), kept where it is dear.
 
 A board of 50 methods with 100 seeds each takes seconds of resampling. What was computed is kept under the hash of all that it depends
 on, the values and the statistics' source included: a cache that may be deleted at any time and cannot be out of date. Groups whose values
@@ -17,28 +17,28 @@ from pathlib import Path
 
 import numpy as np
 
+from elboard.bench.metrics.conventions import convention
 from elboard.bench.record import write_text_atomically
 from elboard.results import stats
-from elboard.results.stats import Cell, pairwise, summarise_many
+from elboard.results.stats import Cell, Standing, compare_rows, standings, summarise_many
 from elboard.results.store import Group
 
 FOLDER = "summaries"
 DEAR = 200  # values on a board from which on its summaries are kept
-VERSION = 3  # of what a file holds
+VERSION = 4  # of what a file holds
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of the groups of a board: ``cells`` of each by metric, raw p-values ``p`` (groups, groups) of all pairs by metric, and of each the
-    mean ``costs`` by name."""
+    """Of each group of a board: ``cells`` by metric, where it stands by each ranked metric, mean ``costs`` by name."""
 
     cells: list[dict[str, Cell]]
-    p: dict[str, np.ndarray]
+    ranks: list[dict[str, Standing]]
     costs: list[dict[str, float]]
 
 
 def summarise_board(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str], kept_in: Path | None) -> Summary:
-    """Summary of ``groups``: cells of the metrics ``columns``, p-values of the metrics ``ranked`` among them.
+    """Summary of ``groups``: cells of the metrics ``columns``, standings by the metrics ``ranked`` among them.
 
     ``kept_in``: folder of the cache; None keeps nothing.
     """
@@ -79,11 +79,14 @@ def _compute(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[s
     cells: list[dict[str, Cell]] = [{} for _ in groups]
     for (i, key), cell in zip(values, summarise_many([list(found.values()) for found in values.values()]), strict=True):
         cells[i][key] = cell
-    p = {key: np.full((len(groups), len(groups)), np.nan) for key in ranked}
-    for key, matrix in p.items():
+    ranks: list[dict[str, Standing]] = [{} for _ in groups]
+    for key in ranked:
         rows = [i for i, of_group in enumerate(cells) if key in of_group]
-        matrix[np.ix_(rows, rows)] = pairwise([values[i, key] for i in rows])
-    return Summary(cells, p, [mean_costs(group) for group in groups])
+        means = [cells[i][key].mean for i in rows]
+        found = standings(compare_rows([values[i, key] for i in rows]), means, convention(key).direction)
+        for i, standing in zip(rows, found, strict=True):
+            ranks[i][key] = standing
+    return Summary(cells, ranks, [mean_costs(group) for group in groups])
 
 
 def mean_costs(group: Group) -> dict[str, float]:
@@ -105,12 +108,14 @@ def _read(file: Path) -> Summary | None:
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         cells = [{key: Cell(*numbers) for key, numbers in of_group.items()} for of_group in kept["cells"]]
-        return Summary(cells, {key: np.array(matrix, dtype=float) for key, matrix in kept["p"].items()}, kept["costs"])
+        ranks = [{key: Standing(*said) for key, said in of_group.items()} for of_group in kept["ranks"]]
+        return Summary(cells, ranks, kept["costs"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _write(file: Path, found: Summary) -> None:
-    cells = [{key: list(vars(cell).values()) for key, cell in of_group.items()} for of_group in found.cells]
-    p = {key: matrix.tolist() for key, matrix in found.p.items()}
-    write_text_atomically(file, json.dumps({"cells": cells, "p": p, "costs": found.costs}))
+    cells, ranks = (
+        [{key: list(vars(said).values()) for key, said in of.items()} for of in groups] for groups in (found.cells, found.ranks)
+    )
+    write_text_atomically(file, json.dumps({"cells": cells, "ranks": ranks, "costs": found.costs}))

@@ -41,7 +41,7 @@ LEVEL = 0.95
 FEWEST = 6  # repetitions from which on the bootstrap is used
 RESAMPLES = 9_999  # the 2.5 % quantile is then the 250th smallest: no interpolation, hence the same from both ends
 LOWEST = 249  # its place, counted from zero
-TINY = 1e-12  # a spread below this share of the largest value is rounding
+TINY = 2.0**-22  # a spread below this share of the largest value is rounding: four times that of single precision
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,6 @@ def weights(n: int, stream: int = 0) -> np.ndarray:
     counts = np.bincount(drawn.ravel(), minlength=RESAMPLES * n).reshape(RESAMPLES, n).astype(float)
     counts.setflags(write=False)
     return counts
-
-
-@lru_cache(maxsize=256)
-def kept_deviations(values: tuple[float, ...], stream: int) -> np.ndarray:
-    """``deviations`` of one sample, (1, RESAMPLES), read-only and remembered: on a board each sample meets all the others."""
-    found = deviations(np.array([values]), stream)
-    found.setflags(write=False)
-    return found
 
 
 def deviations(values: np.ndarray, stream: int = 0) -> np.ndarray:

@@ -32,7 +32,7 @@ from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics.calibration import FLOOR, classification_metrics
 from elboard.bench.metrics.conventions import parse
-from elboard.bench.task import EXACT, Batch, Data, Observed
+from elboard.bench.task import EXACT, Batch, Data, Observed, Test
 from elboard.tasks.calibration.diagram import reliability_diagram
 from elboard.tasks.data.task import DataTask, images, permutation, tie_slack, upsampled_digits
 
@@ -100,25 +100,30 @@ class Calibration(DataTask):
         n_samples: int = 32  # draws of the predictive
         valid_samples: int = 8
 
-    def sources(self) -> tuple[Labelled, Labelled]:
-        """Training and test images ``(N, H, H)`` uint8 with their labels."""
+    def source(self, split: str) -> Labelled:
+        """Images ``(N, H, H)`` uint8 with their labels, of "train" or "test"."""
         raise NotImplementedError
 
-    def smoke_sources(self) -> tuple[Labelled, Labelled]:
-        """Digits scaled up to 28 x 28."""
+    def _source(self, split: str) -> Labelled:
+        """:meth:`source`, at smoke digits scaled up to 28 x 28."""
+        if self.budget != "smoke":
+            return self.source(split)
         x, y = upsampled_digits()
         order = permutation(len(y), 0)
-        train, test = order[:1400], order[1400:]
-        return (x[train], y[train]), (x[test], y[test])
+        part = order[:1400] if split == "train" else order[1400:]
+        return x[part], y[part]
 
-    def load(self) -> Data:
-        c = self.config
-        (x, y), (test_x, test_y) = self.smoke_sources() if self.budget == "smoke" else self.sources()
+    def load_train(self) -> Data:
+        c, (x, y) = self.config, self._source("train")
         order = permutation(len(y), 1)
         train, valid = order[c.n_valid :][: c.n_train or None], order[: c.n_valid]
-        test = spread(len(test_y), c.n_test)
         spec = ClassSpec((1, *x.shape[1:]), len(train), n_classes=10)
-        return Data(spec, _batch(x[train], y[train]), _batch(x[valid], y[valid]), _batch(test_x[test], test_y[test]))
+        return Data(spec, _batch(x[train], y[train]), _batch(x[valid], y[valid]))
+
+    def load_test(self, data: Data) -> Test:
+        x, y = self._source("test")
+        few = spread(len(y), self.config.n_test)
+        return _batch(x[few], y[few])
 
     def probabilities(self, method: Any, x: Tensor, n_samples: int) -> np.ndarray:
         """Averaged predictive probabilities ``(N, C)``."""
@@ -128,11 +133,11 @@ class Calibration(DataTask):
         p = self.probabilities(method, data.valid["x"], self.config.valid_samples)
         return {name: value for name, value in classification_metrics(p, data.valid["y"].numpy()).items() if name in TRACKED}
 
-    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
-        c, y = self.config, data.test["y"].numpy()
-        p = self.probabilities(method, data.test["x"], c.n_samples)
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
+        c, y = self.config, test["y"].numpy()
+        p = self.probabilities(method, test["x"], c.n_samples)
         few = spread(len(y), c.n_shift)
-        turned = {a: self.probabilities(method, rotate(data.test["x"][few], a), c.n_samples) for a in c.angles}
+        turned = {a: self.probabilities(method, rotate(test["x"][few], a), c.n_samples) for a in c.angles}
         arrays = {"p": p, "y": y, "angles": np.array(c.angles), **{f"p_rot{a}": q for a, q in turned.items()}, "y_shift": y[few]}
         pooled = np.concatenate(list(turned.values())), np.tile(y[few], len(turned))
         return Observed(arrays, {"reliability": reliability_diagram({"clean": (p, y), "rotated": pooled})})

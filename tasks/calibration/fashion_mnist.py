@@ -25,5 +25,5 @@ CARD = TaskCard(
 class FashionMNISTCalibration(Calibration):
     """See the module."""
 
-    def sources(self) -> tuple[Labelled, Labelled]:
-        return loaders.fashion_mnist("train"), loaders.fashion_mnist("test")
+    def source(self, split: str) -> Labelled:
+        return loaders.fashion_mnist(split)

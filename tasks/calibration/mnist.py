@@ -26,5 +26,5 @@ CARD = TaskCard(
 class MNISTCalibration(Calibration):
     """See the module."""
 
-    def sources(self) -> tuple[Labelled, Labelled]:
-        return loaders.mnist("train"), loaders.mnist("test")
+    def source(self, split: str) -> Labelled:
+        return loaders.mnist(split)

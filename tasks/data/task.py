@@ -12,7 +12,7 @@ from torch import Tensor
 from elboard.bench.metrics.calibration import FLOOR
 from elboard.bench.metrics.conventions import parse
 from elboard.bench.task import EXACT, Task
-from elboard.tasks.data.fetch import checksums
+from elboard.tasks.data.fetch import checksums, fetch
 
 
 class DataTask(Task):
@@ -21,6 +21,10 @@ class DataTask(Task):
     @classmethod
     def checksums(cls) -> dict[str, str]:
         return checksums(cls.card.data)
+
+    def fetch(self) -> None:
+        for name in self.card.data if self.budget != "smoke" else ():
+            fetch(name)
 
 
 def half_precision_slack(p: np.ndarray, y: np.ndarray) -> float:

@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics.conventions import bare, of_examples
-from elboard.bench.task import Data, Observed
+from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import DataTask, permutation
 from elboard.tasks.generation.base import selection
@@ -44,6 +45,13 @@ TERMS = ("elbo", "kl", "reconstruction")
 OF_EACH = (*TERMS, "log_evidence")
 
 
+def _vectors(start: int, end: int | None) -> Tensor:
+    """Those of the dequantised digits, in the order of the task, from ``start`` to ``end``: ``(N, 64)``."""
+    levels, _ = loaders.digits()
+    x = (levels.reshape(len(levels), -1) + np.random.default_rng(0).random((len(levels), 64))) / 17
+    return torch.from_numpy(x[permutation(len(x), 0)[start:end]]).float()
+
+
 class DigitsDensity(DataTask):
     """See the module."""
 
@@ -55,18 +63,18 @@ class DigitsDensity(DataTask):
     class Config(DataTask.Config):
         k: int = 5000
 
-    def load(self) -> Data:
-        levels, _ = loaders.digits()
-        x = (levels.reshape(len(levels), -1) + np.random.default_rng(0).random((len(levels), 64))) / 17
-        x = torch.from_numpy(x[permutation(len(x), 0)]).float()
-        train, valid, test = x[:1200], x[1200:1400], x[1400:]
-        return Data(LikelihoodSpec((64,), len(train), likelihood="gaussian"), {"x": train}, {"x": valid}, {"x": test})
+    def load_train(self) -> Data:
+        train, valid = _vectors(0, 1200), _vectors(1200, 1400)
+        return Data(LikelihoodSpec((64,), len(train), likelihood="gaussian"), {"x": train}, {"x": valid})
+
+    def load_test(self, data: Data) -> Test:
+        return {"x": _vectors(1400, None)}
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         return selection(method, data.valid["x"].to(self.device))
 
-    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
-        x = data.test["x"].to(self.device)
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
+        x = test["x"].to(self.device)
         terms = {**method.elbo(x), "log_evidence": method.log_evidence(x, self.config.k)}
         arrays = {name: terms[name].cpu().double().numpy() for name in OF_EACH if name in terms}
         return Observed({**arrays, "k": np.array(self.config.k)})

@@ -37,11 +37,12 @@ from elboard.bench.kinds.generation import LatentModel
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics import generation, likelihood
 from elboard.bench.metrics.conventions import parse
-from elboard.bench.task import Batch, Data, Observed
+from elboard.bench.task import Batch, Data, Observed, Test
 from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
 from elboard.tasks.generation import features
 from elboard.tasks.generation.pictures import grid, shown
 
+DIGITS_TRAIN = 1400
 BATCH = 500  # images evaluated at once
 CODES = 10_000  # images at most for the statistics of codes
 SELECT_K, SELECT_N = 50, 500  # samples of the bound and validation images by which epochs and options are chosen
@@ -53,6 +54,12 @@ def binarise(batch: Batch, generator: torch.Generator) -> Batch:
     """Pixels drawn from Bernoulli(grey level)."""
     x = batch["x"]
     return {**batch, "x": (torch.rand(x.shape, generator=generator, device=x.device) < x).float()}
+
+
+def split_digits(x: np.ndarray, split: str) -> np.ndarray:
+    """scikit-learn's digits in any size: 1,400 images for training and validation ("train"), 397 for the test."""
+    order = permutation(len(x), 0)
+    return x[order[:DIGITS_TRAIN] if split == "train" else order[DIGITS_TRAIN:]]
 
 
 class Generation(DataTask):
@@ -90,36 +97,45 @@ class Generation(DataTask):
         samples: int = 10_000
         network: str = ""  # another feature network than the task's: inception-2015, efficientnet-lite0
 
-    def sources(self) -> tuple[np.ndarray, np.ndarray]:
-        """Training-and-validation images and test images, uint8."""
+    def source(self, split: str) -> np.ndarray:
+        """Images uint8: "train", of which some validate, or "test"."""
         raise NotImplementedError
 
-    def smoke_sources(self) -> tuple[np.ndarray, np.ndarray]:
+    def smoke_source(self, split: str) -> np.ndarray:
         x, _ = upsampled_digits()
-        x = x[permutation(len(x), 0)]
-        return x[:1400], x[1400:]
+        return split_digits(x, split)
 
-    def load(self) -> Data:
-        c = self.config
-        pool, test = self.smoke_sources() if self.budget == "smoke" else self.sources()
+    def _source(self, split: str) -> np.ndarray:
+        return self.smoke_source(split) if self.budget == "smoke" else self.source(split)
+
+    def load_train(self) -> Data:
+        c, pool = self.config, self._source("train")
         pool = pool[permutation(len(pool), 1)]
         train, valid = images(pool[c.n_valid :][: c.n_train], self.levels), images(pool[: c.n_valid], self.levels)
-        grey = images(test[: c.n_test], self.levels)
         kind = "bernoulli" if self.bernoulli else "discretised-logistic"
         spec = LikelihoodSpec(tuple(train.shape[1:]), len(train), likelihood=kind, levels=self.levels)
+        if not self.bernoulli:
+            return Data(spec, {"x": train}, {"x": valid})
+        return Data(spec, {"x": train}, binarise({"x": valid}, torch.Generator().manual_seed(0)), on_batch=binarise)
+
+    def load_test(self, data: Data) -> Test:
+        """Test images as likelihoods see them, and in grey."""
+        grey = images(self._source("test")[: self.config.n_test], self.levels)
+        if not self.bernoulli:
+            return {"x": grey, "grey": grey}
         fixed = torch.Generator().manual_seed(0)
-        shown = (lambda x: binarise({"x": x}, fixed)) if self.bernoulli else (lambda x: {"x": x})
-        return Data(spec, {"x": train}, shown(valid), shown(grey), {"grey": grey}, on_batch=binarise if self.bernoulli else None)
+        torch.rand(data.valid["x"].shape, generator=fixed)  # one stream for both: the validation images come first
+        return {**binarise({"x": grey}, fixed), "grey": grey}
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         return selection(method, data.valid["x"][:SELECT_N].to(self.device))
 
-    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
-        c, x = self.config, data.test["x"]
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
+        c, x = self.config, test["x"]
         arrays = self._map(lambda part: {name: value for name, value in method.elbo(part).items() if name in TERMS}, x)
         arrays |= self._map(lambda part: {"log_evidence": method.log_evidence(part, c.nll_k)}, x[: c.nll_n], size=100)
         seen = Observed({**arrays, "nll_k": np.array(c.nll_k), "dimensions": np.array(x[0].numel())})
-        for part in (self._samples(method, data.sealed["grey"]), self._codes(method, x)):
+        for part in (self._samples(method, test["grey"]), self._codes(method, x)):
             seen.arrays |= part.arrays
             seen.pictures |= part.pictures
         return seen

@@ -18,8 +18,8 @@ import numpy as np
 
 from elboard.bench.card import TaskCard
 from elboard.tasks.data import loaders
-from elboard.tasks.data.task import permutation, upsampled_digits
-from elboard.tasks.generation.base import Generation
+from elboard.tasks.data.task import upsampled_digits
+from elboard.tasks.generation.base import Generation, split_digits
 
 CARD = TaskCard(
     name="generation/cifar10",
@@ -53,11 +53,9 @@ class CIFAR10(Generation):
     bernoulli = False
     network = "efficientnet-lite0"
 
-    def sources(self) -> tuple[np.ndarray, np.ndarray]:
-        return loaders.cifar10("train")[0], loaders.cifar10("test")[0]
+    def source(self, split: str) -> np.ndarray:
+        return loaders.cifar10(split)[0]
 
-    def smoke_sources(self) -> tuple[np.ndarray, np.ndarray]:
+    def smoke_source(self, split: str) -> np.ndarray:
         x, _ = upsampled_digits(32)
-        x = x[permutation(len(x), 0)]
-        x = np.stack([x, x // 2, 255 - x], axis=-1)
-        return x[:1400], x[1400:]
+        return split_digits(np.stack([x, x // 2, 255 - x], axis=-1), split)

@@ -9,8 +9,7 @@ import numpy as np
 
 from elboard.bench.card import TaskCard
 from elboard.tasks.data import loaders
-from elboard.tasks.data.task import permutation
-from elboard.tasks.generation.base import Generation
+from elboard.tasks.generation.base import Generation, split_digits
 
 CARD = TaskCard(
     name="generation/digits",
@@ -44,9 +43,7 @@ class Digits(Generation):
     levels = 17
     network = "digits-cnn"
 
-    def sources(self) -> tuple[np.ndarray, np.ndarray]:
-        x, _ = loaders.digits()
-        x = x[permutation(len(x), 0)]
-        return x[:1400], x[1400:]
+    def source(self, split: str) -> np.ndarray:
+        return split_digits(loaders.digits()[0], split)
 
-    smoke_sources = sources
+    smoke_source = source

@@ -43,5 +43,5 @@ class FashionMNIST(Generation):
     bernoulli = False
     network = "fashion-cnn"
 
-    def sources(self) -> tuple[np.ndarray, np.ndarray]:
-        return loaders.fashion_mnist("train")[0], loaders.fashion_mnist("test")[0]
+    def source(self, split: str) -> np.ndarray:
+        return loaders.fashion_mnist(split)[0]

@@ -43,5 +43,5 @@ BUDGETS = {
 class MNIST(Generation):
     """See the module."""
 
-    def sources(self) -> tuple[np.ndarray, np.ndarray]:
-        return loaders.mnist("train")[0], loaders.mnist("test")[0]
+    def source(self, split: str) -> np.ndarray:
+        return loaders.mnist(split)[0]

@@ -21,7 +21,7 @@ import torch
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.links import GraphSpec
 from elboard.bench.metrics.ood import link_metrics
-from elboard.bench.task import Batch, Data, Observed
+from elboard.bench.task import Batch, Data, Observed, Test
 from elboard.tasks.data.loaders import planetoid
 from elboard.tasks.data.task import DataTask, permutation
 
@@ -60,22 +60,28 @@ class LinkPrediction(DataTask):
 
     sets: ClassVar[Sets] = {"pairs": Examples(arrays=("scores", "y"), metrics=("auc", "ap"))}
 
-    def load(self) -> Data:
-        graph = generated_graph() if self.budget == "smoke" else planetoid(self.card.data[0])
+    def _graph(self) -> dict[str, np.ndarray]:
+        return generated_graph() if self.budget == "smoke" else planetoid(self.card.data[0])
+
+    def load_train(self) -> Data:
+        graph = self._graph()
         edges, features = graph["edges"], torch.from_numpy(graph["features"])
-        n_test, n_valid, nodes = len(edges) // TEST, len(edges) // VALID, len(features)
-        test, others = np.split(edges[permutation(len(edges), 0)], [n_test])
-        test_non = sample_non_edges(nodes, edges, n_test, np.random.default_rng(0))
+        n_valid, nodes = len(edges) // VALID, len(features)
+        _, test_non, others = _held_out(edges, nodes)
         rng = np.random.default_rng(self.seed)
-        valid, train = np.split(rng.permutation(others), [n_valid])
+        shuffled = rng.permutation(others)
+        valid, train = shuffled[:n_valid], shuffled[n_valid:].copy()
         valid_non = sample_non_edges(nodes, np.concatenate([edges, test_non]), n_valid, rng)
         return Data(
             spec=GraphSpec((features.shape[1],), nodes, n_nodes=nodes),
             train={"node": torch.arange(nodes)},
             valid=_labelled(valid, valid_non),
-            test=_labelled(test, test_non),
             shared={"features": features, "edges": torch.from_numpy(train)},
         )
+
+    def load_test(self, data: Data) -> Test:
+        test, test_non, _ = _held_out(self._graph()["edges"], data.spec.n_nodes)
+        return _labelled(test, test_non)
 
     def scores(self, method: Any, part: Batch) -> dict[str, np.ndarray]:
         """Scores float32 and labels uint8 of a part's pairs, each ``(P,)``."""
@@ -85,12 +91,18 @@ class LinkPrediction(DataTask):
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         return _metrics(**self.scores(method, data.valid))
 
-    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
-        return Observed(self.scores(method, data.test))
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
+        return Observed(self.scores(method, test))
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
         return _metrics(observed["scores"], observed["y"])
+
+
+def _held_out(edges: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Test edges, as many pairs that are none, and the other edges, each ``(E, 2)``."""
+    count, shuffled = len(edges) // TEST, edges[permutation(len(edges), 0)]
+    return shuffled[:count], sample_non_edges(n_nodes, edges, count, np.random.default_rng(0)), shuffled[count:]
 
 
 def _labelled(edges: np.ndarray, non_edges: np.ndarray) -> Batch:

@@ -24,7 +24,7 @@ from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics import noisy as noisy_metrics
 from elboard.bench.metrics.calibration import CLASSIFICATION, accuracy, classification_metrics
-from elboard.bench.task import Data, Observed, Task
+from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.data.loaders import digits
 from elboard.tasks.data.task import DataTask, HalfPrecision
 
@@ -63,12 +63,12 @@ def corrupt(clean: np.ndarray, transition: np.ndarray, seed: int = CORRUPTION_SE
     return np.minimum(given, len(transition) - 1)  # where rounding leaves the row's sum just below 1
 
 
-def split_digits() -> tuple[Labelled, Labelled]:
-    """The digits of scikit-learn, levels 0 to 16: 1,300 for training and validation, 497 for the test, a fixed random split."""
+def split_digits(split: str) -> Labelled:
+    """The digits of scikit-learn, levels 0 to 16: 1,300 for training and validation ("train"), 497 for the test, a fixed random split."""
     x, y = digits()
     order = np.random.RandomState(DIGITS_SEED).permutation(len(y))
-    train, test = order[:-DIGITS_TEST], order[-DIGITS_TEST:]
-    return (x[train], y[train]), (x[test], y[test])
+    part = order[:-DIGITS_TEST] if split == "train" else order[-DIGITS_TEST:]
+    return x[part], y[part]
 
 
 def enlarge(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -108,28 +108,39 @@ class NoisyLabels(HalfPrecision, DataTask):
         n_samples: int = 8  # draws whose predictions a stochastic method averages
 
     @abstractmethod
-    def read(self) -> tuple[Labelled, Labelled]:
-        """Training and test images ``(N, H, W)`` or ``(N, H, W, C)`` with clean labels."""
+    def read(self, split: str) -> Labelled:
+        """Images ``(N, H, W)`` or ``(N, H, W, C)`` with clean labels, of "train" or "test"."""
 
-    def stand_in(self) -> tuple[Labelled, Labelled]:
+    def stand_in(self, split: str) -> Labelled:
         """What the smoke budget takes in the place of :meth:`read`: digits in the task's shape."""
-        (x, y), (test_x, test_y) = split_digits()
-        return (enlarge(x, self.shape), y), (enlarge(test_x, self.shape), test_y)
+        x, y = split_digits(split)
+        return enlarge(x, self.shape), y
+
+    def _read(self, split: str) -> Labelled:
+        return self.stand_in(split) if self.budget == "smoke" else self.read(split)
 
     def corrupted(self, clean: np.ndarray) -> np.ndarray:
         """The given labels of all training images."""
         return corrupt(clean, self.transition)
 
-    def load(self) -> Data:
-        c = self.config
-        (x, clean), (test_x, test_y) = self.stand_in() if self.budget == "smoke" else self.read()
+    def load_train(self) -> Data:
+        x, clean = self._read("train")
         given = self.corrupted(clean)
-        order = np.random.RandomState(SPLIT_SEED).permutation(len(clean))
-        held_out, kept = order[: c.n_valid], order[c.n_valid :][: c.n_train or None]
+        held_out, kept = self._split(len(clean))
         train = {**self._batch(x[kept], given[kept]), "index": torch.arange(len(kept))}
         spec = ClassSpec(self.shape, len(kept), n_classes=len(self.transition), noise_rate=self.noise_rate)
-        sealed = {"y": torch.from_numpy(clean[kept])}
-        return Data(spec, train, self._batch(x[held_out], given[held_out]), self._batch(test_x, test_y), sealed)
+        return Data(spec, train, self._batch(x[held_out], given[held_out]))
+
+    def load_test(self, data: Data) -> Test:
+        """Test images, and as ``clean`` the true labels of the training images."""
+        _, clean = self._read("train")
+        _, kept = self._split(len(clean))
+        return {**self._batch(*self._read("test")), "clean": torch.from_numpy(clean[kept])}
+
+    def _split(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the validation and of the training images."""
+        order = np.random.RandomState(SPLIT_SEED).permutation(n)
+        return order[: self.config.n_valid], order[self.config.n_valid :][: self.config.n_train or None]
 
     def _batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, Tensor]:
         scaled = torch.from_numpy(x).float().div_(self.levels)
@@ -144,11 +155,13 @@ class NoisyLabels(HalfPrecision, DataTask):
         return float((self.probabilities(method, x).argmax(1) == y.numpy()).mean())
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
-        step = max(1, len(data.test["y"]) // (self.config.n_track or len(data.test["y"])))
-        tracked = {name: tensor[::step] for name, tensor in data.test.items()}
-        return {"accuracy": self._accuracy(method, **data.valid), "track/accuracy": self._accuracy(method, **tracked)}
+        return {"accuracy": self._accuracy(method, **data.valid)}
 
-    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
+    def track(self, method: Any, data: Data, test: Test) -> dict[str, float]:
+        step = max(1, len(test["y"]) // (self.config.n_track or len(test["y"])))
+        return {"accuracy": self._accuracy(method, test["x"][::step], test["y"][::step])}
+
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         """For metrics of the weights kept and of the curve over epochs.
 
         ``accuracy``, ``class_nll``, ``ece``: of the weights kept, on all test images. ``accuracy_last``, ``_best``, ``_peak``, ``_last10``:
@@ -159,9 +172,9 @@ class NoisyLabels(HalfPrecision, DataTask):
         Arrays: averaged probabilities ``p`` and ``y`` of the test images, ``train_predicted``, ``train_given``, ``train_clean`` and where
         there is one ``train_selected``; the accuracies of the epochs validated, ``epoch_test`` and ``epoch_valid``.
         """
-        p, y = self.probabilities(method, data.test["x"]), data.test["y"].numpy()
+        p, y = self.probabilities(method, test["x"]), test["y"].numpy()
         predicted = self.probabilities(method, data.train["x"]).argmax(1)
-        given, clean = data.train["y"].numpy(), data.sealed["y"].numpy()
+        given, clean = data.train["y"].numpy(), test["clean"].numpy()
         measured = {"p": p, "y": y, "train_predicted": predicted, "train_given": given, "train_clean": clean}
         rows = [(row["track/accuracy"], row["valid/accuracy"]) for row in history if "track/accuracy" in row] or [(accuracy(p, y), 0.0)]
         measured["epoch_test"], measured["epoch_valid"] = np.array(rows).T

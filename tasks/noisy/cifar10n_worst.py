@@ -62,13 +62,13 @@ class CIFAR10NWorst(NoisyLabels):
     class Config(NoisyLabels.Config):
         augment: bool = False
 
-    def read(self) -> tuple[Labelled, Labelled]:
-        return cifar10("train"), cifar10("test")
+    def read(self, split: str) -> Labelled:
+        return cifar10(split)
 
     def corrupted(self, clean: np.ndarray) -> np.ndarray:
         return super().corrupted(clean) if self.budget == "smoke" else cifar10n()["worse_label"]
 
-    def load(self) -> Data:
-        data = super().load()
+    def load_train(self) -> Data:
+        data = super().load_train()
         data.on_batch = crop_and_flip if self.config.augment else None
         return data

@@ -33,5 +33,5 @@ class FashionAsym40(NoisyLabels):
     noise_rate = 0.2  # two in five of half the images
     transition = asymmetric(10, 0.4, {BOOT: SNEAKER, SNEAKER: SANDAL, PULLOVER: SHIRT, COAT: DRESS, DRESS: COAT})
 
-    def read(self) -> tuple[Labelled, Labelled]:
-        return fashion_mnist("train"), fashion_mnist("test")
+    def read(self, split: str) -> Labelled:
+        return fashion_mnist(split)

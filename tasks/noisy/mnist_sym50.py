@@ -35,5 +35,5 @@ class MNISTSym50(NoisyLabels):
     noise_rate = 0.5
     transition = symmetric(10, noise_rate)
 
-    def read(self) -> tuple[Labelled, Labelled]:
-        return mnist("train"), mnist("test")
+    def read(self, split: str) -> Labelled:
+        return mnist(split)

@@ -31,7 +31,7 @@ from elboard.bench.kinds.classification import Predictor
 from elboard.bench.kinds.ood import OODSpec
 from elboard.bench.metrics.calibration import CLASSIFICATION, accuracy, classification_metrics
 from elboard.bench.metrics.ood import ood_metrics
-from elboard.bench.task import Data, Observed
+from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.task import DataTask, HalfPrecision, images, permutation, upsampled_digits
 
 CHUNK = 250  # images scored at once: on CPUs faster than larger batches
@@ -62,11 +62,11 @@ def noise(n: int, shape: tuple[int, ...], levels: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, levels, (n, *shape), dtype=np.uint8)
 
 
-def split_digits(x: np.ndarray, y: np.ndarray) -> tuple[Labelled, Labelled]:
-    """scikit-learn's digits in any size: 1,300 images for training and validation, 497 for the test."""
+def split_digits(x: np.ndarray, y: np.ndarray, split: str) -> Labelled:
+    """scikit-learn's digits in any size: 1,300 images for training and validation ("train"), 497 for the test."""
     order = permutation(len(y), SPLIT_SEED)
-    test, train = order[:DIGITS_TEST], order[DIGITS_TEST:]
-    return (x[train], y[train]), (x[test], y[test])
+    part = order[DIGITS_TEST:] if split == "train" else order[:DIGITS_TEST]
+    return x[part], y[part]
 
 
 def averages(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]:
@@ -107,33 +107,40 @@ class OODDetection(HalfPrecision, DataTask):
         n_samples: int = 32  # draws of a stochastic classifier that are averaged
 
     @abstractmethod
-    def sources(self) -> tuple[Labelled, Labelled, tuple[np.ndarray, ...]]:
-        """Training and test images ``(N, H, W)`` with labels, and the images of each set of ``foreign``."""
+    def source(self, split: str) -> Labelled:
+        """Images ``(N, H, W)`` with labels, of "train" or "test"."""
 
-    def stand_in(self) -> tuple[Labelled, Labelled, tuple[np.ndarray, ...]]:
-        """What smoke takes in the place of :meth:`sources`: digits scaled up; for the foreign sets in reversed contrast, and turned."""
-        train, test = split_digits(*upsampled_digits())
-        return train, test, (255 - test[0], np.rot90(test[0], axes=(1, 2)))
+    @abstractmethod
+    def strangers(self) -> tuple[np.ndarray, ...]:
+        """The images of each set of ``foreign``."""
 
-    def load(self) -> Data:
+    def stand_in(self, split: str) -> Labelled:
+        """What smoke takes in the place of :meth:`source`: digits scaled up."""
+        return split_digits(*upsampled_digits(), split)
+
+    def stand_ins(self) -> tuple[np.ndarray, ...]:
+        """What smoke takes in the place of :meth:`strangers`: the test images in reversed contrast, and turned."""
+        x, _ = self.stand_in("test")
+        return 255 - x, np.rot90(x, axes=(1, 2))
+
+    def load_train(self) -> Data:
         c = self.config
-        train, test, foreign = self.stand_in() if self.budget == "smoke" else self.sources()
-        (x, y), _ = separate(*train, self.held_out)
-        (test_x, test_y), near = separate(*test, self.held_out)
+        (x, y), _ = separate(*(self.stand_in("train") if self.budget == "smoke" else self.source("train")), self.held_out)
         order = permutation(len(y), SPLIT_SEED)
         valid, kept = order[: c.n_valid], order[c.n_valid :][: c.n_train or None]
-        inside = permutation(len(test_y), SUBSET_SEED)[: c.n_test or None]
-        far = {name: self._few(of) for name, of in zip(self.foreign, foreign, strict=True)}
-        far["noise"] = images(noise(len(inside), test_x.shape[1:], self.levels, NOISE_SEED), self.levels)
-        sealed = {
-            "near": {"held-out": self._few(near)},
-            "far": far,
-            "validation": images(jigsaw(x[valid], self.block, JIGSAW_SEED), self.levels),
-        }
         known = {"likelihood": "discretised-logistic", "levels": self.levels, "n_classes": int(y.max()) + 1}
         spec = OODSpec((1, *x.shape[1:]), len(kept), **known)
-        splits = (self._batch(x[kept], y[kept]), self._batch(x[valid], y[valid]), self._batch(test_x[inside], test_y[inside]))
-        return Data(spec, *splits, sealed)
+        return Data(spec, self._batch(x[kept], y[kept]), self._batch(x[valid], y[valid]))
+
+    def load_test(self, data: Data) -> Test:
+        """ID images with labels as ``id``, the sets of the two groups as ``near`` and ``far``."""
+        smoke = self.budget == "smoke"
+        (x, y), near = separate(*(self.stand_in("test") if smoke else self.source("test")), self.held_out)
+        inside = permutation(len(y), SUBSET_SEED)[: self.config.n_test or None]
+        foreign = zip(self.foreign, self.stand_ins() if smoke else self.strangers(), strict=True)
+        far = {name: self._few(of) for name, of in foreign}
+        far["noise"] = images(noise(len(inside), x.shape[1:], self.levels, NOISE_SEED), self.levels)
+        return {"id": self._batch(x[inside], y[inside]), "near": {"held-out": self._few(near)}, "far": far}
 
     def _few(self, x: np.ndarray) -> Tensor:
         return images(x[permutation(len(x), SUBSET_SEED)[: self.config.n_test or None]], self.levels)
@@ -152,7 +159,9 @@ class OODDetection(HalfPrecision, DataTask):
 
     def _against_jigsaws(self, method: Any, data: Data) -> dict[str, np.ndarray]:
         """Scores of the validation images and of their jigsaws."""
-        return {"valid_id": self.scores(method, data.valid["x"]), "valid_jigsaw": self.scores(method, data.sealed["validation"])}
+        x = data.valid["x"]
+        jigsaws = torch.from_numpy(jigsaw(x[:, 0].numpy(), self.block, JIGSAW_SEED))[:, None]
+        return {"valid_id": self.scores(method, x), "valid_jigsaw": self.scores(method, jigsaws)}
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         metrics = _selection(self._against_jigsaws(method, data))
@@ -160,14 +169,14 @@ class OODDetection(HalfPrecision, DataTask):
             metrics["accuracy"] = accuracy(self.probabilities(method, data.valid["x"]), data.valid["y"].numpy())
         return metrics
 
-    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         """Arrays: ``score_id``, ``score_<set>``, ``valid_id``, ``valid_jigsaw``; of classifiers ``p`` and ``y`` of the ID test images."""
-        arrays = {"score_id": self.scores(method, data.test["x"])}
+        arrays = {"score_id": self.scores(method, test["id"]["x"])}
         for group in ("near", "far"):
-            arrays |= {f"score_{name}": self.scores(method, x) for name, x in data.sealed[group].items()}
+            arrays |= {f"score_{name}": self.scores(method, x) for name, x in test[group].items()}
         arrays |= self._against_jigsaws(method, data)
         if isinstance(method, Predictor):
-            arrays |= {"p": self.probabilities(method, data.test["x"]), "y": data.test["y"].numpy()}
+            arrays |= {"p": self.probabilities(method, test["id"]["x"]), "y": test["id"]["y"].numpy()}
         return Observed(arrays)
 
     @classmethod

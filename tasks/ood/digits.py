@@ -51,11 +51,16 @@ class DigitsOOD(OODDetection):
     levels = 17
     block = 2
 
-    def sources(self) -> tuple[Labelled, Labelled, tuple[np.ndarray, ...]]:
-        train, (x, y) = split_digits(*loaders.digits())
-        unseen = np.isin(train[1], self.held_out)
-        test = np.concatenate([x, train[0][unseen]]), np.concatenate([y, train[1][unseen]])
-        (known, _), _ = separate(x, y, self.held_out)
-        return train, test, (16 - known,)
+    def source(self, split: str) -> Labelled:
+        x, y = split_digits(*loaders.digits(), split)
+        if split == "train":
+            return x, y
+        train_x, train_y = self.source("train")
+        unseen = np.isin(train_y, self.held_out)
+        return np.concatenate([x, train_x[unseen]]), np.concatenate([y, train_y[unseen]])
 
-    stand_in = sources
+    def strangers(self) -> tuple[np.ndarray, ...]:
+        (known, _), _ = separate(*split_digits(*loaders.digits(), "test"), self.held_out)
+        return (16 - known,)
+
+    stand_in, stand_ins = source, strangers

@@ -52,5 +52,8 @@ class FashionMNISTOOD(OODDetection):
     held_out = (4, 5, 6, 8)
     foreign = ("mnist", "notmnist")
 
-    def sources(self) -> tuple[Labelled, Labelled, tuple[np.ndarray, ...]]:
-        return loaders.fashion_mnist("train"), loaders.fashion_mnist("test"), (loaders.mnist("test")[0], loaders.notmnist()[0])
+    def source(self, split: str) -> Labelled:
+        return loaders.fashion_mnist(split)
+
+    def strangers(self) -> tuple[np.ndarray, ...]:
+        return loaders.mnist("test")[0], loaders.notmnist()[0]

@@ -47,5 +47,8 @@ class MNISTOOD(OODDetection):
     held_out = (6, 7, 8, 9)
     foreign = ("fashion-mnist", "notmnist")
 
-    def sources(self) -> tuple[Labelled, Labelled, tuple[np.ndarray, ...]]:
-        return loaders.mnist("train"), loaders.mnist("test"), (loaders.fashion_mnist("test")[0], loaders.notmnist()[0])
+    def source(self, split: str) -> Labelled:
+        return loaders.mnist(split)
+
+    def strangers(self) -> tuple[np.ndarray, ...]:
+        return loaders.fashion_mnist("test")[0], loaders.notmnist()[0]

@@ -25,7 +25,7 @@ from torch import Tensor
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.metrics.conventions import parse
 from elboard.bench.metrics.ranking import per_user, top_items
-from elboard.bench.task import Batch, Data, DataSpec, Observed
+from elboard.bench.task import Batch, Data, DataSpec, Observed, Test
 from elboard.tasks.data.task import DataTask, permutation
 
 BATCH = 500
@@ -77,17 +77,25 @@ class Recommendation(DataTask):
         """User and item of each click, numbered from 0."""
         raise NotImplementedError
 
-    def load(self) -> Data:
+    def _rows(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Clicks ``(U, I)``, bool, of training, validation and test users."""
         user, item = generated_clicks() if self.budget == "smoke" else self.clicks()
         matrix = np.zeros((user.max() + 1, item.max() + 1), dtype=bool)
         matrix[user, item] = True
         test, others = np.split(permutation(len(matrix), 0), [self.config.test_users])
-        rng = np.random.default_rng(self.seed)
         valid, train = np.split(rng.permutation(others), [self.config.held_out])
-        known = matrix[train].any(axis=0)
-        folded = self._fold_in(matrix[valid], known, rng), self._fold_in(matrix[test], known, np.random.default_rng(0))
-        x = torch.from_numpy(matrix[train][:, known]).float()
-        return Data(DataSpec((x.shape[1],), len(x)), {"x": x}, *folded)
+        return matrix[train], matrix[valid], matrix[test]
+
+    def load_train(self) -> Data:
+        rng = np.random.default_rng(self.seed)
+        train, valid, _ = self._rows(rng)
+        known = train.any(axis=0)
+        x = torch.from_numpy(train[:, known]).float()
+        return Data(DataSpec((x.shape[1],), len(x)), {"x": x}, self._fold_in(valid, known, rng))
+
+    def load_test(self, data: Data) -> Test:
+        train, _, test = self._rows(np.random.default_rng(self.seed))
+        return self._fold_in(test, train.any(axis=0), np.random.default_rng(0))
 
     def _fold_in(self, rows: np.ndarray, known: np.ndarray, rng: np.random.Generator) -> Batch:
         """History and targets among the ``known`` items, of those of ``rows`` that have both."""
@@ -113,8 +121,8 @@ class Recommendation(DataTask):
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         return self.score(self._rank(method, data.valid), ("ndcg@100", "recall@20"))
 
-    def observe(self, method: Any, data: Data, history: list[dict[str, float]]) -> Observed:
-        return Observed(self._rank(method, data.test))
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
+        return Observed(self._rank(method, test))
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:

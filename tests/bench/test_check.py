@@ -58,6 +58,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
             "does not say what it is",
         ),
         ("Gauss 1809", "", "docstring", "not whose"),
+        ('{"scale": 2.0}', '{"skale": 2.0}', "card", "recipe wide: no option 'skale': did you mean 'scale'"),
+        (
+            "splits=True,",
+            'splits=True, defaults={"trials": 3, "on": "test/blobs@1", "by": "accuracy", "options": ("lrr",)},',
+            "card",
+            "defaults: no option 'lrr': did you mean 'lr'",
+        ),
         (LOSS, '        self.log("x", 1.0)\n' + LOSS, "loss", "logs"),
         (LOSS, '        print("x")\n' + LOSS, "loss", "logs or prints"),
         (LOSS, "        torch.set_default_dtype(torch.float64)\n" + LOSS, "global state", "torch's default type"),
@@ -146,8 +153,9 @@ def test_a_method_without_a_year_is_no_witness_of_our_tasks() -> None:
 
 def test_few_examples_stay_aligned() -> None:
     index, far = torch.arange(100), {"near": {"a": torch.arange(320)}, "y": torch.arange(100) * 2}
-    part = check.few(Data(DataSpec((1,), 100), {"x": index}, {"x": torch.arange(40)}, {"x": torch.arange(64)}, far))
-    assert part.train["x"].tolist() == list(range(16)) and part.sealed["y"].tolist() == list(range(0, 32, 2)) and part.spec.n_train == 16
-    assert part.test["x"].tolist() == list(range(0, 64, 4)) and len(part.sealed["near"]["a"]) == len(part.valid["x"]) == 16
+    data = Data(DataSpec((1,), 100), {"x": index}, {"x": torch.arange(40)})
+    part, test = check.few(data), check.few_of({"x": torch.arange(64), **far}, data)
+    assert part.train["x"].tolist() == list(range(16)) and test["y"].tolist() == list(range(0, 32, 2)) and part.spec.n_train == 16
+    assert test["x"].tolist() == list(range(0, 64, 4)) and len(test["near"]["a"]) == len(part.valid["x"]) == 16
     whole = check.few(Data(DataSpec((1,), 100), {"x": index}, shared={"edges": torch.zeros(3, 2)}))
     assert len(whole.train["x"]) == 100 == whole.spec.n_train

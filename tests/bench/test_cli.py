@@ -25,6 +25,7 @@ RUN = ["run", "test/blobs", "test-linear", "--budget", "smoke", "--path", PLUGIN
         ([*RUN, "--seed=-1"], "seed -1 is not a whole number from 0"),
         ([*RUN, "--tracker", "wandbb"], "no tracker 'wandbb': did you mean 'wandb'"),
         ([*RUN, "--jobs", "0"], "--jobs 0: at least 1"),
+        ([*RUN, "--recipe", "wid"], "test-linear has no recipe 'wid': did you mean 'wide'?"),
         (["sweep", "quikstart"], "no sweep 'quikstart': did you mean 'quickstart'"),
         (["leaderboard", "generatoin"], "no task or family 'generatoin': did you mean 'generation'"),
         (["leaderboard", "--format", "tex"], "no format 'tex': did you mean 'latex'"),
@@ -51,6 +52,18 @@ def test_run_twice(home: Path, capsys: pytest.CaptureFixture) -> None:
     assert [record["attempt"] for record in first] == [record["attempt"] for record in second]
     assert main([*RUN, "--force", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["attempt"] != first[0]["attempt"]
+
+
+def test_a_recipe_is_its_options(home: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main([*RUN, "--recipe", "wide", "--json"]) == 0
+    recipe = json.loads(capsys.readouterr().out)
+    assert recipe["spec"]["config"]["method"]["scale"] == 2.0
+    assert main([*RUN, "scale=2.0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["key"] == recipe["key"], "the same run as with the options themselves"
+    assert main([*RUN, "--recipe", "wide", "scale=3.0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["spec"]["config"]["method"]["scale"] == 3.0, "what is given wins"
+    assert main(["leaderboard", "test/blobs", "--format", "json", "--path", PLUGINS]) == 0
+    assert {row["options"] for row in json.loads(capsys.readouterr().out)} == {"recipe wide", "as set"}
 
 
 def test_a_failed_run_gives_exit_code_1(home: Path, capsys: pytest.CaptureFixture) -> None:
@@ -87,6 +100,7 @@ def test_list_and_show(capsys: pytest.CaptureFixture) -> None:
     assert "quickstart" in capsys.readouterr().out
     assert main(["show", "test-linear", "--path", PLUGINS]) == 0
     out = capsys.readouterr().out
+    assert "defaults: not said" in out and "--recipe wide: scale=2.0" in out
     assert "scale = 1.0  (float)" in out and "runs on: " in out and "test/blobs" in out
     assert main(["show", "test/blobs", "--path", PLUGINS]) == 0
     assert "budget smoke" in capsys.readouterr().out

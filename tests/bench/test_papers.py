@@ -101,6 +101,32 @@ def test_a_check_is_asked_for_at_its_own_budget(tmp_path: Path) -> None:
     assert not item.compared("lite") and item.budget == "lite"
 
 
+def test_a_configuration_that_is_searched(tmp_path: Path) -> None:
+    tree, words = _tree(), {"sampler": "random", "trials": 8, "space": {"lr": {"log": ["1e-4", 0.1]}}}
+    tree["configurations"]["gae"]["search"] = {**words, "seeds": "0-4"}
+    tree["claims"] += [{"text": "A control.", "ours": True, "missing": "all"}]
+    item = _read(tmp_path, tree)
+    assert item.claims[0].check.right.label == "gae [8 trials]" and [claim.ours for claim in item.claims] == [False, True]
+    plain, searched, _ = item.runs("lite")
+    assert "search" not in plain and plain["seeds"] == "0-2"
+    assert searched["search"] == {**words, "space": {"lr": {"log": [1e-4, 0.1]}}} and searched["seeds"] == "0-4"
+    tree["claims"].reverse()
+    with pytest.raises(UserError, match="claims: those that are `ours` come last"):
+        _read(tmp_path, tree)
+
+
+def test_sides_of_shipped_checks_that_are_searched_have_equal_trials(found: list[Paper]) -> None:
+    """A search for one side alone may mirror the trials by which the card of the other found its defaults."""
+    cards = {name: entry.card for name, entry in discover("method").items()}
+
+    def trials(side: Side) -> int:
+        known = cards[side.method].searched
+        return side.search.get("trials", known.trials if known else 0)
+
+    sides = [claim.check.sides for item in found for claim in item.claims if claim.check and any(of.search for of in claim.check.sides)]
+    assert len(sides) > 5 and all(len({trials(side) for side in of}) == 1 for of in sides)
+
+
 def test_full_is_complete_with_three_citations(tmp_path: Path) -> None:
     tree, cited = _tree(), {"text": "as here", "source": "section 3"}
     tree["full"] = {"network": cited, "data": cited}
@@ -186,6 +212,9 @@ MISTAKES = [
     (["table", "margins", "auc", "value"], 0, "is not positive"),
     (["table", "cells", 0, "measured", "configuration"], "wid", "measured.configuration 'wid': did you mean 'wide'"),
     (["configurations", "gae"], {"set": {}}, "configurations.gae: needs 'method'"),
+    (["configurations", "gae", "search"], {"trials": 2, "space": {"lr": [1]}}, "configurations.gae.search: needs 'sampler'"),
+    (["configurations", "gae", "search"], {"trails": 2}, "configurations.gae.search: unknown field 'trails', did you mean 'trials'"),
+    (["claims", 0, "check", "tunning"], "x", "claims 1.check: unknown field 'tunning', did you mean 'tuning'"),
     (["also"], [{"tasks": ["links/cora"], "configurations": ["vgea"]}], "also 1.configurations 1 'vgea': did you mean 'vgae'"),
     (["seeds"], {"links/coar": "0-9"}, "seeds: task 'links/coar': did you mean 'links/cora'"),
     (["full"], {"data": {"text": "all of it"}}, "full.data: needs 'source'"),

@@ -71,7 +71,7 @@ def test_checkpoint_gives_the_same_predictions(home: Path) -> None:
 
     task, data, _ = build(spec)
     with torch.no_grad():
-        assert task.score(task.observe(method, data, []).arrays) == pytest.approx(record.metrics, abs=0)
+        assert task.score(task.observe(method, data, task.load_test(data), []).arrays) == pytest.approx(record.metrics, abs=0)
 
 
 class Stop(Exception):
@@ -118,7 +118,7 @@ def test_memory_error_is_oom(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     spec = spec_of()
     from elboard.bench.registry import find
 
-    monkeypatch.setattr(find("task", "test/blobs", tuple(map(Path, PLUGINS))).load(), "load", full)
+    monkeypatch.setattr(find("task", "test/blobs", tuple(map(Path, PLUGINS))).load(), "load_train", full)
     assert execute(spec, home).failure["class"] == "oom"
 
 

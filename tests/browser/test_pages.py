@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from elboard.results.board.build import Board, Choice, boards
-from elboard.results.board.render import number
-from elboard.results.stats import elo, holm, iqm, mean_rank, normalise, ranks, summarise, win_rate
+from elboard.results.board.build import Board, Choice, Row, boards
+from elboard.results.board.render import number, rank_text
+from elboard.results.stats import Standing, compare_rows, elo, iqm, mean_rank, normalise, standings, summarise, win_rate
+from elboard.results.stats.ranks import adjust
 from elboard.results.store import groups
 
 pytestmark = pytest.mark.browser
@@ -87,36 +89,68 @@ def test_filtering(visit: Visit) -> None:
     assert page.inner_text("#status").startswith("7 of 7 rows"), "words in the box choose what is seen, not what is compared"
 
 
+def made_boards() -> list[list[dict[int, float]]]:
+    """Boards of rows with other spreads and seeds: that pair, that do not, of one seed, that do not vary, of equal differences."""
+    rng, made = np.random.default_rng(0), []
+    for _ in range(60):
+        rows = []
+        for _ in range(rng.integers(2, 12)):
+            n, first = int(rng.choice([1, 2, 3, 3, 5, 10, 40])), int(rng.choice([0, 0, 20]))
+            spread = np.exp(rng.normal() * rng.choice([0, 0.5, 2])) * rng.choice([0, 1, 1, 1])
+            rows.append(dict(enumerate((spread * rng.normal(size=n) + 3 * rng.normal()).tolist(), start=first)))
+        made.append(rows)
+    equal = [{0: 0.90, 1: 0.91}, {0: 0.89, 1: 0.90}]
+    alike = [[dict(enumerate(row.tolist())) for row in rng.normal(size=(8, n))] for n in (2, 3, 3, 5, 300)]
+    return [*made, *alike, equal, [*equal, {0: 0.70, 1: 0.75}, {0: 0.50, 1: 0.53}]]
+
+
+def test_comparisons_and_standings_are_those_of_python(visit: Visit) -> None:
+    made = made_boards()
+    means = [[float(np.mean(list(row.values()))) for row in rows] for rows in made]
+    found = visit(BOARD).evaluate(
+        """([boards, means]) => boards.map((rows, k) => {
+            const pairs = ELB.compareRows(rows.map((row) => new Map(row)));
+            return [pairs.map(({ p }) => p), [true, false].map((higher) => ELB.standings(pairs, means[k], higher))];
+        })""",
+        [[[list(row.items()) for row in rows] for rows in made], means],
+    )
+    for rows, mean, (p, both) in zip(made, means, found, strict=True):
+        pairs = compare_rows(rows)
+        np.testing.assert_allclose(np.array(p, dtype=float), pairs.p[np.triu_indices(len(rows), 1)], rtol=0, atol=1e-9)
+        for direction, said in zip(("higher", "lower"), both, strict=True):
+            assert said == [asdict(standing) for standing in standings(pairs, mean, direction)]
+
+
+def expected(rows: list[Row], key: str) -> tuple[np.ndarray, list[Standing]]:
+    """Holm's p-values of the pairs of ``rows``, row by row, and where each stands."""
+    pairs = compare_rows([row.values[key] for row in rows])
+    return adjust(pairs.p)[np.triu_indices(len(rows), 1)], standings(pairs, [row.cells[key].mean for row in rows], "higher")
+
+
 def test_ranks_of_a_subset_are_those_of_python(visit: Visit, store: Path) -> None:
     page, board = visit(BOARD), cora(store)
     ready(page)
     rng = np.random.default_rng(0)
-    direction = "higher"
     for _ in range(30):
         chosen = np.sort(rng.choice(len(board.rows), rng.integers(1, len(board.rows) + 1), replace=False))
-        p = board.p[board.primary][np.ix_(chosen, chosen)]
-        means = [board.rows[i].cells[board.primary].mean for i in chosen]
         page.evaluate("rows => { ELB.boardState.rows = new Set(rows); }", chosen.tolist())
         found = page.evaluate("() => { const of = ELB.boardRanks(); return [of.adjusted, [...of.ranks.values()]]; }")
-        expected = holm(p[np.triu_indices(len(chosen), 1)])
-        np.testing.assert_allclose(np.array(found[0], dtype=float), expected, rtol=0, atol=1e-9)
-        assert found[1] == ranks(means, p, direction)
+        adjusted, stand = expected([board.rows[i] for i in chosen], board.primary)
+        np.testing.assert_allclose(np.array(found[0], dtype=float), adjusted, rtol=0, atol=1e-9)
+        assert found[1] == [asdict(standing) for standing in stand]
 
 
 def test_leaving_out_a_method_computes_again(visit: Visit, store: Path) -> None:
     page, board = visit(BOARD), cora(store)
     ready(page)
     before = json.loads(page.get_attribute("#board", "data-adjusted"))
-    assert len(before) == 21 and cells(page, "rank") == [
-        "–" if row.ranks[board.primary] is None else str(row.ranks[board.primary]) for row in board.rows
-    ]
+    assert len(before) == 21 and cells(page, "rank") == [rank_text(row, board.primary) for row in board.rows]
     page.locator("summary", has_text="Methods").click()
     page.locator("#methods label", has_text="spectral-embedding").locator("input").uncheck()
     ready(page, 6)
-    kept = [i for i, row in enumerate(board.rows) if row.method != "spectral-embedding"]
-    p = board.p[board.primary][np.ix_(kept, kept)]
+    adjusted, _ = expected([row for row in board.rows if row.method != "spectral-embedding"], board.primary)
     after = np.array(json.loads(page.get_attribute("#board", "data-adjusted")), dtype=float)
-    np.testing.assert_allclose(after, holm(p[np.triu_indices(len(kept), 1)]), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(after, adjusted, rtol=0, atol=1e-9)
     assert page.inner_text("#status").startswith("6 of 7 rows, ranked by auc: 10 of 15 pairs tested")
     assert page.get_attribute("#status", "aria-live") == "polite"
 

@@ -35,6 +35,8 @@ def test_method(name: str) -> None:
     assert not card.paper or card.paper in PAPERS
     assert card.paper or card.cite, "a method has a source"
     assert card.home, "a method has a home task"
+    assert card.defaults, "a card says how its defaults were found"
+    assert card.defaults != "none" or not entry.config_class().__dataclass_fields__ or card.bases, "`none` is of methods without options"
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -256,10 +256,10 @@ def test_second_stage_starts_from_the_best_epoch_of_each_network(monkeypatch):
 class Silent(Task):
     """A task that validates nothing."""
 
-    def load(self):
+    def load_train(self):
         raise NotImplementedError
 
-    def observe(self, method, data, history):
+    def observe(self, method, data, test, history):
         raise NotImplementedError
 
     @classmethod

@@ -36,13 +36,18 @@ class Blobs(Task):
         n: int = 200
         spread: float = 1.0
 
-    def load(self):
+    def _part(self, i):
         generator = torch.Generator().manual_seed(0)
         y = torch.arange(self.config.n) % 3
         x = torch.eye(3)[y] * 2 + self.config.spread * torch.randn(self.config.n, 3, generator=generator)
         third = self.config.n // 3
-        parts = [{"x": x[a : a + third], "y": y[a : a + third]} for a in (0, third, 2 * third)]
-        return Data(ClassSpec((3,), third, n_classes=3), *parts)
+        return {"x": x[i * third : (i + 1) * third].clone(), "y": y[i * third : (i + 1) * third].clone()}
+
+    def load_train(self):
+        return Data(ClassSpec((3,), self.config.n // 3, n_classes=3), self._part(0), self._part(1))
+
+    def load_test(self, data):
+        return self._part(2)
 
     def _p(self, method, batch):
         return method.predict(batch["x"].to(self.device)).mean(0).cpu().numpy()
@@ -50,9 +55,9 @@ class Blobs(Task):
     def validate(self, method, data):
         return {"accuracy": float((self._p(method, data.valid).argmax(1) == data.valid["y"].numpy()).mean())}
 
-    def observe(self, method, data, history):
-        p = self._p(method, data.test)
-        return Observed({"p": p, "y": data.test["y"].numpy()}, {"probabilities": (p * 255).astype(np.uint8)})
+    def observe(self, method, data, test, history):
+        p = self._p(method, test)
+        return Observed({"p": p, "y": test["y"].numpy()}, {"probabilities": (p * 255).astype(np.uint8)})
 
     @classmethod
     def measure(cls, observed, asked):

@@ -12,7 +12,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.kinds.classification import Classifier
 from elboard.bench.method import Method
 
-CARD = MethodCard(name="test-linear", title="Logistic regression", family="test", splits=True)
+CARD = MethodCard(name="test-linear", title="Logistic regression", family="test", splits=True, recipes={"wide": {"set": {"scale": 2.0}}})
 
 
 class Linear(Method, Classifier):

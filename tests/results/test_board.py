@@ -18,9 +18,9 @@ from elboard.bench.config import resolve
 from elboard.bench.record import Record, write
 from elboard.results.board.across import complete, gather
 from elboard.results.board.build import Board, Choice, boards
-from elboard.results.board.render import amount, number, render, short_names, table
+from elboard.results.board.render import amount, number, rank_text, render, short_names, table
 from elboard.results.markup import tex
-from elboard.results.stats import Cell, compare, holm
+from elboard.results.stats import Cell, Standing, compare_rows
 from elboard.results.store import groups_of, load
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
@@ -90,20 +90,32 @@ def test_numbers_show_the_digits_that_the_interval_supports(shown: Cell | None, 
 
 def several() -> list[Record]:
     """Three configurations: two that seeds separate, one with a single seed."""
-    scores = {1.0: (0.90, 0.91, 0.92), 2.0: (0.70, 0.71, 0.72), 3.0: (0.80,)}
+    scores = {1.0: (0.90, 0.91, 0.92), 2.0: (0.70, 0.72, 0.71), 3.0: (0.80,)}
     return [record_of(value, seed, scale=scale) for scale, values in scores.items() for seed, value in enumerate(values)]
 
 
-def test_ranks_are_those_of_corrected_comparisons() -> None:
+def test_ranks_are_those_of_the_whole_boards_comparisons() -> None:
     board = build(several())
     by = {row.changed.get("scale", 1.0): row for row in board.rows}
-    assert {scale: row.ranks["accuracy"] for scale, row in by.items()} == {1.0: 1, 2.0: 2, 3.0: None}
-    first, second = (by[scale].values["accuracy"] for scale in (1.0, 2.0))
-    i, j = (board.rows.index(by[scale]) for scale in (1.0, 2.0))
-    assert board.p["accuracy"][i, j] == pytest.approx(compare(first, second).p) and holm(board.p["accuracy"])[i, j] < 0.05
+    want = {1.0: Standing(1, 1, "top"), 2.0: Standing(2, 2, "worse"), 3.0: Standing(None, None, "undecided")}
+    assert {scale: row.ranks["accuracy"] for scale, row in by.items()} == want
+    rows, pairs = board.pairs("accuracy")
+    assert rows == list(board.rows)
+    first, second = (rows.index(by[scale]) for scale in (1.0, 2.0))
+    assert pairs.p[first, second] == pytest.approx(compare_rows([row.values["accuracy"] for row in rows]).p[first, second])
     assert "class_nll" not in board.rows[0].ranks
     (whole,) = boards(groups_of(several()), paths=PATHS, choice=Choice(rank_all=True))
-    assert {row.changed.get("scale", 1.0): row.ranks["class_nll"] for row in whole.rows} == {1.0: 1, 2.0: 2, 3.0: None}
+    assert {row.changed.get("scale", 1.0): row.ranks["class_nll"] for row in whole.rows} == want
+
+
+def test_rows_stand_in_the_order_of_their_means_and_an_undecided_one_is_not_first() -> None:
+    noisy = [record_of(value, seed, scale=4.0) for seed, value in enumerate((0.80, 0.99, 0.97))]
+    board = build([*several(), *noisy])
+    assert [row.changed.get("scale", 1.0) for row in board.rows] == [4.0, 1.0, 3.0, 2.0]
+    assert [rank_text(row, "accuracy") for row in board.rows] == ["undecided", "1–2", "undecided", "2–3"]
+    assert [row.ranks["accuracy"].state for row in board.rows] == ["undecided", "top", "undecided", "worse"]
+    text = render([board], "latex")
+    assert [r"\textbf" in line for line in text.splitlines() if line.endswith(r"\\")] == [False, False, True, False, False]
 
 
 def test_what_is_shown_can_be_chosen() -> None:
@@ -135,6 +147,24 @@ def test_tuned_rows_say_so() -> None:
     assert [len(boards(groups, paths=PATHS, choice=Choice(tuned=kind))[0].rows) for kind in ("only", "without")] == [1, 1]
 
 
+def test_how_the_options_of_a_row_were_found() -> None:
+    said = {"trials": 20, "metric": "accuracy", "space": {"scale": [1.0, 2.0]}, "wall_s": 3600.0}
+    tuned = dataclasses.replace(record_of(0.9, 1, scale=2.5), notes={"search": said})
+    groups = groups_of([record_of(0.5), record_of(0.7, scale=2.0), record_of(0.8, scale=3.0), tuned])
+    found = boards(groups, paths=PATHS)
+    words = ["search of 20 trials in 1 h", "as set", "recipe wide", "not said"]
+    assert [row.tuning.words for row in found[0].rows] == words
+    rows = [row for row in json.loads(render(found, "json")) if row["primary"]]
+    assert [row["options"] for row in rows] == words
+    assert [(row["trials"], row["search_s"]) for row in rows] == [(20, 3600.0), (0, None), (0, None), (0, None)]
+    assert all(f"| {text} | claimed |" in render(found, "md") for text in words)
+    assert all(f"\n% options, {text}: test-linear" in render(found, "latex") for text in words)
+    assert [column.header for column in table(found[0]).columns][-2:] == ["options", "verified"]
+    assert all(text in render(found, "csv") and text in render(found, "html") for text in words)
+    task_alone = (PATHS[0] / "blobs.py",)
+    assert {row.tuning.words for row in boards(groups, paths=task_alone)[0].rows} == {"search of 20 trials in 1 h", "not known"}
+
+
 def test_formats() -> None:
     found = boards(groups_of(several()), paths=PATHS, choice=Choice(rank_all=True))
     rows = json.loads(render(found, "json"))
@@ -142,8 +172,15 @@ def test_formats() -> None:
     parsed = list(csv.DictReader(io.StringIO(render(found, "csv"))))
     assert [float(row["mean"]) for row in parsed] == [row["mean"] for row in rows]
     markdown = render(found, "md")
-    assert "| 1 | test-linear | 3 | 0.91 ± 0.02 |" in markdown and "| n=1 | test-linear (scale=3.0) | 1 |" in markdown
-    assert "Student t for n < 6" in markdown and "n=1: undecided" in markdown
+    assert "| 1 | test-linear | 3 | 0.91 ± 0.02 |" in markdown and "| undecided | test-linear (scale=3.0) | 1 |" in markdown
+    assert "Student t for n < 6" in markdown and "undecided: not told from the best" in markdown
+    said = {(row["changed"], row["rank_low"], row["rank_high"], row["state"]) for row in rows if row["primary"]}
+    assert said == {("", 1, 1, "top"), ('{"scale": 2.0}', 2, 2, "worse"), ('{"scale": 3.0}', None, None, "undecided")}
+    assert {(row["rank_low"], row["state"]) for row in parsed if row["primary"] == "True"} == {
+        ("1", "top"),
+        ("2", "worse"),
+        ("", "undecided"),
+    }
     assert table(found[0]).row_count == 3 and "more rows" not in table(found[0]).caption
     assert table(found[0], top=1).row_count == 1 and "2 more rows: elboard leaderboard test/blobs" in table(found[0], top=1).caption
 

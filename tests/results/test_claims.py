@@ -15,6 +15,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.papers import Check, Claim, Mapped, Paper, Reported, Side
 from elboard.bench.record import Record, write
 from elboard.bench.registry import discover
+from elboard.bench.run import root_folder
 from elboard.results.claims import (
     STATUSES,
     Entry,
@@ -27,7 +28,9 @@ from elboard.results.claims import (
     together,
     verdict,
 )
-from elboard.results.measured import Measurements
+from elboard.results.measured import Estimate, Measurements
+from elboard.results.stats import compare_rows
+from elboard.results.stats.intervals import TINY
 from elboard.results.store import groups
 
 METHODS, TASKS = ("vgae", "gae"), ("links/cora", "links/citeseer")
@@ -51,14 +54,15 @@ METHODS, TASKS = ("vgae", "gae"), ("links/cora", "links/citeseer")
     ],
 )
 def test_verdicts_at_their_borders(relation: str, margin: float, outer: tuple[float, float], status: str) -> None:
-    assert verdict(relation, margin, outer) == status
+    low, high = outer
+    half = Estimate(0.0, 1.0, 5).interval(0.95)[1]
+    assert verdict(relation, margin, Estimate((low + high) / 2, (high - low) / 2 / half, 5, 1e-12)) == status
 
 
-def test_equal_takes_two_intervals() -> None:
-    assert verdict("equal", 1.0, (-1.2, 1.2), (-1.0, 1.0)) == "holds"
-    assert verdict("equal", 1.0, (-1.2, 1.2), (-1.01, 1.0)) == "undecided"
-    assert verdict("equal", 1.0, (1.0, 2.0), (1.1, 1.9)) == "undecided"
-    assert verdict("equal", 1.0, (1.01, 2.0), (1.1, 1.9)) == "refuted"
+def test_rounding_is_not_beyond_a_margin() -> None:
+    exact = Estimate(0.91 - 0.90, 0.0, 2, TINY * 0.91)
+    assert exact.mean > 0.01 and verdict("higher", 0.01, exact) == "undecided" == verdict("lower", -0.01, exact)
+    assert verdict("equal", 0.01, exact) == "holds" and verdict("higher", 0.0099, exact) == "holds"
 
 
 def test_several_tasks() -> None:
@@ -101,6 +105,32 @@ def test_a_claim_over_paired_seeds(tmp_path: Path) -> None:
     assert (part.n, part.test, part.metric) == (2, "paired t", "auc")
     expected = {resolve("links/cora", method, seed=seed, budget="smoke").key for method in METHODS for seed in (0, 1)}
     assert set(part.keys) == expected and len(part.keys) == 4
+
+
+def test_a_claim_takes_the_variances_of_its_board(tmp_path: Path) -> None:
+    """By their own two seeds these are apart; the other rows say how much more such differences vary."""
+    sides = {("links/cora", "vgae"): [0.90, 0.92], ("links/cora", "gae"): [0.80, 0.83]}
+    others = {("links/cora", "adamic-adar"): [0.5, 0.8], ("links/cora", "spectral-embedding"): [0.9, 0.5]}
+    alone, board = (entry(store(tmp_path / name, rows), Claim("c", check())) for name, rows in (("a", sides), ("b", sides | others)))
+    values = [dict(enumerate(row)) for row in (sides | others).values()]
+    (part,) = board.parts
+    found = compare_rows(values).comparison(0, 1)
+    assert (part.effect, part.low, part.high, part.p) == pytest.approx((found.effect, found.low, found.high, found.p))
+    assert (alone.status, board.status, part.test) == ("holds", "undecided", "moderated paired t")
+    equal = entry(store(tmp_path / "b", sides | others), Claim("c", check("equal", 1.0)))
+    assert (equal.status, equal.parts[0].test) == ("holds", "two one-sided moderated paired t")
+
+
+def test_equal_differences_are_undecided_and_constant_sides_are_exact(tmp_path: Path) -> None:
+    still = store(tmp_path / "still", {("links/cora", "vgae"): [0.90, 0.91], ("links/cora", "gae"): [0.89, 0.90]})
+    for claim in (Claim("c", check()), Claim("c", check("equal", 0.5))):
+        only = entry(still, claim)
+        assert (only.status, only.parts[0].p, only.parts[0].note) == ("undecided", None, "equal differences say nothing of the spread")
+    exact = store(tmp_path / "exact", {("links/cora", "vgae"): [0.9, 0.9], ("links/cora", "gae"): [0.8, 0.8]})
+    only = entry(exact, Claim("c", check()))
+    assert (only.status, only.parts[0].p, only.parts[0].test) == ("holds", 0.0, "exact")
+    with pytest.raises(UserError, match="both sides are one configuration"):
+        entry(exact, Claim("c", check(right=Side("vgae"))))
 
 
 def test_equal_is_two_one_sided_tests(tmp_path: Path) -> None:
@@ -193,3 +223,58 @@ def test_missing_runs_are_run_and_then_shown(home: Path, monkeypatch: pytest.Mon
         assert table("x", run=True, jobs=1, kind="md", shipped=False) == 0
         heard = capsys.readouterr()
         assert said in heard.err and heard.out.startswith("**999 T (V), smoke**") and "| GAE | Cora | 91.0 |" in heard.out
+
+
+def test_a_configuration_may_be_the_best_of_a_search(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    words = {"sampler": "random", "trials": 2, "space": {"lr": {"log": [0.001, 0.1]}}}
+    searched = Side("gae", search={**words, "seeds": "0-1"})
+    plain, other = Side("gae"), dataclasses.replace(searched, search={**words, "trials": 3})
+    claim = [
+        Claim("c", dataclasses.replace(check("equal", 9.0), left=left, right=right))
+        for left, right in ((dataclasses.replace(searched, method="vgae"), searched), (searched, plain))
+    ]
+    small = dataclasses.replace(paper_of(*claim), budget="smoke", seeds={"default": "0-1"})
+    monkeypatch.setattr("elboard.bench.papers.paper", lambda name: small)
+    for said in ("search of vgae on links/cora: 2 of 2 trials", "nothing to run: all runs of x at smoke are done"):
+        assert table("x", run=True, jobs=1, kind="md", shipped=False) == 0
+        assert said in capsys.readouterr().err
+    found = Measurements(groups(root_folder(None), shipped=False))
+    measured, default = (found.of(small, side, "links/cora", "smoke") for side in (searched, plain))
+    assert sorted(measured.runs) == [0, 1] and measured.search["trials"] == 2
+    assert sorted(default.runs) == [0, 1] and not {*measured.runs.values()} & {*default.runs.values()}
+    assert found.of(small, other, "links/cora", "smoke") is None, "another number of trials"
+    equal, unequal = ledger(found, METHODS, TASKS, [small])
+    assert equal.status == "holds" and equal.parts[0].trials == (2, 2) and equal.parts[0].note == ""
+    assert unequal.status == "undecided" and unequal.parts[0].trials == (2, 0)
+    assert unequal.parts[0].note == "unequal tuning (2 trials against none) may be why it holds"
+    shown = render([equal, unequal], "md")
+    assert (
+        "vgae [2 trials] = gae [2 trials] ± 9" in shown
+        and ", equal budgets of tuning" in shown
+        and "against paper, unequal budgets of tuning" in shown
+    )
+
+
+def test_a_check_may_say_why_unequal_tuning_favours_neither(tmp_path: Path) -> None:
+    """EASE's default is the best of 5 on the task, popularity has no options."""
+    of = dataclasses.replace(
+        check("higher"), tasks=("recommendation/ml-100k",), metric="ndcg@100", left=Side("ease"), right=Side("popularity")
+    )
+    for method, values in (("ease", [0.5, 0.52]), ("popularity", [0.2, 0.21])):
+        for seed, value in enumerate(values):
+            spec = resolve("recommendation/ml-100k", method, seed=seed, budget="smoke")
+            record = Record.of(spec, f"{seed:012x}", "done", metrics={"ndcg@100": value}, primary="ndcg@100", ended="2026-01-01")
+            write(record, tmp_path / spec.key / "attempts" / f"{record.attempt}.json")
+    found, names = Measurements(groups(tmp_path, shipped=False)), ("ease", "popularity")
+    judged = [
+        ledger(found, names, of.tasks, [paper_of(Claim("c", one))])[0]
+        for one in (of, dataclasses.replace(of, tuning="popularity has no options"), dataclasses.replace(of, relation="lower"))
+    ]
+    assert [entry.status for entry in judged] == ["undecided", "holds", "undecided"]
+    assert judged[0].parts[0].found == ("defaults of 5 trials on version 1", "none")
+    assert judged[1].parts[0].note == "unequal tuning (5 trials against none): popularity has no options"
+
+
+def test_what_is_ours_says_so() -> None:
+    ours = Entry(paper_of(), 2, Claim("a control", ours=True), "not run")
+    assert "(ours) a control" in render([ours], "md") and json.loads(render([ours], "json"))["claims"][0]["ours"] is True

@@ -1,8 +1,7 @@
-"""Intervals, comparisons, ranks and seeds needed, against SciPy, by hand and by simulation."""
+"""Intervals, comparisons of two methods and seeds needed, against SciPy, by hand and by simulation."""
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from elboard.results.stats import Cell, Comparison, compare, holm, needed, pairwise, ranks, summarise, summarise_many
+from elboard.results.stats import Cell, Comparison, compare, holm, needed, summarise, summarise_many
 from elboard.results.stats.groups import power_of
 from elboard.results.stats.intervals import RESAMPLES, arms, deviations, weights
 
@@ -150,23 +149,41 @@ def test_one_seed_is_undecided() -> None:
 
 @pytest.mark.parametrize("n", [2, 5, 8])
 @pytest.mark.parametrize("first", [0, 50])
-def test_values_that_do_not_vary(n: int, first: int) -> None:
+def test_values_that_do_not_vary_are_exact(n: int, first: int) -> None:
     same, other = by_seed([0.1] * n), by_seed([0.3] * n, first)
-    assert compare(same, by_seed([0.1] * n, first)).p == 1.0
+    assert compare(same, by_seed([0.1] * n, first)) == Comparison(0.0, 0.0, 0.0, n, 1.0, not first, "exact")
     found = compare(same, other)
-    assert found.p == 0.0 and (found.low, found.high) == pytest.approx((-0.2, -0.2))
-    x = by_seed(np.random.default_rng(n).normal(size=n))
-    assert compare(x, x).p == 1.0
-    assert compare(x, {seed: value + 0.3 for seed, value in x.items()}).p == 0.0, "rounding is no variance"
+    assert found.p == 0.0 and (found.low, found.high) == pytest.approx((-0.2, -0.2)) and found.test == "exact"
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ({0: 0.90, 1: 0.91}, {0: 0.89, 1: 0.90}),  # in binary the two differences are not equal
+        ({0: 1.0, 1: 2.0, 2: 4.0}, {0: 1.0, 1: 2.0, 2: 4.0}),
+        (
+            {seed: float(np.float32(0.7 + seed / 100)) for seed in range(7)},
+            {seed: float(np.float32(0.6 + seed / 100)) for seed in range(7)},
+        ),
+    ],
+)
+def test_equal_differences_of_values_that_vary_decide_nothing(a: dict[int, float], b: dict[int, float]) -> None:
+    found = compare(a, b)
+    assert (found.p, found.low, found.high, found.test) == (None, None, None, "undecided (no spread)")
+    assert found.effect == pytest.approx(a[0] - b[0], rel=1e-6)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=9), st.sampled_from([0, 50]))
 def test_sides_order_and_intervals_agree(pairs: list[tuple[int, int]], first: int) -> None:
     x, y = by_seed([pair[0] for pair in pairs]), by_seed([pair[1] for pair in pairs], first)
     there, back = compare(x, y), compare(y, x)
-    assert (back.effect, back.p) == (pytest.approx(-there.effect), pytest.approx(there.p, rel=1e-9))
-    assert (back.low, back.high) == (pytest.approx(-there.high, abs=1e-9), pytest.approx(-there.low, abs=1e-9))
     assert compare(dict(reversed(x.items())), y) == there
+    assert back.effect == pytest.approx(-there.effect) and back.test == there.test
+    if there.p is None:
+        assert back.p is None and there.test == "undecided (no spread)"
+        return
+    assert back.p == pytest.approx(there.p, rel=1e-9)
+    assert (back.low, back.high) == (pytest.approx(-there.high, abs=1e-9), pytest.approx(-there.low, abs=1e-9))
     assert there.low <= there.effect <= there.high
     if abs(there.p - 0.05) > 1e-9:
         assert (there.p < 0.05) == (not there.low <= 0 <= there.high)
@@ -188,27 +205,7 @@ def test_resampled_arms_never_vanish() -> None:
         assert 0.5 / n < below[0] < above[0] < 4 / n
 
 
-# All pairs, Holm, ranks
-
-
-def test_pairwise_is_compare() -> None:
-    rng = np.random.default_rng(0)
-    rows = [by_seed(rng.normal(size=n) + place / 4, first) for place, (n, first) in enumerate(
-        [(8, 0), (8, 0), (3, 0), (1, 0), (8, 0), (8, 20), (3, 0), (1, 0), (8, 0), (4, 30)])]  # fmt: skip
-    found = pairwise(rows)
-    for i, j in itertools.product(range(len(rows)), repeat=2):
-        want = compare(rows[i], rows[j])
-        assert found[i, j] == pytest.approx(math.nan if i == j or want.p is None else want.p, rel=1e-9, nan_ok=True)
-
-
-@pytest.mark.parametrize("n", [4, 7])
-def test_pairwise_does_not_depend_on_the_order(n: int) -> None:
-    rng = np.random.default_rng(n)
-    rows = [by_seed(rng.normal(size=n), 50 * (place % 3 == 0)) for place in range(9)]
-    order = rng.permutation(9)
-    first, second = pairwise(rows), pairwise([rows[place] for place in order])
-    np.testing.assert_allclose(second, first[np.ix_(order, order)], rtol=1e-9)
-    assert np.array_equal(pairwise(rows), first, equal_nan=True)
+# Holm
 
 
 @given(st.lists(st.floats(0, 1) | st.just(math.nan), max_size=8))
@@ -221,27 +218,6 @@ def test_holm_by_hand(p: list[float]) -> None:
             continue
         want = max(min(1.0, (len(finite) - k) * other) for k, other in enumerate(finite) if other <= value)
         assert adjusted == pytest.approx(want)
-
-
-def test_ranks_by_hand() -> None:
-    nan = math.nan
-    p = np.array([[nan, 0.6, 0.001, nan], [0.6, nan, 0.02, nan], [0.001, 0.02, nan, nan], [nan] * 4])
-    # Holm over three tests: 0.003, 0.04, 0.6.
-    assert ranks([0.9, 0.8, 0.1, 0.5], p, "higher") == [1, 1, 3, None]
-    assert ranks([0.9, 0.8, 0.1, 0.5], p, "lower") == [2, 2, 1, None]
-    assert ranks([0.9, 0.8, 0.1, 0.5], p, "higher", alpha=0.03) == [1, 1, 2, None], "0.04 no longer separates"
-    assert ranks([0.5], np.array([[nan]]), "higher") == [1] and ranks([1, 2], np.full((2, 2), nan), "lower") == [None, None]
-    with pytest.raises(ValueError, match="'up', not 'higher' or 'lower'"):
-        ranks([1.0], np.array([[nan]]), "up")
-    with pytest.raises(ValueError, match=r"2 means need \(2, 2\)"):
-        ranks([1.0, 2.0], np.array([[nan]]), "lower")
-
-
-def test_a_board_of_a_hundred_methods_separates_what_differs() -> None:
-    """p must be able to fall below 0.05 / 4,950, which a share of 9,999 resamples cannot."""
-    values = np.random.default_rng(1).normal(size=(100, 10)) + 20 * (np.arange(100) < 3)[:, None]
-    found = ranks(values.mean(1), pairwise([by_seed(row) for row in values]), "higher")
-    assert found[:3] == [1, 1, 1] and all(rank >= 3 for rank in found[3:])
 
 
 # Seeds needed

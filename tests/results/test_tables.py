@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from elboard.bench.config import resolve
@@ -14,7 +15,7 @@ from elboard.bench.identity import group_of
 from elboard.bench.papers import Mapped, Paper, Reported, Side, paper
 from elboard.bench.record import Record, write
 from elboard.results.markup import tex
-from elboard.results.measured import Estimate, Measurements, equivalence, estimate, estimate_difference, metric_key
+from elboard.results.measured import Estimate, Measurements, equivalence, estimate, metric_key
 from elboard.results.store import Group, groups
 from elboard.results.tables import HEAD, judge, render, table, terminal
 
@@ -66,25 +67,37 @@ def test_one_seed_is_underpowered_and_says_so() -> None:
 
 
 def test_equivalence_includes_its_bounds() -> None:
-    assert equivalence((-1.0, 1.0), (-1.5, 1.5), 1.0) == "equal"
-    assert equivalence((0.5, 1.5), (1.0, 2.0), 1.0) == "open"
-    assert equivalence((1.5, 1.9), (1.1, 2.3), 1.0) == "different"
-    assert equivalence((-1.9, -1.5), (-2.3, -1.1), 1.0) == "different"
+    found = Estimate(0.5, 0.25, 4)
+    inner, outer = found.interval(0.90)[1], found.interval(0.95)[0]
+    assert equivalence(found, inner) == "equal" and equivalence(found, inner * 0.999) == "open"
+    found = Estimate(-1.7, 0.25, 4)
+    inner, outer = found.interval(0.90)[1], -found.interval(0.95)[1]
+    assert equivalence(found, outer) == "open" and equivalence(found, outer * 0.999) == "different"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_at_the_margin_verdict_p_and_interval_agree_whatever_the_rounding(sign: int) -> None:
+    rng = np.random.default_rng(0)
+    for degrees in (1, 2, 3.7, 9, 50):
+        for mean, error in np.exp(rng.normal(0, 5, (200, 2))):
+            found = Estimate(sign * mean, error, degrees)
+            end = max(map(abs, found.interval(0.90)))
+            for margin in (end, np.nextafter(end, 0), np.nextafter(end, 2 * end)):
+                assert equivalence(found, margin) == "equal" and found.p_equal(margin) <= 0.05
+            assert equivalence(found, end * (1 - 1e-4)) != "equal" and found.p_equal(end * (1 - 1e-4)) > 0.05
+    for values, against, margin in (([0.91] * 3, 0.90, 0.01), ([0.3] * 2, 0.1, 0.2), ([1.1, 1.1], 1.0, 0.1)):
+        exact = estimate([sign * value for value in values], sign * against)
+        assert equivalence(exact, margin) == "equal" and exact.p_equal(margin) == 0, "no spread, at the margin: within"
+        assert equivalence(exact, margin - 1e-4) == "different" and exact.p_equal(margin - 1e-4) == 1
 
 
 def test_estimates_are_scipys() -> None:
     from scipy import stats
 
-    a, b = {0: 1.0, 1: 2.5, 2: 2.0, 3: 4.0}, {0: 0.5, 1: 1.0, 2: 1.8, 7: 2.0, 8: 0.2}
-    left, right, common = list(a.values()), list(b.values()), [0, 1, 2]
+    left = [1.0, 2.5, 2.0, 4.0]
     one = stats.ttest_1samp(left, 0)
     assert estimate(left).p() == pytest.approx(one.pvalue, rel=1e-9)
     assert estimate(left).interval(0.9) == pytest.approx(tuple(one.confidence_interval(0.9)))
-    welch = stats.ttest_ind(left, right, equal_var=False)
-    assert estimate_difference(a, b, paired=False).p() == pytest.approx(welch.pvalue, rel=1e-9)
-    assert estimate_difference(a, b, paired=False).interval(0.95) == pytest.approx(tuple(welch.confidence_interval(0.95)))
-    paired = stats.ttest_rel([a[seed] for seed in common], [b[seed] for seed in common])
-    assert estimate_difference(a, b, paired=True).interval(0.95) == pytest.approx(tuple(paired.confidence_interval(0.95)))
     sides = [stats.ttest_1samp(left, 3.0, alternative="less").pvalue, stats.ttest_1samp(left, -3.0, alternative="greater").pvalue]
     assert estimate(left).p_equal(3.0) == pytest.approx(max(sides), rel=1e-9)
     assert Estimate(0.5, 0.0, 1).p_equal(1.0) == 0 and Estimate(0.0, 0.0, 1).p() == 1 and Estimate(0.5, 0.0, 1).p() == 0

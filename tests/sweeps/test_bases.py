@@ -201,7 +201,7 @@ def test_a_base_that_is_tried_again_lets_go_on(tmp_path: Path, paths: tuple[str,
     from elboard.bench.registry import find
 
     other = find("task", "test/other", tuple(map(Path, paths))).load()
-    load = other.load
+    load = other.load_train
 
     def once(self: object) -> object:
         loads.append(self)
@@ -209,7 +209,7 @@ def test_a_base_that_is_tried_again_lets_go_on(tmp_path: Path, paths: tuple[str,
             raise OSError("away for a moment")
         return load(self)
 
-    monkeypatch.setattr(other, "load", once)
+    monkeypatch.setattr(other, "load_train", once)
     first = run_one(spec, tmp_path)
     assert first.state == "failed" and first.message.endswith("infra: OSError: away for a moment")
     assert Runs(tmp_path).over(spec) is None, "to be tried again"
@@ -241,7 +241,7 @@ def test_data_that_runs_share_are_read_once(tmp_path: Path, paths: tuple[str, ..
     seen = []
     for name in ("test/blobs", "test/other"):
         task = find("task", name, tuple(map(Path, paths))).load()
-        monkeypatch.setattr(task, "load", lambda self, name=name, load=task.load: seen.append(name) or load(self))
+        monkeypatch.setattr(task, "load_train", lambda self, name=name, load=task.load_train: seen.append(name) or load(self))
     assert run_one(spec, tmp_path).state == "done"
     assert sorted(seen) == ["test/blobs", "test/other"], "the member's data are the run's own"
 

@@ -11,7 +11,7 @@ from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.papers import paper, papers
 from elboard.bench.registry import compatible, discover
-from elboard.sweeps.named import find, lite, named, of_paper
+from elboard.sweeps.named import find, lite, named, of_paper, searched_key
 from elboard.sweeps.plan import expand, plan_of
 
 PLUGINS = (Path(__file__).parents[1] / "plugins",)
@@ -57,6 +57,21 @@ def test_what_is_done_is_left_out() -> None:
     assert seeds(set()) == [list(range(10))]
     assert seeds(done - {resolve("links/cora", "gae", seed=9).key}) == [[9]]
     assert seeds(done) == []
+
+
+def test_what_a_search_has_chosen_is_left_out_whatever_it_is() -> None:
+    def seeds(done: set[str]) -> list[list[int]]:
+        return [
+            entry["seeds"]
+            for entry in of_paper(paper("mult-vae"), "lite", done)["runs"]
+            if entry["methods"] == ["wmf"] and "search" in entry
+        ]
+
+    (search,) = [search for search in expand(of_paper(paper("mult-vae"), "lite")).searches if search.method == "wmf"]
+    done = {searched_key(search.id, search.trials, seed) for seed in search.seeds}
+    assert seeds(set()) == [[*search.seeds]] and search.trial_seed not in range(10)
+    assert seeds(done - {searched_key(search.id, search.trials, 4)}) == [[4]]
+    assert seeds(done) == [] and seeds({searched_key(search.id, 7, seed) for seed in search.seeds}) == [[*search.seeds]]
 
 
 def test_lite_is_the_papers_runs_and_each_method_at_home() -> None:

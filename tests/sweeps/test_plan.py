@@ -53,6 +53,19 @@ def test_patterns_take_the_pairs_that_fit(tmp_path: Path) -> None:
         expand(write(tmp_path, "budget: smoke\nruns: [{tasks: [generation/mnist], methods: [ppca]}]\n"))
 
 
+def test_a_recipe_lies_beneath_what_is_set(tmp_path: Path) -> None:
+    def configs(**more: object) -> list[dict]:
+        entry = {"tasks": ["noisy/digits-sym40"], "methods": ["ivon"], "budget": "smoke", "recipe": "thousand-wrong-labels", **more}
+        return [spec.config["method"] for spec in expand({"name": "x", "runs": [entry]}).runs]
+
+    ((config,), (other,)) = configs(), configs(set={"lr": 0.3})
+    assert (config["h0"], config["lr"]) == (1.0, 0.1) and (other["h0"], other["lr"]) == (1.0, 0.3)
+    with pytest.raises(UserError, match="x: ivon has no recipe 'thousand': did you mean"):
+        configs(recipe="thousand")
+    with pytest.raises(UserError, match="x: softmax has no recipe 'thousand-examples': it has none"):
+        configs(recipe="thousand-examples", methods=["softmax"])
+
+
 def test_exclusions(tmp_path: Path) -> None:
     text = """
 budget: smoke

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from loading import loaded
 from scipy import ndimage
 
 from elboard.bench.evidence import scored
@@ -38,9 +39,9 @@ def by_brightness(x, s):
     return torch.stack([(k + 1 + s) * x.mean((1, 2, 3)) + 0.1 * k for k in range(10)], 1).softmax(1)
 
 
-def perfect(data):
+def perfect(test):
     """Knows the clean test images."""
-    known = {image.numpy().tobytes(): int(label) for image, label in zip(data.test["x"], data.test["y"], strict=True)}
+    known = {image.numpy().tobytes(): int(label) for image, label in zip(test["x"], test["y"], strict=True)}
 
     def function(x, s):
         labels = torch.tensor([known[image.numpy().tobytes()] for image in x])
@@ -79,22 +80,23 @@ def test_spread():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_data(name):
-    a, b = make(name, 0).load(), make(name, 7).load()
-    for part in ("train", "valid", "test"):
-        assert all(torch.equal(getattr(a, part)[field], getattr(b, part)[field]) for field in ("x", "y")), "the split is the task's"
+    (a, test), (b, other) = loaded(make(name, 0)), loaded(make(name, 7))
+    parts = {"train": a.train, "valid": a.valid, "test": test}
+    for part, same in zip(parts.values(), (b.train, b.valid, other), strict=True):
+        assert all(torch.equal(part[field], same[field]) for field in ("x", "y")), "the split is the task's"
     assert a.spec.shape == (1, 28, 28) and a.spec.n_train == len(a.train["y"]) == 400 and a.spec.n_classes == 10
-    assert len(a.valid["y"]) == 100 and len(a.test["y"]) == 200
-    rows = {part: {image.numpy().tobytes() for image in getattr(a, part)["x"]} for part in ("train", "valid", "test")}
+    assert len(a.valid["y"]) == 100 and len(test["y"]) == 200
+    rows = {name: {image.numpy().tobytes() for image in part["x"]} for name, part in parts.items()}
     assert not rows["train"] & rows["test"] and not rows["train"] & rows["valid"] and not rows["valid"] & rows["test"]
     torch.manual_seed(1)
-    assert torch.equal(make(name, n_train=50).load().train["x"], a.train["x"][:50])
+    assert torch.equal(make(name, n_train=50).load_train().train["x"], a.train["x"][:50])
 
 
 def test_slices_and_averages():
     task = make(n_shift=50, angles=[30, 90], n_samples=3)
-    data = task.load()
+    data, test = loaded(task)
     model = Answers(by_brightness)
-    scores = scored(task, task.observe(model, data, []))
+    scores = scored(task, task.observe(model, data, test, []))
     metrics, _ = scores.metrics, scores.evidence
     expected = {f"{name}{part}" for name in METRICS for part in ("", "/shift", "/rot30", "/rot90")}
     assert set(metrics) == expected and all(n == 3 for _, n in model.asked)
@@ -102,8 +104,8 @@ def test_slices_and_averages():
     def averaged(x):
         return torch.stack([by_brightness(x, s) for s in range(3)]).mean(0).numpy()
 
-    clean = classification_metrics(averaged(data.test["x"]), data.test["y"].numpy())
-    few, labels = data.test["x"][::4], data.test["y"][::4].numpy()
+    clean = classification_metrics(averaged(test["x"]), test["y"].numpy())
+    few, labels = test["x"][::4], test["y"][::4].numpy()
     turned = classification_metrics(averaged(torch.rot90(few, 1, (2, 3))), labels)
     for name in METRICS:
         assert metrics[name] == pytest.approx(clean[name], abs=1e-6)
@@ -114,8 +116,8 @@ def test_slices_and_averages():
 
 def test_evidence_gives_the_metrics_again():
     task = make()
-    data = task.load()
-    scores = scored(task, task.observe(Answers(by_brightness), data, []))
+    data, test = loaded(task)
+    scores = scored(task, task.observe(Answers(by_brightness), data, test, []))
     metrics, found = scores.metrics, scores.evidence
     assert found["log_p"].dtype == found["log_p_rot30"].dtype == np.float16 and found["angles"].tolist() == [30, 90]
     for part, labels, ending in (("log_p", "y", ""), ("log_p_rot30", "y_shift", "/rot30")):
@@ -126,15 +128,15 @@ def test_evidence_gives_the_metrics_again():
 
 def test_a_perfect_classifier():
     task = make(angles=[])
-    data = task.load()
-    p = task.probabilities(perfect(data), data.test["x"], 3)
-    metrics = classification_metrics(p, data.test["y"].numpy())
+    data, test = loaded(task)
+    p = task.probabilities(perfect(test), test["x"], 3)
+    metrics = classification_metrics(p, test["y"].numpy())
     assert metrics["accuracy"] == 1 and all(metrics[name] == 0 for name in METRICS if name != "accuracy")
 
 
 def test_validation_is_cheaper_and_leaves_the_test_alone():
     task = make(valid_samples=2, n_samples=30)
-    data = task.load()
+    data, test = loaded(task)
     model = Answers(by_brightness)
     assert task.validate(model, data)["class_nll"] > 0
     assert [n for _, n in model.asked] == [2] and torch.equal(torch.cat([x for x, _ in model.asked]), data.valid["x"])

@@ -226,7 +226,7 @@ def test_a_checkpoint_with_code_is_refused(tmp_path: Path, monkeypatch: pytest.M
 def test_smoke_images_of_the_colour_task_have_three_different_channels() -> None:
     entry = find("task", "generation/cifar10")
     task = entry.load()(entry.load().Config(**entry.budgets()["smoke"]["task"]), "smoke", 0)
-    data = task.load()
+    data = task.load_train()
     assert data.spec.shape == (3, 32, 32) and data.spec.likelihood == "discretised-logistic" and data.spec.levels == 256
     x = data.train["x"]
     assert x.shape == (600, 3, 32, 32) and x.min() == 0 and x.max() == 1

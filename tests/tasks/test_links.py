@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from loading import loaded
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from elboard.bench.evidence import scored
@@ -41,13 +42,13 @@ class Oracle:
 @pytest.mark.parametrize("budget", ["smoke", "lite"])
 @pytest.mark.parametrize("name", NAMES)
 def test_split(name, budget):
-    graph, data = whole(name, budget), make(name, budget, seed=3).load()
+    graph, (data, test) = whole(name, budget), loaded(make(name, budget, seed=3))
     edges, total = as_set(graph["edges"]), len(graph["edges"])
     sizes = {"test": total // 10, "valid": total // 20}
     train, held_out, non_edges = as_set(data.shared["edges"]), set(), set()
     assert len(train) == len(data.shared["edges"]) == total - sizes["test"] - sizes["valid"]
-    for part, size in sizes.items():
-        pairs, y = (getattr(data, part)[field].numpy() for field in ("pairs", "y"))
+    for part, size in ((test, sizes["test"]), (data.valid, sizes["valid"])):
+        pairs, y = (part[field].numpy() for field in ("pairs", "y"))
         assert len(pairs) == len(y) == 2 * size and y.sum() == size and (pairs[:, 0] < pairs[:, 1]).all()
         assert len(as_set(pairs)) == 2 * size, "a pair twice"
         assert not as_set(pairs) & (held_out | non_edges), "validation and test share a pair"
@@ -60,7 +61,7 @@ def test_split(name, budget):
 
 @pytest.mark.parametrize(("name", "nodes", "words", "edges"), [("links/cora", 2708, 1433, 4488), ("links/citeseer", 3327, 3703, 3870)])
 def test_counts_of_the_paper_and_all_features_kept(name, nodes, words, edges):
-    data = make(name, "lite").load()
+    data = make(name, "lite").load_train()
     assert (data.spec.n_nodes, data.spec.n_train, data.spec.shape) == (nodes, nodes, (words,)) and len(data.shared["edges"]) == edges
     assert (
         np.array_equal(data.shared["features"].numpy(), whole(name, "lite")["features"]) and data.shared["features"].dtype == torch.float32
@@ -85,11 +86,9 @@ def test_the_seed_of_the_run_splits_what_is_no_test_edge():
 
 
 def test_methods_see_no_test_pair_and_no_held_out_edge_in_the_graph():
-    data = make("links/cora").load()
-    view = data.for_training()
-    assert view.test == {} and view.sealed == {} and set(view.shared) == {"features", "edges"} and set(view.train) == {"node"}
-    held_out = data.test["pairs"][data.test["y"] == 1]
-    assert not as_set(view.shared["edges"]) & as_set(held_out)
+    data, test = loaded(make("links/cora"))
+    assert set(data.shared) == {"features", "edges"} and set(data.train) == {"node"}
+    assert not as_set(data.shared["edges"]) & as_set(test["pairs"][test["y"] == 1])
 
 
 def test_non_edges_are_uniform_and_may_be_all_there_are():
@@ -114,12 +113,12 @@ def test_the_generated_graph_has_blocks_that_the_words_tell():
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_of_an_oracle_its_opposite_and_a_constant(name):
     task, edges = make(name), whole(name, "smoke")["edges"]
-    data = task.load()
-    scores = scored(task, task.observe(Oracle(edges), data, []))
+    data, test = loaded(task)
+    scores = scored(task, task.observe(Oracle(edges), data, test, []))
     metrics, evidence = scores.metrics, scores.evidence
     assert metrics == {"auc": 1.0, "ap": 1.0} == task.validate(Oracle(edges), data)
-    assert task.score(task.observe(Oracle(edges, 0.0, 1.0), data, []).arrays)["auc"] == 0.0
-    assert task.score(task.observe(Oracle(edges, 1.0, 1.0), data, []).arrays) == {"auc": 0.5, "ap": 0.5}
+    assert task.score(task.observe(Oracle(edges, 0.0, 1.0), data, test, []).arrays)["auc"] == 0.0
+    assert task.score(task.observe(Oracle(edges, 1.0, 1.0), data, test, []).arrays) == {"auc": 0.5, "ap": 0.5}
     assert evidence["scores"].dtype == np.float32 and evidence["y"].dtype == np.uint8
 
 
@@ -129,7 +128,7 @@ def test_metrics_are_those_of_scikit_learn_on_the_evidence():
             return torch.randn(len(pairs), generator=torch.Generator().manual_seed(0), dtype=torch.float64).round(decimals=1)
 
     task = make("links/citeseer")
-    scores = scored(task, task.observe(Noise(), task.load(), []))
+    scores = scored(task, task.observe(Noise(), *loaded(task), []))
     metrics, evidence = scores.metrics, scores.evidence
     y, s = evidence["y"], evidence["scores"]
     assert metrics["auc"] == pytest.approx(roc_auc_score(y, s), abs=1e-9)

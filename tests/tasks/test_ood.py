@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from loading import loaded
 
 from elboard.bench.evidence import scored
 from elboard.bench.kinds.classification import Classifier
@@ -34,8 +35,17 @@ def rows(x):
     return [image.numpy().tobytes() for image in x]
 
 
-def outside(data):
-    return {**data.sealed["near"], **data.sealed["far"]}
+def outside(test):
+    return {**test["near"], **test["far"]}
+
+
+def jigsaws_of(task, data):
+    """What a method is asked about at validation beside the validation images."""
+    seen = []
+    task._against_jigsaws(Scorer(lambda row: seen.append(row) or 0), data)
+    assert seen[: len(data.valid["x"])] == rows(data.valid["x"])
+    found = np.frombuffer(b"".join(seen[len(data.valid["x"]) :]), dtype=np.float32)
+    return torch.from_numpy(found.copy()).view_as(data.valid["x"])
 
 
 def truth(name):
@@ -58,8 +68,8 @@ class Scorer:
 class Known(Scorer, Classifier):
     """Knows the labels of the images that are in distribution."""
 
-    def __init__(self, data):
-        known = {row: int(y) for part in (data.valid, data.test) for row, y in zip(rows(part["x"]), part["y"], strict=True)}
+    def __init__(self, data, test):
+        known = {row: int(y) for part in (data.valid, test["id"]) for row, y in zip(rows(part["x"]), part["y"], strict=True)}
         super().__init__(lambda row: row not in known)
         self.known, self.n_classes, self.draws = known, data.spec.n_classes, set()
 
@@ -72,8 +82,8 @@ class Known(Scorer, Classifier):
 @pytest.mark.parametrize(("name", "budget"), BOTH)
 def test_splits(name, budget):
     task = make(name, budget)
-    data, label = task.load(), truth(name)
-    parts = {"train": data.train, "valid": data.valid, "test": data.test}
+    (data, test), label = loaded(task), truth(name)
+    parts = {"train": data.train, "valid": data.valid, "test": test["id"]}
     kept = [c for c in range(10) if c not in task.held_out]
     assert data.spec.n_classes == len(kept) and data.spec.n_train == len(data.train["y"])
     for part in parts.values():
@@ -82,27 +92,27 @@ def test_splits(name, budget):
         assert [kept[y] for y in part["y"]] == found and set(found) == set(kept), "labels are renumbered in order"
     images = {field: set(rows(part["x"])) for field, part in parts.items()}
     assert not images["train"] & images["valid"] and not (images["train"] | images["valid"]) & images["test"]
-    assert {label[row] for row in rows(data.sealed["near"]["held-out"])} == set(task.held_out)
+    assert {label[row] for row in rows(test["near"]["held-out"])} == set(task.held_out)
 
 
 @pytest.mark.parametrize(("name", "budget"), BOTH)
 def test_levels_and_names(name, budget):
     task = make(name, budget)
-    data = task.load()
+    data, test = loaded(task)
     assert data.spec.likelihood == "discretised-logistic" and data.spec.levels == task.levels and data.spec.shape[0] == 1
-    assert list(data.sealed["near"]) == ["held-out"] and list(data.sealed["far"]) == FAR[name] and task.foreign == tuple(FAR[name][:-1])
-    for x in (data.train["x"], data.valid["x"], data.test["x"], data.sealed["validation"], *outside(data).values()):
+    assert list(test["near"]) == ["held-out"] and list(test["far"]) == FAR[name] and task.foreign == tuple(FAR[name][:-1])
+    for x in (data.train["x"], data.valid["x"], test["id"]["x"], jigsaws_of(task, data), *outside(test).values()):
         level = x * (task.levels - 1)
         assert x.dtype == torch.float32 and x.shape[1:] == data.spec.shape and x.min() >= 0 and x.max() == 1
         assert torch.equal((level.round() / (task.levels - 1)), x) and len(x) > 0
-    assert data.for_training().sealed == {} and data.for_training().test == {}
 
 
 @pytest.mark.parametrize(("name", "budget"), BOTH)
 def test_validation_belongs_to_no_test_set(name, budget):
-    data = make(name, budget).load()
-    jigsaws = data.sealed["validation"]
-    seen = {row for x in (data.test["x"], data.train["x"], *outside(data).values()) for row in rows(x)}
+    task = make(name, budget)
+    data, test = loaded(task)
+    jigsaws = jigsaws_of(task, data)
+    seen = {row for x in (test["id"]["x"], data.train["x"], *outside(test).values()) for row in rows(x)}
     assert len(jigsaws) == len(data.valid["x"]) and not seen & set(rows(jigsaws))
     # each is a jigsaw of the validation image at its place
     assert torch.equal(jigsaws.flatten(1).sort(1).values, data.valid["x"].flatten(1).sort(1).values)
@@ -113,25 +123,26 @@ def test_validation_belongs_to_no_test_set(name, budget):
 def test_images_do_not_depend_on_the_seed_of_the_run(name, budget):
     torch.manual_seed(3)
     np.random.seed(3)
-    a, b = make(name, budget, seed=0).load(), make(name, budget, seed=7).load()
-    for field in ("train", "valid", "test"):
-        assert torch.equal(getattr(a, field)["x"], getattr(b, field)["x"]) and torch.equal(getattr(a, field)["y"], getattr(b, field)["y"])
-    assert torch.equal(a.sealed["validation"], b.sealed["validation"])
-    assert all(torch.equal(x, outside(b)[of]) for of, x in outside(a).items())
+    tasks = make(name, budget, seed=0), make(name, budget, seed=7)
+    (a, test_a), (b, test_b) = map(loaded, tasks)
+    for one, other in ((a.train, b.train), (a.valid, b.valid), (test_a["id"], test_b["id"])):
+        assert torch.equal(one["x"], other["x"]) and torch.equal(one["y"], other["y"])
+    assert torch.equal(jigsaws_of(tasks[0], a), jigsaws_of(tasks[1], b))
+    assert all(torch.equal(x, outside(test_b)[of]) for of, x in outside(test_a).items())
 
 
 def test_smaller_subsets_are_parts_of_larger_ones():
-    few, many = make("ood/mnist", n_test=50).load(), make("ood/mnist", n_test=0).load()
-    assert torch.equal(few.test["x"], many.test["x"][:50]) and len(many.test["x"]) > 200
+    (_, few), (_, many) = loaded(make("ood/mnist", n_test=50)), loaded(make("ood/mnist", n_test=0))
+    assert torch.equal(few["id"]["x"], many["id"]["x"][:50]) and len(many["id"]["x"]) > 200
     for name in ("held-out", "notmnist", "noise"):
         assert torch.equal(outside(few)[name], outside(many)[name][:50]), name
 
 
 def test_classes_held_out_of_digits_are_wholly_test_images():
     _, y = digits()
-    data = make("ood/digits", "full").load()
-    assert len(data.sealed["near"]["held-out"]) == (y >= 7).sum()
-    assert torch.equal(data.sealed["far"]["inverted"], ((1 - data.test["x"]) * 16).round() / 16)
+    _, test = loaded(make("ood/digits", "full"))
+    assert len(test["near"]["held-out"]) == (y >= 7).sum()
+    assert torch.equal(test["far"]["inverted"], ((1 - test["id"]["x"]) * 16).round() / 16)
 
 
 def test_separate_renumbers():
@@ -163,13 +174,13 @@ def test_noise_is_uniform_over_the_levels():
 @pytest.mark.parametrize("name", FAR)
 def test_a_perfect_and_a_constant_scorer(name):
     task = make(name)
-    data = task.load()
-    best = task.score(task.observe(Known(data), data, []).arrays)
+    data, test = loaded(task)
+    best = task.score(task.observe(Known(data, test), data, test, []).arrays)
     for of in ("held-out", *FAR[name], "near", "far", "mean", "validation"):
         assert best[f"auroc/{of}"] == 1.0
         assert of == "validation" or best[f"fpr95_id_positive/{of}"] == best[f"fpr95_ood_positive/{of}"] == 0.0
     assert best["accuracy"] == 1.0 and best["ece"] == best["class_nll"] == 0.0
-    scores = scored(task, task.observe(Scorer(lambda row: 0.25), data, []))
+    scores = scored(task, task.observe(Scorer(lambda row: 0.25), data, test, []))
     same, evidence = scores.metrics, scores.evidence
     assert all(value == 0.5 for key, value in same.items() if key.startswith("auroc/"))
     assert "accuracy" not in same and "p" not in evidence
@@ -178,8 +189,8 @@ def test_a_perfect_and_a_constant_scorer(name):
 @pytest.mark.parametrize("name", FAR)
 def test_metrics_are_of_the_evidence_and_averages_are_means(name):
     task = make(name)
-    data = task.load()
-    scores = scored(task, task.observe(Scorer(lambda row: zlib.crc32(row) % 1000), data, []))
+    data, test = loaded(task)
+    scores = scored(task, task.observe(Scorer(lambda row: zlib.crc32(row) % 1000), data, test, []))
     metrics, evidence = scores.metrics, scores.evidence
     score = {key[6:]: value for key, value in evidence.items() if key.startswith("score_")}
     assert all(value.dtype == np.float32 for value in score.values()) and set(score) == {"id", "held-out", *FAR[name]}
@@ -199,9 +210,8 @@ def test_averages():
 
 def test_validation_sees_no_test_image_and_averages_draws():
     task = make("ood/digits", n_samples=3)
-    data = task.load()
-    model = Known(data)
-    data.test, data.sealed = {}, {"validation": data.sealed["validation"]}
+    data, test = loaded(task)
+    model = Known(data, test)
     assert task.validate(model, data) == {"auroc/validation": 1.0, "accuracy": 1.0} and model.draws == {3}
     assert task.validate(Scorer(lambda row: 0), data) == {"auroc/validation": 0.5}
 
@@ -209,4 +219,4 @@ def test_validation_sees_no_test_image_and_averages_draws():
 def test_scores_that_are_not_finite_are_refused():
     task = make("ood/digits")
     with pytest.raises(ValueError, match="finite"):
-        task.score(task.observe(Scorer(lambda row: float("nan")), task.load(), []).arrays)
+        task.score(task.observe(Scorer(lambda row: float("nan")), *loaded(task), []).arrays)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from loading import loaded
 
 from elboard.bench.evidence import scored
 from elboard.bench.registry import find
@@ -82,7 +83,7 @@ def test_held_out_users_and_items(seed: int, monkeypatch: pytest.MonkeyPatch) ->
     user, item = distinct_clicks()
     monkeypatch.setattr(ml_100k.ML100K, "clicks", lambda self: (user, item))
     task = make("lite", seed, held_out=15, test_users=12)
-    data = task.load()
+    data, test = loaded(task)
     everyone = [frozenset(item[user == u]) for u in range(60)]
     nested = np.random.default_rng(0).permutation(60)
     order = np.random.default_rng(seed).permutation(nested[12:])
@@ -92,7 +93,7 @@ def test_held_out_users_and_items(seed: int, monkeypatch: pytest.MonkeyPatch) ->
     assert (data.train["x"].sum(0) > 0).all()
     rows = {
         "train": data.train["x"] > 0,
-        **{name: getattr(data, name)["history"] | getattr(data, name)["targets"] for name in ("valid", "test")},
+        **{name: part["history"] | part["targets"] for name, part in (("valid", data.valid), ("test", test))},
     }
     for name, users in parts.items():
         expected = [frozenset(kept.index(i) for i in everyone[u] & set(kept)) for u in users]
@@ -103,15 +104,14 @@ def test_held_out_users_and_items(seed: int, monkeypatch: pytest.MonkeyPatch) ->
 def test_history_and_targets(budget: str) -> None:
     if budget == "lite" and not available("ml-100k"):
         pytest.skip("MovieLens 100K is not here; `elboard data fetch ml-100k` gets it")
-    data = make(budget).load()
-    for part in (data.valid, data.test):
+    data, test = loaded(make(budget))
+    for part in (data.valid, test):
         history, targets = part["history"], part["targets"]
         assert history.dtype == targets.dtype == torch.bool and history.shape == targets.shape == (len(history), *data.spec.shape)
         assert not (history & targets).any() and history.any(1).all() and targets.any(1).all()
         n = (history | targets).sum(1)
         assert abs((targets.sum(1) / n).mean() - 0.2) < 0.05, "a fifth of the clicks, less where an item is unknown"
     assert data.train["x"].dtype == torch.float32 and set(data.train["x"].unique().tolist()) == {0.0, 1.0}
-    assert data.for_training().test == {}
 
 
 def test_movielens_has_the_users_of_the_rule() -> None:
@@ -119,13 +119,13 @@ def test_movielens_has_the_users_of_the_rule() -> None:
         pytest.skip("MovieLens 100K is not here; `elboard data fetch ml-100k` gets it")
     user, item = make("lite").clicks()
     assert len(np.unique(user)) == 938 and np.bincount(user).min() >= 5 and len(user) == 55_361 and len(np.unique(item)) == 1447
-    assert len(make("lite").load().train["x"]) == 938 - 300
+    assert len(make("lite").load_train().train["x"]) == 938 - 300
 
 
 def test_the_split_is_that_of_the_seed() -> None:
-    a, b, c = make(seed=0).load(), make(seed=0).load(), make(seed=1).load()
+    (a, test_a), (b, test_b), (c, _) = loaded(make(seed=0)), loaded(make(seed=0)), loaded(make(seed=1))
     torch.manual_seed(3)
-    assert all(torch.equal(a.test[name], b.test[name]) and torch.equal(a.valid[name], b.valid[name]) for name in a.test)
+    assert all(torch.equal(test_a[name], test_b[name]) and torch.equal(a.valid[name], b.valid[name]) for name in test_a)
     assert torch.equal(a.train["x"], b.train["x"]) and not torch.equal(a.train["x"], c.train["x"])
 
 
@@ -133,8 +133,8 @@ def test_the_split_is_that_of_the_seed() -> None:
 def test_test_users_and_their_targets_are_those_of_every_seed(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = np.nonzero(np.ones((60, 30), dtype=bool))  # every item is known in every split, so that rows can be compared
     monkeypatch.setattr(ml_100k.ML100K, "clicks", lambda self: everything)
-    a, b = (make("lite", of, held_out=15, test_users=12).load() for of in (0, seed))
-    assert all(torch.equal(a.test[name], b.test[name]) for name in ("history", "targets"))
+    (a, test_a), (b, test_b) = (loaded(make("lite", of, held_out=15, test_users=12)) for of in (0, seed))
+    assert all(torch.equal(test_a[name], test_b[name]) for name in ("history", "targets"))
     assert not torch.equal(a.valid["targets"], b.valid["targets"])
 
 
@@ -152,23 +152,23 @@ def test_users_who_cannot_be_split_do_not_count() -> None:
 
 def test_a_perfect_scorer_a_blind_one_and_a_repeater() -> None:
     task = make()
-    data = task.load()
-    history, targets = data.test["history"], data.test["targets"].float()
-    perfect = task.score(task.observe(Fixed(history, targets), data, []).arrays)
+    data, test = loaded(task)
+    history, targets = test["history"], test["targets"].float()
+    perfect = task.score(task.observe(Fixed(history, targets), data, test, []).arrays)
     assert {perfect[name] for name in ("ndcg@100", "recall@20", "recall@50")} == {1.0}
     # the highest scores are on the history, which the task masks: no worse than perfect
-    repeater = task.score(task.observe(Fixed(history, targets + 9 * history.float()), data, []).arrays)
+    repeater = task.score(task.observe(Fixed(history, targets + 9 * history.float()), data, test, []).arrays)
     assert repeater == perfect
-    worst = task.score(task.observe(Fixed(history, -targets), data, []).arrays)
+    worst = task.score(task.observe(Fixed(history, -targets), data, test, []).arrays)
     assert worst["recall@20"] < 0.1 and worst["ndcg@100"] < perfect["ndcg@100"]
 
 
 def test_evidence_holds_each_user_and_the_lists() -> None:
     task = make()
-    data = task.load()
-    history, targets = data.test["history"], data.test["targets"].numpy()
+    data, test = loaded(task)
+    history, targets = test["history"], test["targets"].numpy()
     scores = torch.rand(history.shape, generator=torch.Generator().manual_seed(0))
-    found = scored(task, task.observe(Fixed(history, scores), data, []))
+    found = scored(task, task.observe(Fixed(history, scores), data, test, []))
     metrics, evidence = found.metrics, found.evidence
     users = len(history)
     assert evidence["top"].dtype == np.uint16 and evidence["top"].shape == (users, min(100, history.shape[1]))
@@ -186,7 +186,7 @@ def test_evidence_holds_each_user_and_the_lists() -> None:
 
 def test_validation_uses_validation_users() -> None:
     task = make()
-    data = task.load()
+    data = task.load_train()
     known = Fixed(data.valid["history"], data.valid["targets"].float())  # a test user's history would be a KeyError
     assert task.validate(known, data) == {"ndcg@100": 1.0, "recall@20": 1.0}
 

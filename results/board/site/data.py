@@ -43,35 +43,34 @@ def column(key: str, shown: bool) -> dict[str, Any]:
 
 
 def row_data(row: Row, keys: list[str], number: int) -> dict[str, Any]:
-    """A row; cells and the values of seeds are in the order of ``keys``."""
+    """A row; cells, and of each the values in the order of ``seeds`` (None where there is none), are in the order of ``keys``.
+
+    Values are exact: the browser compares the rows by them.
+    """
     cells = (row.cells.get(key) for key in keys)
     return {
         "id": number,
         **{said: getattr(row, said) for said in ("method", "label", "seeds", "badge")},
         "url": method_url(row.method),
         "tuned": bool(row.tuned),
+        "tuning": row.tuning.words,
         "changed": bool(row.changed),
         "failed": row.of.failed,
         "cells": [cell and {name: getattr(cell, name) for name in ("mean", "low", "high", "n", "kind")} for cell in cells],
-        "values": [[digits(value, 7) for value in row.values.get(key, {}).values()] for key in keys],
+        "values": [[row.values.get(key, {}).get(seed) for seed in row.seeds] for key in keys],
         "cost": {name: digits(row.cost[name], 6) for name in COSTS if name in row.cost},
         "keys": row.of.keys,
     }
 
 
 def board_data(board: Board, wanted: tuple[str, ...]) -> dict[str, Any]:
-    """A board; ``wanted`` are the metrics of the task's card, which are shown at first.
-
-    ``p`` holds the upper triangle, row by row, of each metric's raw p-values.
-    """
+    """A board; ``wanted`` are the metrics of the task's card, which are shown at first."""
     shown = columns_of((board.primary, *wanted), board.columns)
     keys = [*shown, *(key for key in board.columns if key not in shown)]
-    upper = np.triu_indices(len(board.rows), 1)
     return {
         **{said: getattr(board, said) for said in ("version", "budget", "current", "primary", "varies")},
         "columns": [column(key, key in shown) for key in keys],
         "rows": [row_data(row, keys, i) for i, row in enumerate(board.rows)],
-        "p": {key: [digits(value) for value in p[upper].tolist()] for key, p in board.p.items()},
     }
 
 

@@ -20,7 +20,7 @@ from elboard.results.board.site.embed import embedded, slug
 from elboard.results.board.site.model import Model, families, method_url, paper_url, task_url
 from elboard.results.board.site.source import options
 from elboard.results.claims import Entry as Claimed
-from elboard.results.claims import effect_text, relation_text, summary
+from elboard.results.claims import claim_text, part_text, relation_text, summary
 
 CURVES = 8  # tasks of a method whose curves its page holds
 
@@ -52,15 +52,15 @@ def card_pages(model: Model) -> Iterator[Page]:
 
 
 def _leaders(model: Model) -> dict[str, list[tuple[Board, list[Row], bool]]]:
-    """The present lite boards by family, each with its rows of the first rank by the primary metric, and whether anything could be tested;
-    else with the row of the best mean."""
+    """The present lite boards by family, each with the top group by the primary metric and whether there is one; else with the row of
+    the best mean."""
     found = defaultdict(list)
     for task, boards in model.boards_of.items():
         for board in boards:
             if board.current and board.budget == "lite":
-                first = [row for row in board.rows if row.ranks.get(board.primary) == 1]
-                shown = first or [row for row in board.rows if board.primary in row.cells][:1]
-                found[model.tasks[task].card.family].append((board, shown, bool(first)))
+                there = [row for row in board.rows if board.primary in row.ranks]
+                top = [row for row in there if row.ranks[board.primary].state == "top"]
+                found[model.tasks[task].card.family].append((board, top or there[:1], bool(top)))
     return found
 
 
@@ -149,8 +149,8 @@ def paper_pages(model: Model) -> Iterator[Page]:
 def _claim(entry: Claimed) -> dict[str, Any]:
     """A claim as a line of the ledger."""
     paper, url = entry.paper, f"{paper_url(entry.paper.slug)}#claim-{entry.number}"
-    about = {"number": f"{paper.number}.{entry.number}", "paper": paper.title, "slug": paper.slug, "url": url, "claim": entry.claim.text}
-    found = "; ".join(f"{part.task}: {effect_text(part)}" for part in entry.parts)
+    about = {"number": f"{paper.number}.{entry.number}", "paper": paper.title, "slug": paper.slug, "url": url, "claim": claim_text(entry)}
+    found = "; ".join(f"{part.task}: {part_text(part)}" for part in entry.parts)
     return {**about, "status": entry.status, "tested": relation_text(entry.claim.check) if entry.parts else "", "found": found}
 
 

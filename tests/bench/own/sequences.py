@@ -38,7 +38,7 @@ class Sequences(Task):
     class Config(Task.Config):
         pass
 
-    def load(self):
+    def load_train(self):
         return Data(DataSpec((1,), 0), valid=draw(100, torch.Generator().manual_seed(0)))
 
     def batches(self, data, train, seed):
@@ -47,7 +47,7 @@ class Sequences(Task):
     def validate(self, method, data):
         return {"mse": method.loss({name: value.to(self.device) for name, value in data.valid.items()})["loss"].item()}
 
-    def observe(self, method, data, history):
+    def observe(self, method, data, test, history):
         return Observed({name: np.array(value) for name, value in self.validate(method, data).items()})
 
     @classmethod

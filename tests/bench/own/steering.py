@@ -41,7 +41,7 @@ class Steering(Task):
     class Config(Task.Config):
         pass
 
-    def load(self):
+    def load_train(self):
         return Data(DataSpec((1,), 0), oracle=Environment())
 
     def batches(self, data, train, seed):
@@ -57,7 +57,7 @@ class Steering(Task):
     def validate(self, method, data):
         return self._returns(method, data, 0)
 
-    def observe(self, method, data, history):
+    def observe(self, method, data, test, history):
         return Observed({name: np.array(value) for name, value in self._returns(method, data, 1).items()})
 
     @classmethod

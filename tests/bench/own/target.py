@@ -29,13 +29,13 @@ class Target(Task):
     class Config(Task.Config):
         pass
 
-    def load(self):
+    def load_train(self):
         return Data(DataSpec((2,), 0), oracle=Density())
 
     def validate(self, method, data):
         return {"mse": (method.sample(1000).mean(0).cpu() - data.oracle.mean).square().mean().item()}
 
-    def observe(self, method, data, history):
+    def observe(self, method, data, test, history):
         return Observed({name: np.array(value) for name, value in self.validate(method, data).items()})
 
     @classmethod

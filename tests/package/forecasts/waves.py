@@ -27,11 +27,17 @@ class Waves(Task):
     class Config(Task.Config):
         lags: int = 4
 
-    def load(self):
+    def part(self, i):
         rng = np.random.default_rng(0)
         waves = np.sin(rng.uniform(0, 6, (300, 1)) + np.arange(self.config.lags + 1)) + 0.1 * rng.normal(size=(300, self.config.lags + 1))
-        parts = [{"x": part[:, :-1], "y": part[:, -1]} for part in torch.tensor(waves).float().split(100)]
-        return Data(SeriesSpec((self.config.lags,), 100, lags=self.config.lags), *parts)
+        part = torch.tensor(waves[i : i + 100]).float()
+        return {"x": part[:, :-1].clone(), "y": part[:, -1].clone()}
+
+    def load_train(self):
+        return Data(SeriesSpec((self.config.lags,), 100, lags=self.config.lags), self.part(0), self.part(100))
+
+    def load_test(self, data):
+        return self.part(200)
 
     def forecasts(self, method, batch):
         mean, std = (part.double().cpu().numpy() for part in method.forecast(batch["x"].to(self.device)))
@@ -40,8 +46,8 @@ class Waves(Task):
     def validate(self, method, data):
         return {"crps": crps(**self.forecasts(method, data.valid))}
 
-    def observe(self, method, data, history):
-        return Observed(self.forecasts(method, data.test))
+    def observe(self, method, data, test, history):
+        return Observed(self.forecasts(method, test))
 
     @classmethod
     def measure(cls, observed, asked):

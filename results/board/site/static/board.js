@@ -8,12 +8,14 @@
   const column = () => state.board.columns[state.metric];
   const mean = (row, at) => (row.cells[at] ? row.cells[at].mean : null);
 
-  // Ranks by the chosen metric among the chosen rows, and Holm's p-values behind them.
+  // Standings by the chosen metric among the chosen rows, by their ids, and Holm's p-values of their pairs behind them.
   ELB.boardRanks = function () {
-    const { key, direction } = column();
-    const means = state.board.rows.map((row) => mean(row, state.metric));
-    if (direction === "none" || !state.board.p[key]) return { pairs: [], adjusted: [], ranks: new Map() };
-    return ELB.ranks(state.board.rows.length, state.board.p[key], means, direction === "higher", state.rows);
+    const at = state.metric;
+    const rows = column().direction === "none" ? [] : state.board.rows.filter((row) => state.rows.has(row.id) && row.cells[at]);
+    const bySeed = rows.map((row) => new Map(row.seeds.map((seed, i) => [seed, row.values[at][i]]).filter(([, value]) => value !== null)));
+    const pairs = ELB.compareRows(bySeed);
+    const found = ELB.standings(pairs, rows.map((row) => mean(row, at)), column().direction === "higher");
+    return { adjusted: ELB.holm(pairs.map(({ p }) => p)), ranks: new Map(rows.map((row, i) => [row.id, found[i]])) };
   };
   ELB.boardState = state;
 
@@ -40,12 +42,24 @@
     $("metric").replaceChildren(...columns.map((of, i) => (of.direction === "none" ? null : ELB.el("option", { value: i, selected: i === state.metric }, `${of.key} ${of.arrow}`))).filter(Boolean));
   }
 
+  const said = {
+    top: "not significantly worse than any, and told from those known to be worse",
+    worse: "significantly worse than at least one",
+    undecided: "not told from the best, nor from those known to be worse",
+  };
+
   function rank(row) {
-    const value = state.ranks.get(row.id);
-    const text = value === null || value === undefined ? "–" : String(value);
-    const title = text === "–" ? "undecided: fewer than two seeds" : `${value - 1} methods are significantly better`;
-    return ELB.el("span", { class: `rank ${text === "1" ? "first" : text === "–" ? "none" : ""}`, title, "data-rank": text }, text);
+    const at = state.ranks.get(row.id);
+    const text = !at ? "–" : at.state === "undecided" ? at.state : at.low === at.high ? String(at.low) : `${at.low}–${at.high}`;
+    const range = at && at.low !== null ? ` (${at.low}–${at.high} of those compared)` : "";
+    return ELB.el("span", { class: `rank ${at ? at.state : "undecided"}`, title: at ? said[at.state] + range : null, "data-rank": text }, text);
   }
+
+  // Where a row sorts by rank: undecided ones last, where ranges begin alike the narrower one first.
+  const placed = (row) => {
+    const at = state.ranks.get(row.id);
+    return at && at.state !== "undecided" ? at.low + at.high / 1e6 : null;
+  };
 
   function name(row) {
     const failed = row.failed ? ELB.el("span", { class: "note" }, ` ${row.failed} failed`) : null;
@@ -71,11 +85,12 @@
     const cost = $("cost").value;
     const wide = window.innerWidth > 700; // on a phone fixed columns would leave no room for the others
     return [
-      ELB.column("Rank", "rank", { width: 68, frozen: wide, hozAlign: "center", headerHozAlign: "center", sorter: ELB.numeric((row) => state.ranks.get(row.id)), formatter: ELB.of(rank) }),
+      ELB.column("Rank", "rank", { width: 98, frozen: wide, hozAlign: "center", headerHozAlign: "center", sorter: ELB.numeric((row) => placed(row)), formatter: ELB.of(rank) }),
       ELB.column("Method", "label", { minWidth: 150, maxWidth: 300, frozen: wide, formatter: ELB.of(name) }),
       ELB.column("n", "n", { hint: "finished runs", width: 56, hozAlign: "right", headerHozAlign: "right", sorter: ELB.numeric((row) => row.seeds.length), formatter: ELB.of((row) => String(row.seeds.length)) }),
       ...metrics,
       ELB.column(data.costs[cost].filter(Boolean).join(", "), "cost", { hint: "mean over the runs", hozAlign: "right", headerHozAlign: "right", minWidth: 90, maxWidth: 130, sorter: ELB.numeric((row) => row.cost[cost]), formatter: ELB.of((row) => ELB.short(row.cost[cost])) }),
+      ELB.column("Options", "tuning", { hint: "how the options were found", minWidth: 110, maxWidth: 200 }),
       ELB.column("Trust", "badge", { hint: "the least trusted of the records behind the row", width: 112, formatter: ELB.chip("badge") }),
     ];
   }
@@ -100,7 +115,7 @@
     const chosen = state.board.rows.filter((row) => state.rows.has(row.id) && row.cells[at]);
     const sign = direction === "higher" ? -1 : 1;
     chosen.sort((a, b) => sign * (mean(a, at) - mean(b, at)));
-    const rows = chosen.map((row) => ({ label: row.label, cell: row.cells[at], values: row.values[at] }));
+    const rows = chosen.map((row) => ({ label: row.label, cell: row.cells[at], values: row.values[at].filter((value) => value !== null) }));
     ELB.forest($("forest"), rows, key);
     const cost = $("cost").value;
     const points = chosen.filter((row) => row.cost[cost] > 0).map((row) => ({ label: row.label, cost: row.cost[cost], mean: mean(row, at), cell: row.cells[at] }));
@@ -108,11 +123,13 @@
   }
 
   function recompute() {
-    const { pairs, adjusted, ranks } = ELB.boardRanks();
+    const { adjusted, ranks } = ELB.boardRanks();
     state.ranks = ranks;
-    const found = adjusted.filter((p) => p !== null && p < 0.05).length;
+    const found = adjusted.filter((p) => p !== null && p <= 0.05).length;
     const tested = adjusted.filter((p) => p !== null).length;
-    ELB.say("status", `${state.rows.size} of ${state.board.rows.length} rows, ranked by ${column().key}: ${tested} of ${pairs.length} pairs tested, ${found} separated (Holm, 5 %).`);
+    const top = [...ranks.values()].filter((at) => at.state === "top").length;
+    const rows = `${state.rows.size} of ${state.board.rows.length} rows, ranked by ${column().key}`;
+    ELB.say("status", `${rows}: ${tested} of ${adjusted.length} pairs tested, ${found} separated (moderated t, Holm, 5 %), ${top} on top.`);
     $("board").dataset.adjusted = JSON.stringify(adjusted);
     table();
     charts();

@@ -1,0 +1,54 @@
+"""Nested splits: where the seed splits the data, no test example of any seed is one by which something is chosen with another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+
+from elboard.bench.config import resolve
+from elboard.bench.registry import compatible, discover
+from elboard.bench.run import seed_everything
+
+SEEDS = range(20)
+METHODS = dict(reversed(compatible()))
+TASKS = discover("task")
+
+
+def examples(batch: Mapping[str, torch.Tensor]) -> set[bytes]:
+    """What tells examples apart, whichever part they are in: all clicks of a user, a pair of nodes, pixels."""
+    if "history" in batch:
+        rows = batch["history"].bool() | batch["targets"].bool()
+    elif "pairs" in batch:
+        rows = batch["pairs"].sort(dim=1).values
+    else:
+        rows = batch["x"] if "x" in batch else batch.get("id", {}).get("x", torch.zeros(0, 1))
+    flat = rows.flatten(1).numpy()
+    binary = flat.dtype != np.int64 and np.isin(flat, (0, 1)).all()
+    return {row.tobytes() for row in np.ascontiguousarray(flat.astype(bool) if binary else flat)}
+
+
+def split(name: str, seed: int) -> tuple[set[bytes], set[bytes], set[bytes]]:
+    """Training, validation and test examples at smoke; the edges of a training graph are training examples."""
+    task, spec = TASKS[name].load(), resolve(name, METHODS[name], budget="smoke", seed=seed)
+    seed_everything(seed)
+    made = task(task.Config(**spec.config["task"]), "smoke", seed)
+    data = made.load_train()
+    train = {"pairs": data.shared["edges"]} if "edges" in data.shared else data.train
+    return examples(train), examples(data.valid), examples(made.load_test(data))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_chooses_with_one_seed_is_tested_with_none(name: str) -> None:
+    train, valid, test = ([*part] for part in zip(*(split(name, seed) for seed in SEEDS), strict=True))
+    assert all(train) and all(valid) and all(test)
+    follows = len({frozenset(part) for part in valid}) > 1
+    assert follows == (TASKS[name].card.varies != "seed"), "the card says what the seed varies"
+    if follows:
+        assert not set().union(*train, *valid) & set().union(*test)
+
+
+def test_some_splits_follow_the_seed() -> None:
+    assert {entry.card.family for entry in TASKS.values() if entry.card.varies != "seed"} >= {"links", "recommendation"}
