@@ -147,6 +147,11 @@ class TaskCard:
         varies: what differs between seeds ("seed", or "seed and split").
         requires: as of a method.
         papers: papers whose claims this task tests.
+        full: what the budget full is: a paper's own data and length, or what it is instead.
+        work: by budget, examples of an epoch and passes through the network that the evaluation takes at most (one for each draw of a
+            prediction and each sample of a bound): what costs are extrapolated by (:mod:`elboard.results.forecast`).
+        examples: by budget, of how many test examples metrics are, by the first pattern that a key without its parameters fits; empty where
+            all are of the same ones or keys say it.
         aliases: further names that find it.
         version: raised whenever the protocol changes; boards never mix versions.
     """
@@ -160,6 +165,9 @@ class TaskCard:
     data: tuple[str, ...] = ()
     varies: str = "seed"
     papers: tuple[str, ...] = ()
+    full: str = ""
+    work: dict = field(default_factory=dict, hash=False)
+    examples: dict = field(default_factory=dict, hash=False)
     version: int = 1
     aliases: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ from elboard.bench.metrics.conventions import bare, better, in_range
 from elboard.bench.registry import Entry, compatible, discover, find
 from elboard.bench.run import build, built, execute, load_trained, seed_everything
 from elboard.bench.runs import Runs
-from elboard.bench.source import tree
+from elboard.bench.source import tree, ways_to_test_data
 
 FEW = 16  # examples of each split in a light check
 KEPT = ("running_mean", "running_var", "num_batches_tracked")  # what batch normalisation may change in a loss
@@ -86,6 +86,7 @@ def of_entry(entry: Entry, paths: tuple[Path, ...] = ()) -> Found:
             yield "card", f"home {card.home!r} is no task that it fits"
         for words in card.bases.values():
             find("method", words["method"], paths)
+        yield from (("test data", f"{way}: a method must not come to test data") for way in ways_to_test_data(entry.file))
         yield from _found(entry, paths)
     else:
         yield from _task(entry)
@@ -142,6 +143,7 @@ def full(spec: RunSpec, root: Path) -> Found:
     yield from _evidence(spec, folder, second)
     method = load_trained(spec, root)
     task, data, fresh = build(spec, method.bases)
+    yield from _views(data)
     history = [json.loads(line) for line in (folder / "curves.jsonl").read_text(encoding="utf-8").splitlines()]
     seen = {name.removeprefix("valid/") for line in history for name in line if name.startswith("valid/")}
     if seen and task.card.selection not in seen:
@@ -149,6 +151,14 @@ def full(spec: RunSpec, root: Path) -> Found:
     again = _scores(spec, task, method, data, task.load_test(data), history)
     yield from _same("checkpoint", "the final checkpoint gives", first.metrics, again)
     yield from _loss(fresh, next(iter(task.batches(data, spec.config["train"], spec.seed))))
+
+
+def _views(data: Any) -> Found:
+    """Tensors through which a method could come to more than they show, as to the test part of a whole."""
+    parts = ((f"{split}.{name}", value) for split in ("train", "valid", "shared") for name, value in getattr(data, split).items())
+    for name, value in parts:
+        if not value.is_sparse and value.untyped_storage().nbytes() > value.numel() * value.element_size():
+            yield "load_train", f"{name} is a view of more than it shows: clone it"
 
 
 def light(spec: RunSpec, root: Path) -> dict[str, float]:

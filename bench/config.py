@@ -342,3 +342,21 @@ def _check_words(config: Mapping, origin: str) -> None:
         raise UserError(f"{origin}: wandb.mode={config['wandb']['mode']!r} is none of online, offline, disabled")
     if config["train"]["epochs"] < 0 or config["train"]["batch_size"] < 0:
         raise UserError(f"{origin}: train.epochs must be at least 0 and train.batch_size at least 0")
+
+
+def parse_seeds(given: Any) -> list[int]:
+    """``3``, ``"0-4"``, ``"0,2,5-7"`` or a list -> seeds in order. Raises UserError for anything else."""
+    if isinstance(given, int) and not isinstance(given, bool):
+        return [given]
+    if isinstance(given, list):
+        return [seed for item in given for seed in parse_seeds(item)]
+    seeds: list[int] = []
+    try:
+        for part in str(given).split(","):
+            first, dash, last = part.partition("-")
+            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+    except ValueError:
+        raise UserError(f"seeds {given!r} are not of the form 0-4 or 0,1,2") from None
+    if not seeds:
+        raise UserError(f"seeds {given!r} are empty")
+    return seeds

@@ -14,7 +14,7 @@ from typing import Any
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import check_known
 from elboard.bench.identity import flatten
-from elboard.bench.record import Record, now
+from elboard.bench.record import Record, now, write_text_atomically
 
 Report = Callable[[dict], None]
 
@@ -54,9 +54,7 @@ class Journal:
     def tracked(self, history: list[dict[str, float]]) -> None:
         """The epochs once more, with what was found of them after training."""
         if any(name.startswith("track/") for row in history for name in row):
-            self.curves.seek(0)
-            self.curves.truncate()
-            self.curves.writelines(json.dumps(row) + "\n" for row in history)
+            write_text_atomically(Path(self.curves.name), "".join(f"{json.dumps(row)}\n" for row in history))  # others may be reading
             self.tracker.tracked(history)
 
     def finish(self, record: Record) -> None:

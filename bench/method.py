@@ -142,9 +142,10 @@ class Method(pl.LightningModule):
         return out["loss"]
 
     def accumulate(self, out: dict[str, Tensor]) -> None:
-        """Add scalars to the epoch's means. Nothing is synchronised here."""
+        """Add scalars to the epoch's means, in single precision or what is finer: sums of bool or of half precision stick. Nothing is
+        synchronised here."""
         for name, value in out.items():
-            value = value.detach()
+            value = at_least_single(value.detach())
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
         self._steps += 1
 
@@ -158,10 +159,12 @@ class Method(pl.LightningModule):
 
     def epoch_means(self) -> dict[str, float]:
         """Means of what was accumulated since the last call. Raises NonFiniteLoss if the loss is NaN or infinite."""
-        names = list(self._sums)
-        values = torch.stack([self._sums[name].float() for name in names]).div(max(1, self._steps)).tolist() if names else []
+        means: dict[str, float] = {}
+        for kind in {value.dtype for value in self._sums.values()}:  # one synchronisation for each, of which there is one as a rule
+            names = [name for name, value in self._sums.items() if value.dtype == kind]
+            means |= zip(names, torch.stack([self._sums[name] for name in names]).div(max(1, self._steps)).tolist(), strict=True)
+        means = {name: means[name] for name in self._sums}
         self._sums, self._steps = {}, 0
-        means = dict(zip(names, values, strict=True))
         if not math.isfinite(means.get("loss", 0.0)):
             raise NonFiniteLoss(f"loss is {means['loss']} in epoch {self.current_epoch}")
         return means
@@ -184,6 +187,11 @@ class Method(pl.LightningModule):
         self.progress = 1.0
 
 
+def at_least_single(value: Tensor) -> Tensor:
+    """``value`` in single precision, or in its own where that is finer."""
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
 def in_parts(loss: Callable[[Batch], Batch], batch: Batch, parts: int) -> Batch:
     """``loss(batch)`` in parts, for a loss whose scalars are means over examples (or the same for any batch); each value is (n, ...).
 
@@ -197,7 +205,7 @@ def in_parts(loss: Callable[[Batch], Batch], batch: Batch, parts: int) -> Batch:
     for index in torch.arange(n).tensor_split(min(parts, n)):
         part = {name: value[index.to(value.device)] for name, value in batch.items()}
         for name, value in checkpoint(loss, part, use_reentrant=False).items():
-            share = value * (len(index) / n)
+            share = at_least_single(value) * (len(index) / n)
             total[name] = total[name] + share if name in total else share
     return total
 

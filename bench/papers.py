@@ -39,7 +39,8 @@ One file a paper, ``sweeps/papers/<slug>.yaml``, names what is run once; its run
         full: {same_data: true, why: ...}          # where they are others at budget full
     also: [{tasks: [links/cora], configurations: [vgae]}]     # runs at budget lite that no check and no cell needs
     full:                             # that budget full runs what the checks and cells ask for, and what of it is the paper's
-      network: {text: ..., source: where the paper says so}   # likewise data and length
+      network: {text: ..., source: where the paper says so}   # may be left out; data and length may not
+      length: {instead: ...}          # what is not the paper's
       set: {train.epochs: 300}        # over the options of each configuration; or, instead of it all, none: why
 """
 
@@ -55,6 +56,7 @@ from typing import Any
 
 from elboard.bench.config import BUDGETS, numbers
 from elboard.bench.errors import UserError, nearest
+from elboard.bench.full import CITED, Full
 from elboard.bench.metrics.conventions import convention
 from elboard.bench.reading import anything, by_name, each, fields_of, kind, number, one_of, options, positive, text, tupled
 
@@ -63,7 +65,6 @@ INDEX = Path(__file__).parents[1] / "results" / "reported" / "papers.json"
 RELATIONS = ("lower", "higher", "equal")
 CONFIDENCES = ("seen", "memory-sure", "memory-unsure")
 SEARCH = ("seed", "trial_seed", "parallel", "prune", "grace", "seeds")  # more words of a search
-CITED = ("network", "data", "length")
 SPREAD = re.compile(r"(-?\d+(?:\.\d+)?) \+- \d+(?:\.\d+)?")
 
 
@@ -164,20 +165,6 @@ class Mapped:
     def setting(self, budget: str) -> tuple[bool, str]:
         """Whether the data are the paper's at ``budget``, and what differs."""
         return self.full if self.full and budget == "full" else (self.same_data, self.why)
-
-
-@dataclass(frozen=True)
-class Full:
-    """Budget full of a paper: what of network, data and length is the paper's, as (text, source), and options; or why there is ``none``."""
-
-    cited: dict[str, tuple[str, str]] = field(default_factory=dict, hash=False)
-    set: dict[str, Any] = field(default_factory=dict, hash=False)
-    none: str = ""
-
-    @property
-    def complete(self) -> bool:
-        """Whether network, data and length are the paper's."""
-        return len(self.cited) == len(CITED)
 
 
 @dataclass(frozen=True)
@@ -349,11 +336,21 @@ def _also(named: Mapping[str, Side], where: str, given: Any) -> list[tuple[str, 
 
 
 def _full(where: str, given: Any) -> Full:
-    cited = dict.fromkeys(CITED, tupled(text=text, source=text))
-    words = fields_of(where, given, {}, {**cited, "set": options, "none": text})
+    words = fields_of(where, given, {}, {**dict.fromkeys(CITED, _own_or_instead), "set": options, "none": text})
     if "none" in words and len(words) > 1:
         raise UserError(f"{where}: says why there is `none`, so that nothing else is said")
-    return Full({name: words.pop(name) for name in CITED if name in words}, **words)
+    unsaid = [name for name in CITED[1:] if name not in words and "none" not in words]
+    if unsaid:
+        raise UserError(f"{where}: needs {unsaid[0]!r}: with `text` and `source` where it is the paper's, else `instead`")
+    parts = {name: words.pop(name) for name in CITED if name in words}
+    instead = {name: part for name, part in parts.items() if isinstance(part, str)}
+    return Full({name: part for name, part in parts.items() if name not in instead}, instead, **words)
+
+
+def _own_or_instead(where: str, given: Any) -> tuple[str, str] | str:
+    if isinstance(given, dict) and "instead" in given:
+        return fields_of(where, given, {"instead": text})["instead"]
+    return tupled(text=text, source=text)(where, given)
 
 
 def _margin(where: str, given: Any) -> tuple[float, str]:

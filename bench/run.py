@@ -5,6 +5,7 @@ An attempt has stages, each of which hands on what the next needs: load, train, 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import shutil
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +22,7 @@ from elboard.bench import record as records
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import NonFiniteLoss, UserError
 from elboard.bench.journal import Journal, Report, make_tracker
-from elboard.bench.metrics.conventions import bare, whole
+from elboard.bench.metrics.conventions import bare, check_name, whole
 from elboard.bench.record import Record, save_atomically
 from elboard.bench.registry import find, require
 from elboard.bench.runs import EPOCHS, LAST, Runs
@@ -74,7 +76,7 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
     def end(fields: dict[str, Any], **failure: str) -> Record:
         return _record(spec, runs.folder(spec), journal, started, fields, failure)
 
-    with journal.open():
+    with journal.open(), _tidied(runs.folder(spec), rank):
         if broken is not None:
             return end({}, **{"class": "infra", "message": f"the run {broken.key} that it starts from failed"})
         try:
@@ -96,9 +98,6 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
             if rank > 0:
                 raise SystemExit(1) from None  # the first process hears of it and writes the record
             return end({}, **{"class": _class(error), "message": f"{type(error).__name__}: {error}".splitlines()[0]})
-        finally:
-            if rank == 0 and not (runs.folder(spec) / LAST).exists():  # else the next attempt needs them
-                shutil.rmtree(runs.folder(spec) / EPOCHS, ignore_errors=True)
         return end(fields)
 
 
@@ -115,6 +114,16 @@ def _prepare(spec: RunSpec, folder: Path, rank: int, report: Report) -> Journal:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --out") from None
     return journal
+
+
+@contextlib.contextmanager
+def _tidied(folder: Path, rank: int) -> Iterator[None]:
+    """Leaves no weights of epochs in the run's ``folder``, unless there is a checkpoint from which the next attempt goes on."""
+    try:
+        yield
+    finally:
+        if rank == 0 and not (folder / LAST).exists():
+            shutil.rmtree(folder / EPOCHS, ignore_errors=True)
 
 
 def _work(spec: RunSpec, runs: Runs, tracker: str, journal: Journal) -> dict[str, Any]:
@@ -138,6 +147,8 @@ def _work(spec: RunSpec, runs: Runs, tracker: str, journal: Journal) -> dict[str
         notes["chosen_epoch"] = training.chosen_epoch
     primary = _primary(loaded.task.card.primary, scores.metrics)
     records.check_metrics({"status": "done", "primary": primary, "metrics": scores.metrics})  # now, so that the attempt fails
+    for key in scores.metrics:
+        check_name(key)
     return {"metrics": scores.metrics, "primary": primary, "cost": cost, "files": files, "notes": notes}
 
 

@@ -182,6 +182,7 @@ def config_class(file: Path, class_name: str) -> type:
     return make_dataclass(f"{class_name}Config", columns, kw_only=True)
 
 
+WAYS = ("load_test", "ELBOARD_DATA", "get_objects", "get_referrers", "_getframe", "currentframe")  # to test data, for those who look for it
 CLASS = re.compile(r"^class[ \t]+(\w+)[ \t]*(?:\(([^()]*)\))?[ \t]*:", re.MULTILINE)
 FOREIGN = ("abc", "elboard.bench", "pytorch_lightning", "torch", "typing")  # whose classes have no protocol among their own bases
 
@@ -246,13 +247,45 @@ def _package_of(file: Path) -> list[Path]:
 
 
 @cache
-def hash_of(file: Path) -> str:
-    """16 hexadecimal digits of what ``file`` and the modules beside it that it imports, and these import, say."""
+def _all_of(file: Path) -> set[Path]:
+    """``file`` and the modules beside it that it imports, and these import."""
     seen, left = set(), {file}
     while left:
         one = left.pop()
         seen.add(one)
         left |= _beside(one, file.parent) - seen
-    says = {one: hashlib.sha256(text_of(one).encode()).hexdigest() for one in seen}
+    return seen
+
+
+@cache
+def hash_of(file: Path) -> str:
+    """16 hexadecimal digits of what ``file`` and the modules beside it that it imports, and these import, say."""
+    says = {one: hashlib.sha256(text_of(one).encode()).hexdigest() for one in _all_of(file)}
     texts = [says.pop(file), *sorted(os.path.relpath(one, file.parent) + said for one, said in says.items())]
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
+
+
+def ways_to_test_data(file: Path) -> list[str]:
+    """Where the method in ``file``, and what it imports beside it, could come to test data on purpose, a line each for a person to look at:
+    imports of tasks and their loaders, and names of :data:`WAYS`."""
+    found = []
+    for one in sorted(_all_of(file)):
+        texts = {id(node.value) for node in ast.walk(tree(one)) if isinstance(node, ast.Expr)}  # docstrings do nothing
+        for node in ast.walk(tree(one)):
+            way = "" if id(node) in texts else _way(node)
+            if way:
+                found.append(f"{one.name}:{node.lineno}: {way}")
+    return found
+
+
+def _way(node: ast.AST) -> str:
+    """What of ``node`` leads to test data; empty if nothing."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        home = getattr(node, "module", None) or ""
+        names = [f"{home}.{alias.name}".strip(".") for alias in node.names]
+        return next((f"imports {name}" for name in names if f"{name}.".startswith("elboard.tasks.")), "")
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        said = next((word for word in ("elboard.tasks", *WAYS) if word in node.value), "")
+        return said and f"says {said!r}"
+    word = getattr(node, "attr", getattr(node, "id", ""))
+    return f"uses {word}" if word in WAYS else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import warnings
@@ -207,7 +208,7 @@ class _Loop(pl.Callback):
                 self.training.epochs.keep(trainer.current_epoch, method)
         card = self.training.task.card
         value = scores.get(card.selection)
-        wanted = self.training.config["train"]["keep"] == "best" and value is not None
+        wanted = self.training.config["train"]["keep"] == "best" and value is not None and not math.isnan(value)
         if wanted and (self.best_value is None or better(card.selection, value, self.best_value)):
             self.best_value, self.best_epoch = float(value), method.current_epoch
             self.best_state = {name: tensor.detach().cpu().clone() for name, tensor in method.state_dict().items()}

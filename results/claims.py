@@ -18,12 +18,14 @@ is not here, is ``not implemented``. Each claim is tested at its own level: with
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from elboard.bench.metrics.conventions import ceiling, saturated
 from elboard.bench.papers import Check, Claim, Paper, papers
 from elboard.bench.registry import aliases, find
 from elboard.results import markup
@@ -124,6 +126,14 @@ def verdict(relation: str, margin: float, found: Estimate) -> str:
     return "holds" if low > margin + found.slack else "refuted" if high < margin - found.slack else "undecided"
 
 
+def stands(relation: str, status: str, left: bool, right: bool = False) -> bool:
+    """Whether a verdict on left - right holds where the values of ``left`` or of ``right`` are bounds that the true ones may exceed."""
+    if relation == "equal" or status not in ("holds", "refuted"):
+        return not (left or right)
+    large = (relation == "higher") == (status == "holds")  # it says that left - right is large: a larger left makes it more so
+    return not (right if large else left)
+
+
 def _part(paper: Paper, check: Check, task: str, measurements: Measurements) -> Part:
     found = [measurements.of(paper, side, task, check.budget) for side in check.sides]
     absent = [side.label for side, measured in zip(check.sides, found, strict=True) if measured is None]
@@ -133,6 +143,9 @@ def _part(paper: Paper, check: Check, task: str, measurements: Measurements) -> 
         return Part(task, "not run", check.metric, note=note)
     values = [measured.metrics[key] for measured in found]
     part = _against_value(check, values[0]) if check.right.value is not None else _against_method(check, measurements, *found, key)
+    full = [saturated(key, math.fsum(by_seed.values()) / len(by_seed)) for by_seed in values]
+    if not stands(check.relation, part["status"], *full):
+        part |= {"status": "undecided", "note": f"saturated: an estimate of {key} is at most {ceiling(key):.2f}"}
     keys = dict.fromkeys(of for measured, by_seed in zip(found, values, strict=True) for of in measured.keys(by_seed))
     return _with_tuning(paper, check, Part(task, metric=key, keys=tuple(keys), **part), found, measurements.paths)
 

@@ -14,6 +14,7 @@ TEX = {character: "\\" + character for character in "_%&#${}"} | {
     "~": r"\textasciitilde{}",
     "–": "--",
     "±": r"$\pm$",
+    "≥": r"$\geq$",
 }
 TEX |= {"^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
 

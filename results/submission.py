@@ -20,8 +20,10 @@ from typing import Any
 
 from elboard.bench.errors import UserError
 from elboard.bench.identity import group_of
+from elboard.bench.metrics.conventions import check_name
 from elboard.bench.record import Record
 from elboard.bench.registry import Entry, discover
+from elboard.bench.source import ways_to_test_data
 from elboard.results import untrusted
 from elboard.results.places import effective
 from elboard.results.store.lines import SHIPPED, all_beside, board_file, lines, path_beside, stem_of, write_lines
@@ -248,6 +250,11 @@ class _Reviewer:
         """The task as it is here, where a record of it may be accepted."""
         spec = record.spec
         entry = task_of(record, self.paths)
+        try:
+            for key in record.metrics:
+                check_name(key)
+        except ValueError as error:
+            raise Refused(one_line(error)) from None
         if not WORD.fullmatch(spec["method"]):
             raise Refused(f"the method's name {spec['method']!r:.80} is no name: letters, digits, '.', '_' and '-'")
         if spec["budget"] not in entry.budgets():
@@ -290,6 +297,8 @@ class _Reviewer:
             said.append(f"the method {spec['method']} is not known here: nobody can run it again")
         elif method.card.version != spec["method_version"]:
             said.append(f"{spec['method']} is version {method.card.version} here, not {spec['method_version']}")
+        if method is not None:
+            said += [f"the source of {spec['method']} may come to test data: {way}" for way in ways_to_test_data(method.file)]
         if found.verification.ok is None:
             said.append(f"nothing could be recomputed ({found.verification.note}): it stays claimed")
         elif not found.verification.proves(record.primary):

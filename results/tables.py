@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elboard.bench.metrics.conventions import bare
+from elboard.bench.metrics.conventions import bare, ceiling, saturated
 from elboard.bench.papers import Mapped, Paper, Reported
-from elboard.results import markup
+from elboard.results import forecast, markup
 from elboard.results.measured import Measurements, equivalence, estimate, metric_key
 
 if TYPE_CHECKING:
@@ -66,12 +66,14 @@ class TableCell:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """The cells of a paper at a budget, and ``rest``: its published numbers without a measurement here."""
+    """The cells of a paper at a budget; ``rest``: its published numbers without a measurement here; ``full``: what full is
+    and what it would cost."""
 
     paper: Paper
     budget: str
     cells: tuple[TableCell, ...]
     rest: tuple[Reported, ...]
+    full: tuple[str, ...] = ()
 
 
 def judge(values: list[float], published: float, margin: float) -> tuple[str, str]:
@@ -86,10 +88,32 @@ def table(paper: Paper, groups: Iterable[Group], budget: str = "", paths: tuple[
 
     Raises UserError for a cell whose method, task or options do not exist.
     """
-    measurements, chosen = Measurements(groups, paths), budget or paper.budget
+    groups, chosen = list(groups), budget or paper.budget
+    measurements = Measurements(groups, paths)
     cells = tuple(_cell(mapped, paper, chosen, measurements) for mapped in paper.cells)
     used = {mapped.published for mapped in paper.cells}
-    return PaperTable(paper, chosen, cells, tuple(entry for entry in paper.reported if entry not in used))
+    rest, full = tuple(entry for entry in paper.reported if entry not in used), at_full(paper, groups, paths) if chosen == "full" else ()
+    return PaperTable(paper, chosen, cells, rest, full)
+
+
+def at_full(paper: Paper, groups: Iterable[Group], paths: tuple[Path, ...] = ()) -> tuple[str, ...]:
+    """Whether the budget full is the paper's own network, data and length, and what the runs that it lacks would cost."""
+    if not paper.asked("full"):
+        return tuple(paper.full.lines()) if paper.full else ("no runs at full: the file of the paper asks for none",)
+    groups = list(groups)
+    missing, ever = forecast.of_paper(paper, groups, paths), any(group.budget == "full" for group in _of(paper, groups))
+    if not missing:
+        return tuple(paper.full.lines())
+    said = f"{len(missing)} runs not done here yet" if ever else "never run here"
+    cost = f"{forecast.hours(missing, 'CPU-hours')} by extrapolation from lite ({forecast.ASSUMED})"
+    if all(seconds is None for seconds in missing):
+        cost = "its cost is unknown: no lite runs of the present versions are here to extrapolate from"
+    return (*paper.full.lines(), f"{said}, {cost}")
+
+
+def _of(paper: Paper, groups: Iterable[Group]) -> list[Group]:
+    asked = {(task, of.method) for task, of in paper.asked("full")}
+    return [group for group in groups if (group.task, group.method) in asked and group.n]
 
 
 def _cell(mapped: Mapped, paper: Paper, budget: str, measurements: Measurements) -> TableCell:
@@ -108,6 +132,8 @@ def _cell(mapped: Mapped, paper: Paper, budget: str, measurements: Measurements)
     low, high = estimate(values).interval(0.95) if len(values) > 1 else (None, None)
     verdict, note = judge(values, number, margin) if margin is not None else ("different data", "")
     numbers = {"mean": mean, "low": low, "high": high, "n": len(values), "difference": mean - number}
+    if saturated(key, mean / mapped.scale):
+        verdict, note = "different data" if margin is None else "underpowered", f"a bound: its estimator is at most {ceiling(key):.2f}"
     return TableCell(**about, **numbers, metric=key, verdict=verdict, note=note, keys=found.keys(by_seed))
 
 
@@ -148,6 +174,7 @@ def notes(found: PaperTable) -> list[str]:
     """What the numbers are, the margins, and what differs from the paper, each once."""
     lines = ["measured: mean over seeds [95 % interval]; difference: measured - published, in the published number's unit"]
     used = {bare(cell.metric) for cell in found.cells if cell.same_data}
+    lines += found.full
     lines += [f"margin of {name}: {value:g}, {why}" for name, (value, why) in found.paper.margins.items() if name in used]
     for why in dict.fromkeys(cell.why for cell in found.cells):
         columns = dict.fromkeys(f"{cell.row} ({cell.column})" for cell in found.cells if cell.why == why)
@@ -180,6 +207,7 @@ def flat(found: PaperTable) -> dict[str, Any]:
     margins = {name: {"value": value, "why": why} for name, (value, why) in paper.margins.items()}
     about = {"paper": paper.number, "slug": paper.slug, "title": paper.title, "budget": found.budget, "margins": margins}
     cells = [{**asdict(cell), "keys": list(cell.keys)} for cell in found.cells]
+    about |= {"full": list(found.full)}
     return {**about, "cells": cells, "not_measured": [asdict(entry) for entry in found.rest]}
 
 

@@ -10,6 +10,7 @@ predictions are honest. Only a re-run shows that.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -86,6 +87,8 @@ class Verification:
         def strain(name: str) -> tuple[float, float]:
             of = self.checked[name]
             gap = abs(of.claimed - of.found)
+            if math.isnan(gap):
+                return float("inf"), gap
             return (gap / of.tolerance if of.tolerance else float("inf") if gap else 0.0), gap
 
         name = max(self.checked, key=strain, default="")

@@ -9,12 +9,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from elboard.bench.config import BUDGETS, resolve
+from elboard.bench.config import BUDGETS, parse_seeds, resolve
 from elboard.bench.errors import UserError, check_known
 from elboard.bench.papers import Paper, paper, papers
 from elboard.bench.registry import compatible, discover
 from elboard.bench.registry import find as find_entry
-from elboard.sweeps.plan import FOLDER, parse_seeds, read
+from elboard.sweeps.plan import FOLDER, read
 from elboard.sweeps.search import parse
 
 LITE = "The reference records at the lite budget: what the papers ask for, and each method on its home task; with --all each on each."

@@ -39,7 +39,7 @@ from typing import Any
 
 from elboard.bench import record as records
 from elboard.bench.card import fits
-from elboard.bench.config import RunSpec, numbers, resolve
+from elboard.bench.config import RunSpec, numbers, parse_seeds, resolve
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.registry import aliases, discover, here
 from elboard.bench.registry import find as find_entry
@@ -104,24 +104,6 @@ def check_keys(file: Path, tree: Mapping, known: Iterable[str]) -> None:
     for name in tree:
         if name not in known:
             raise UserError(f"{file}: unknown key {name!r}, {nearest(str(name), known)}")
-
-
-def parse_seeds(given: Any) -> list[int]:
-    """``3``, ``"0-4"``, ``"0,2,5-7"`` or a list -> seeds in order. Raises UserError for anything else."""
-    if isinstance(given, int) and not isinstance(given, bool):
-        return [given]
-    if isinstance(given, list):
-        return [seed for item in given for seed in parse_seeds(item)]
-    seeds: list[int] = []
-    try:
-        for part in str(given).split(","):
-            first, dash, last = part.partition("-")
-            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
-    except ValueError:
-        raise UserError(f"seeds {given!r} are not of the form 0-4 or 0,1,2") from None
-    if not seeds:
-        raise UserError(f"seeds {given!r} are empty")
-    return seeds
 
 
 def parse_time(given: Any) -> float:

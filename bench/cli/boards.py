@@ -165,9 +165,11 @@ def power(
     if more.extra_seeds == 0:
         print(f"the seeds at hand have 80 % power for a difference of this size{'; it is shown' if (test.p or 1) < 0.05 else ''}")
         return
-    seconds = sum(row.cost.get("wall_s", 0.0) * (more.total - n) for row, n in zip(rows, (len(left), len(right)), strict=True))
+    each = [(row.cost.get("wall_s"), more.total - n) for row, n in zip(rows, (len(left), len(right)), strict=True)]
+    known = all(seconds is not None for seconds, runs in each if runs)
+    cost = f"about {_duration(sum(seconds * runs for seconds, runs in each if runs))}" if known else "an unknown time"
     print(f"{more.total} seeds each, {more.extra_seeds} more, would show it in four of five repetitions, if it is this large;")
-    print(f"about {_duration(seconds)} of runs one after another, from the costs on record")
+    print(f"{cost} of runs one after another, from the costs on record")
     if queue is not None:
         _queue(board, rows, more.total, queue)
 

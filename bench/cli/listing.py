@@ -69,7 +69,8 @@ def _tasks(paths: tuple[Path, ...], out: Path | None) -> list[dict[str, Any]]:
     for name, entry in sorted(here(discover("task", paths)).items()):
         card = entry.card
         about = {"task": name, "family": card.family, "version": f"v{card.version}", "what": card.title, "primary metric": card.primary}
-        rows.append({**about, "budgets": list(entry.budgets()), "methods": sum(fits(method, card) for method in methods)})
+        about |= {"budgets": list(entry.budgets()), "methods": sum(fits(method, card) for method in methods)}
+        rows.append({**about, "full is": card.full or ("not said" if "full" in entry.budgets() else "")})
     return rows
 
 

@@ -32,7 +32,8 @@ def _ending(outcome: Any) -> str:
     record = outcome.record
     if record is None:
         return outcome.message  # given up, or stopped with a checkpoint
-    state = "done before" if outcome.state == "present" else f"done in {record.cost.get('wall_s', 0):.1f} s"
+    seconds = record.cost.get("wall_s")
+    state = "done before" if outcome.state == "present" else "done" if seconds is None else f"done in {seconds:.1f} s"
     return f"{state}, {record.primary} {record.metrics[record.primary]:.4g}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from elboard.bench.cli.printing import print_table
 from elboard.bench.config import RunSpec
@@ -18,7 +18,7 @@ def print_plan(sweep: Any, root: Path, how: dict[str, Any]) -> None:
     from elboard.results.store import load
 
     prices = Prices(load(root, shipped=True))
-    todo: list[tuple[float | None, float]] = []  # seconds, GPUs
+    todo: list[tuple[Price, float]] = []  # and GPUs
     if sweep.runs:
         todo += _print_runs(sweep, root, prices)
     if sweep.searches:
@@ -26,18 +26,18 @@ def print_plan(sweep: Any, root: Path, how: dict[str, Any]) -> None:
     _print_estimate(todo, how)
 
 
-def _print_runs(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | None, float]]:
+def _print_runs(sweep: Any, root: Path, prices: Prices) -> list[tuple[Price, float]]:
     from elboard.sweeps.work import Resources, verdict
 
     known, states = Runs(root), {"present": "done", "failed": "failed"}
     rows, todo = [], []
     roles = {base.key: f" ({role} of {spec.method})" for spec in sweep.runs for role, of in spec.bases.items() for base in of}
     for spec in sweep.runs:
-        outcome, seconds = verdict(spec, known), prices.of(spec)
+        outcome, price = verdict(spec, known), prices.of(spec)
         state = states[outcome.state] if outcome else "to run"
         if state != "done":
-            todo.append((seconds, sweep.resources.get(spec.key, Resources()).gpus))
-        estimate = "" if state == "done" else "?" if seconds is None else f"{seconds:.0f} s"
+            todo.append((price, sweep.resources.get(spec.key, Resources()).gpus))
+        estimate = "" if state == "done" else str(price)
         rows.append([spec.key, spec.task, spec.method + roles.get(spec.key, ""), spec.budget, str(spec.seed), state, estimate])
     print_table(["key", "task", "method", "budget", "seed", "state", "estimate"], rows)
     counts = Counter(row[5] for row in rows)
@@ -45,7 +45,7 @@ def _print_runs(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | No
     return todo
 
 
-def _print_searches(sweep: Any, root: Path, prices: Prices) -> list[tuple[float | None, float]]:
+def _print_searches(sweep: Any, root: Path, prices: Prices) -> list[tuple[Price, float]]:
     from elboard.sweeps.frontier import History
     from elboard.sweeps.work import Resources, needs
 
@@ -65,15 +65,19 @@ def _print_searches(sweep: Any, root: Path, prices: Prices) -> list[tuple[float 
     return todo
 
 
-def _print_estimate(todo: list[tuple[float | None, float]], how: dict[str, Any]) -> None:
-    """What the runs of ``todo`` (seconds or None, GPUs) cost."""
-    known = [(seconds, gpus) for seconds, gpus in todo if seconds is not None]
-    total = sum(seconds for seconds, _ in known)
-    gpu = sum(seconds * gpus for seconds, gpus in known) / 3600
+def _print_estimate(todo: list[tuple[Price, float]], how: dict[str, Any]) -> None:
+    """What the runs of ``todo``, each with the GPUs that it asks for, cost; what is not known is said."""
+    from elboard.results.forecast import ASSUMED, hours
+
+    seconds = [price.seconds for price, _ in todo]
+    gpu = [None if price.seconds is None else price.seconds * gpus for price, gpus in todo if gpus]
     workers, packing = _packing(len(todo), how)
-    spread = f", about {total / workers / 60:.1f} min on {workers} workers" if workers and known else ""
-    unknown = f" ({len(todo) - len(known)} runs of unknown cost not counted)" if len(known) < len(todo) else ""
-    print(f"estimate: {total / 3600:.2f} hours of work, {gpu:.2f} GPU-hours{spread}{unknown}")
+    known = sum(one for one in seconds if one is not None)
+    spread = f", about {known / workers / 60:.1f} min on {workers} workers" if workers and known else ""
+    on_gpus = f"; {hours(gpu, 'GPU-hours')}" if gpu else ""
+    print(f"estimate: {hours(seconds, 'hours of work')}{spread}{on_gpus}")
+    if any(price.extrapolated for price, _ in todo):
+        print(f"~ by extrapolation from lite: {ASSUMED}")
     print(packing)
 
 
@@ -95,25 +99,60 @@ def _packing(runs: int, how: dict[str, Any]) -> tuple[int | None, str]:
     return workers, f"packing: {workers} cores{cards}"
 
 
+class Price(NamedTuple):
+    """Seconds of a run, None where no finished run says anything of them; ``extrapolated`` from another budget, or of a like run."""
+
+    seconds: float | None
+    extrapolated: bool = False
+
+    def __str__(self) -> str:
+        return "unknown" if self.seconds is None else f"{'~' if self.extrapolated else ''}{self.seconds:.0f} s"
+
+
 class Prices:
     """Seconds of finished runs, looked up from the most alike to the least: the same configuration; the same method on the task for as many
-    epochs; the same method at the budget, on any task."""
+    epochs; at budget full by extrapolation from lite, the same configuration or the method; the same method at the budget, on any task."""
 
     def __init__(self, records: list[Record]):
         self.alike: dict[tuple, list[float]] = defaultdict(list)
+        self.lite: dict[tuple, list[tuple[dict[str, float], RunSpec]]] = defaultdict(list)
         for record in records:
             if record.status == "done" and record.cost.get("wall_s"):
-                for name in self._names(record.run()):
+                spec = record.run()
+                for name in self._names(spec):
                     self.alike[name].append(record.cost["wall_s"])
+                for name in self._pairs(spec) if spec.budget == "lite" else ():
+                    self.lite[name].append((record.cost, spec))
+
+    @staticmethod
+    def _pairs(spec: RunSpec) -> list[tuple]:
+        return [(spec.task, spec.method, str(sorted(spec.config["method"].items()))), (spec.task, spec.method)]
 
     @staticmethod
     def _names(spec: RunSpec) -> list[tuple]:
         same = (spec.task, spec.method, spec.budget, spec.config["train"]["epochs"])
         return [(*same, str(sorted(spec.config["method"].items()))), same, (spec.method, spec.budget)]
 
-    def of(self, spec: RunSpec) -> float | None:
-        """Mean seconds of the nearest kind of finished runs; None if there are none."""
-        for name in self._names(spec):
-            if self.alike.get(name):
-                return sum(self.alike[name]) / len(self.alike[name])
-        return None
+    def of(self, spec: RunSpec) -> Price:
+        """Of the nearest kind of finished runs the mean."""
+        *near, far = self._names(spec)
+        found = next((self.alike[name] for name in near if self.alike.get(name)), [])
+        if found:
+            return Price(_mean(found))
+        longer = self._extrapolated(spec) if spec.budget == "full" else []
+        if longer:
+            return Price(_mean(longer), extrapolated=True)
+        return Price(_mean(self.alike[far]) if self.alike.get(far) else None)
+
+    def _extrapolated(self, spec: RunSpec) -> list[float]:
+        from elboard.bench.registry import find
+        from elboard.results.forecast import growth
+
+        card = find("task", spec.task, tuple(map(Path, spec.paths))).card
+        runs = next((self.lite[name] for name in self._pairs(spec) if self.lite.get(name)), [])
+        factors = [(cost["wall_s"], growth(cost, lite, spec, card)) for cost, lite in runs]
+        return [wall * factor for wall, factor in factors if factor is not None]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

@@ -13,7 +13,7 @@ import typer
 from elboard.bench.cli.app import Engine, Force, Out, Paths, TrackerName, app
 from elboard.bench.cli.live import display
 from elboard.bench.cli.printing import print_tables
-from elboard.bench.config import parse_overrides, resolve
+from elboard.bench.config import parse_overrides, parse_seeds, resolve
 from elboard.bench.errors import UserError, check_known
 from elboard.bench.journal import TRACKERS
 from elboard.bench.metrics.conventions import convention
@@ -44,7 +44,6 @@ def run(
 ) -> int:
     """Run a method on a task."""
     from elboard.sweeps.engines.local import run_all
-    from elboard.sweeps.plan import parse_seeds
 
     if seed is not None and seeds is not None:
         raise UserError("give --seed or --seeds, not both")

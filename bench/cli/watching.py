@@ -78,7 +78,8 @@ def _seconds_left(plan: Any, histories: list[Any], records: list[Record], counts
     """From the mean cost of finished runs of the same method on the same task, else of all, over the runs at work now."""
     costs: dict[tuple[str, str], list[float]] = defaultdict(list)
     for record in records:
-        costs[record.spec["task"], record.spec["method"]].append(record.cost.get("wall_s", 0.0))
+        if "wall_s" in record.cost:
+            costs[record.spec["task"], record.spec["method"]].append(record.cost["wall_s"])
     for history in histories:
         costs[history.search.task, history.search.method] += [trial.wall_s for trial in history.trials if trial.state != "running"]
     everything = [cost for of_pair in costs.values() for cost in of_pair]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -50,9 +51,18 @@ METRICS = (
         "nats",
         "none",
         note="Hoffman & Johnson 2016; a lower bound of at most ln n, where it saturates",
+        ceiling=math.log,
         counted=True,
     ),
-    Convention("fid", "Frechet Inception distance", "", "lower", -1e-3, note="feature network and samples in the key (Heusel et al. 2017)"),
+    Convention(
+        "fid",
+        "Frechet Inception distance",
+        "",
+        "lower",
+        -1e-3,
+        note="feature network and samples in the key (Heusel et al. 2017)",
+        of=("inception-2015",),
+    ),
     Convention("fd", "Frechet distance of features", "", "lower", -1e-3, note="feature network, not Inception, in the key; so not FID"),
     Convention("kid", "kernel distance of features", "", "lower", note="unbiased, cubic kernel (Binkowski et al. 2018); may be negative"),
     share("gen_precision", "precision of samples", "higher", "k = 3 (Kynkaanniemi et al. 2019)"),

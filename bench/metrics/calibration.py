@@ -9,8 +9,8 @@ BINS = 15
 
 
 def accuracy(p: np.ndarray, y: np.ndarray) -> float:
-    """Share of examples whose most probable class is right; the lowest index among equals."""
-    return float((p.argmax(axis=1) == y).mean())
+    """Share of examples whose most probable class is right; the lowest index among equals. No class is most probable beside NaN."""
+    return float(((p.argmax(axis=1) == y) & ~np.isnan(p).any(axis=1)).mean())
 
 
 def class_nll(p: np.ndarray, y: np.ndarray) -> float:

@@ -12,12 +12,15 @@ a bare name never stands for it.
 from __future__ import annotations
 
 import functools
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from elboard.bench.errors import UserError, nearest
 
 INF = float("inf")
+SATURATED = 0.05  # in the metric's unit: how near to its ceiling an estimate says no more than that the value is not below it
 KEY = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(@(?P<at>\d+))?(\[(?P<parameters>[^\[\]]+)\])?(/(?P<slice>[\w.+-]+))?")
 
 
@@ -29,6 +32,8 @@ class Convention:
         direction: "higher" or "lower" is better, or "none".
         low, high: range of possible values, bounds included.
         note: positive class, tie rule, estimator, source.
+        ceiling: of an estimator that cannot exceed a function of its number of examples, that function.
+        of: what the first of a key's parameters must be, one of these; anything if empty.
         counted: tasks state the number of examples in its keys where those of one board differ in it.
     """
 
@@ -39,6 +44,8 @@ class Convention:
     low: float = -INF
     high: float = INF
     note: str = ""
+    ceiling: Callable[[int], float] | None = None
+    of: tuple[str, ...] = ()
     counted: bool = False
 
 
@@ -67,9 +74,15 @@ def parse(key: str) -> Key:
 
 
 def bare(key: str) -> str:
-    """``key`` without its parameters: ``fid[mnist-cnn,n=10]/x`` -> ``fid/x``."""
+    """``key`` without its parameters: ``fd[mnist-cnn,n=10]/x`` -> ``fd/x``."""
     head, bracket, rest = key.partition("[")
     return head + rest.partition("]")[2] if bracket else key
+
+
+@functools.lru_cache(maxsize=4096)
+def count(key: str) -> int:
+    """The n that ``key`` states; 0 if it states none."""
+    return int((re.findall(r"[\[,]n=(\d+)", key) or ["0"])[0])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -83,7 +96,7 @@ def of_examples(key: str, n: int | None = None) -> str:
 @functools.lru_cache(maxsize=4096)
 def whole(keys: tuple[str, ...]) -> tuple[str, ...]:
     """``keys`` of one record without those of a subset of its examples."""
-    n = {key: int((re.findall(r"[\[,]n=(\d+)", key) or [10**18])[0]) for key in keys}
+    n = {key: count(key) or 10**18 for key in keys}
     most = {of_examples(key): key for key in sorted(keys, key=n.__getitem__)}
     return tuple(
         key for key in keys if most[of_examples(key)] == key and (key == of_examples(key) or "[" in of_examples(key) or _counted(key))
@@ -116,10 +129,13 @@ def convention(key: str) -> Convention:
 
 
 def better(key: str, value: float, than: float) -> bool:
-    """Whether ``value`` is strictly better. Raises UserError for a metric without a direction."""
+    """Whether ``value`` is strictly better; NaN never is, and any number is better than it. Raises UserError for a metric without a
+    direction."""
     direction = convention(key).direction
     if direction == "none":
         raise UserError(f"metric {key!r} has no direction, so nothing can be selected by it")
+    if math.isnan(than):
+        return not math.isnan(value)
     return value > than if direction == "higher" else value < than
 
 
@@ -127,3 +143,22 @@ def in_range(key: str, value: float) -> bool:
     """Whether ``value`` is possible, up to rounding of 1e-6."""
     of = convention(key)
     return of.low - 1e-6 <= value <= of.high + 1e-6
+
+
+@functools.lru_cache(maxsize=4096)
+def ceiling(key: str) -> float:
+    """The most that the estimator of ``key`` can give with the n that the key states; infinity where nothing bounds it."""
+    bound, n = convention(key).ceiling, count(key)
+    return bound(n) if bound and n else INF
+
+
+def saturated(key: str, value: float) -> bool:
+    """Whether ``value`` lies so near to the ceiling of its estimator that it is a lower bound and no more."""
+    return value > ceiling(key) - SATURATED
+
+
+def check_name(key: str) -> None:
+    """Raises ValueError for a key that no new result may have, such as ``fid`` of another network than Inception; old records do."""
+    wanted, first = convention(key).of, parse(key).parameters.split(",")[0]
+    if wanted and first not in wanted:
+        raise ValueError(f"metric {key!r} is of {first or 'nothing'}, and {parse(key).name} is of {' or '.join(wanted)} alone")

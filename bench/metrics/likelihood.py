@@ -21,13 +21,16 @@ def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
 def mutual_information(means: np.ndarray, logvars: np.ndarray, z: np.ndarray) -> float:
     """Mutual information of example and code under q(z|x) p_data(x): mean of log q(z_n|x_n) - log (1/N) sum_m q(z_n|x_m).
 
-    Hoffman & Johnson 2016 with the aggregate posterior of the N given examples, so it is at most log N.
+    Hoffman & Johnson 2016 with the aggregate posterior of the N given examples, so it is at most log N. Squares are expanded, about the
+    mean of all codes: where codes lie 10^5 of their own deviations apart, that costs 1e-8 nats.
 
     Args:
         means, logvars: of the diagonal Gaussian q(z|x), ``(N, Z)``.
         z: one sample an example, ``(N, Z)``.
     """
     means, logvars, z = (np.asarray(a, dtype=np.float64) for a in (means, logvars, z))
+    centre = means.mean(axis=0)
+    means, z = means - centre, z - centre
     n, precision = len(z), np.exp(-logvars)
     constant = (means**2 * precision + logvars + math.log(2 * math.pi)).sum(axis=1)
     total = 0.0

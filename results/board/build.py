@@ -12,7 +12,7 @@ from typing import Any
 
 from elboard.bench.card import TaskCard
 from elboard.bench.identity import changed
-from elboard.bench.metrics.conventions import bare, convention, whole
+from elboard.bench.metrics.conventions import bare, convention, count, whole
 from elboard.bench.registry import Entry, discover
 from elboard.results.board.summaries import by_seed, summarise_board
 from elboard.results.stats import Cell, Pairs, Standing, compare_rows
@@ -66,14 +66,22 @@ class Row:
 
     @property
     def label(self) -> str:
-        settings = ", ".join(f"{name}={value}" for name, value in self.changed.items())
+        """Method and settings; those that a search drew to four digits."""
+        drawn = self.tuned.get("parameters", {})
+        shown = {
+            name: float(f"{value:.4g}") if name in drawn and isinstance(value, float) else value for name, value in self.changed.items()
+        }
+        settings = ", ".join(f"{name}={value}" for name, value in shown.items())
         name = f"{self.method} ({settings})" if settings else self.method
         return f"{name} [tuned, {self.tuned['trials']} trials]" if "trials" in self.tuned else name
 
 
 @dataclass(frozen=True)
 class Board:
-    """Rows of one task, version and budget in the order of their means, best first; a board never mixes versions or budgets."""
+    """Rows of one task, version and budget in the order of their means, best first; a board never mixes versions or budgets.
+
+    ``examples`` says of how many test examples columns are whose keys do not say it, where the columns of a board differ in that.
+    """
 
     task: str
     version: int
@@ -84,6 +92,7 @@ class Board:
     varies: str
     rows: tuple[Row, ...] = field(default=())
     current: bool = True
+    examples: dict[str, str] = field(default_factory=dict)
 
     def pairs(self, key: str) -> tuple[list[Row], Pairs]:
         """The rows that have the metric ``key``, and every two of them compared."""
@@ -92,7 +101,7 @@ class Board:
 
 
 def columns_of(wanted: Iterable[str], present: Iterable[str]) -> tuple[str, ...]:
-    """The metric keys among ``present`` that ``wanted`` names; a name without brackets stands for all its bracketed variants (``fid``)."""
+    """The metric keys among ``present`` that ``wanted`` names; a name without brackets stands for all its bracketed variants (``fd``)."""
     present = list(dict.fromkeys(present))
     chosen: list[str] = []
     for name in wanted:
@@ -189,7 +198,16 @@ def _board(
 
     rows.sort(key=order)
     current = card.version == version
-    return Board(card.name, version, budget, card.title, columns, primary, card.varies, tuple(rows), current)
+    examples = _examples(card, budget, columns) if current else {}
+    return Board(card.name, version, budget, card.title, columns, primary, card.varies, tuple(rows), current, examples)
+
+
+def _examples(card: TaskCard, budget: str, columns: Iterable[str]) -> dict[str, str]:
+    """Of how many test examples ``columns`` are, by column, as the card says it; nothing where all are of the same ones."""
+    patterns = card.examples.get(budget, {})
+    fitting = {key: [n for pattern, n in patterns.items() if fnmatch.fnmatchcase(bare(key), pattern)] for key in columns if not count(key)}
+    found = {key: f"{n[0]:,}" if isinstance(n[0], int) else n[0] for key, n in fitting.items() if n}
+    return found if len(set(found.values())) > 1 else {}
 
 
 def _row(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from elboard.bench.metrics.conventions import bare, parse
+from elboard.bench.metrics.conventions import bare, ceiling, count, parse, saturated
 from elboard.results import markup
 from elboard.results.board.build import Board, Row, arrow
 from elboard.results.stats import Cell
@@ -19,8 +21,8 @@ FORMATS = ("table", "md", "csv", "json", "latex", "html")
 SIGNS = {"re-run": "◆ re-run", "recomputed": "◇ recomputed", "claimed": "claimed", "disputed": "✗ disputed"}
 
 
-def number(cell: Cell | None, plus_minus: str = "±") -> str:
-    """``mean ± half-width`` with digits that the interval supports; an absent cell is a dash.
+def number(cell: Cell | None, plus_minus: str = "±", key: str = "") -> str:
+    """``mean ± half-width`` with digits that the interval supports; an absent cell is a dash, one of ``key`` that is saturated a bound.
 
     Of an interval that is not symmetric about the mean the larger side is shown.
     """
@@ -32,6 +34,8 @@ def number(cell: Cell | None, plus_minus: str = "±") -> str:
     while digits > 0 and reference >= 2 * 10 ** (1 - digits):
         digits -= 1
     text = f"{cell.mean:.{max(digits, 1)}f}"
+    if key and saturated(key, cell.mean):
+        return f"≥ {text}"
     return f"{text} {plus_minus} {half:.{max(digits, 1)}f}" if cell.low is not None else text
 
 
@@ -55,6 +59,8 @@ def caption(board: Board) -> str:
     shown = [row.ranks[board.primary].state for row in board.rows if board.primary in row.ranks]
     text += "; ranks: what the paired tests leave open (moderated t, Holm, 5 %)" if {"top", "worse"} & {*shown} else ""
     text += "; undecided: not told from the best, nor from those known to be worse" if "undecided" in shown else ""
+    full = [key for key in board.columns if any(saturated(key, row.cells[key].mean) for row in board.rows if key in row.cells)]
+    text += "".join(f"; ≥: saturated, {key} is at most {ceiling(key):.2f}" for key in full)
     failed = sum(row.of.failed for row in board.rows)
     return text + (f"; {failed} failed run{'s' if failed > 1 else ''} left out" if failed else "")
 
@@ -64,11 +70,18 @@ def heading(board: Board) -> str:
     return f"{board.task} v{board.version}{'' if board.current else ' (old)'}, {board.budget}: {board.title}"
 
 
-def short_names(columns: tuple[str, ...]) -> tuple[dict[str, str], str]:
-    """Headings for narrow places, ``fid¹`` for ``fid[mnist-cnn,n=5000]``, by column, and the notes that the marks stand for."""
-    notes = list(dict.fromkeys(parse(key).parameters for key in columns if parse(key).parameters))
+def of_examples(board: Board, key: str) -> str:
+    """`` (of 500)`` where columns of ``board`` are of different numbers of examples and ``key`` does not say its own; else nothing."""
+    return f" (of {board.examples[key]})" if key in board.examples else ""
+
+
+def short_names(columns: Iterable[str], examples: Mapping[str, str] = MappingProxyType({})) -> tuple[dict[str, str], str]:
+    """Headings for narrow places, ``fd¹`` for ``fd[mnist-cnn,n=5000]``, by column, and the notes that the marks stand for; of those of
+    ``examples`` the number."""
+    said = {key: parse(key).parameters or (f"of {examples[key]}" if key in examples else "") for key in columns}
+    notes = list(dict.fromkeys(filter(None, said.values())))
     marks = {parameters: "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(i)) for i, parameters in enumerate(notes, 1)}
-    names = {key: bare(key) + marks.get(parse(key).parameters, "") for key in columns}
+    names = {key: bare(key) + marks.get(note, "") for key, note in said.items()}
     return names, "; ".join(f"{mark} {parameters}" for parameters, mark in marks.items())
 
 
@@ -89,7 +102,7 @@ def _costs(row: Row, energy: bool) -> list[str]:
 
 def table(board: Board, top: int = 0, width: int = 0) -> Table:
     """A rich table for the terminal, of the ``top`` first rows; of all if 0. ``width``: columns of the terminal, 0 if not known."""
-    names, notes = short_names(board.columns)
+    names, notes = short_names(board.columns, board.examples)
     rows = board.rows[:top] if top else board.rows
     more = f"{len(board.rows) - len(rows)} more rows: elboard leaderboard {board.task}" if len(rows) < len(board.rows) else ""
     below = "\n".join(filter(None, (caption(board), notes, more)))
@@ -123,11 +136,15 @@ def _settle(out: Table, width: int) -> None:
 
 
 def _cells(row: Row, board: Board, plus_minus: str = "±") -> list[str]:
-    return [rank_text(row, board.primary), row.label, str(row.n), *(number(row.cells.get(key), plus_minus) for key in board.columns)]
+    return [rank_text(row, board.primary), row.label, str(row.n), *(number(row.cells.get(key), plus_minus, key) for key in board.columns)]
 
 
 def _head(board: Board) -> list[str]:
-    return ["#", "method", "n", *(f"{key} {arrow(key)}".strip() for key in board.columns), "wall s", "parameters", "options", "verified"]
+    return ["#", "method", "n", *_metrics(board), "wall s", "parameters", "options", "verified"]
+
+
+def _metrics(board: Board) -> list[str]:
+    return [f"{key}{of_examples(board, key)} {arrow(key)}".strip() for key in board.columns]
 
 
 def _full(row: Row, board: Board) -> list[str]:
@@ -147,7 +164,7 @@ def html(board: Board) -> str:
 
 def latex(board: Board) -> str:
     """A booktabs table; of each metric the top group is bold, which undecided rows do not belong to. How options were found is in notes."""
-    head = ["", "method", "$n$", *(markup.tex(f"{key} {arrow(key)}".strip()) for key in board.columns)]
+    head = ["", "method", "$n$", *map(markup.tex, _metrics(board))]
     body = []
     for row in board.rows:
         cells = list(map(markup.tex, _cells(row, board)))
@@ -175,6 +192,8 @@ def flat(boards: list[Board]) -> list[dict[str, Any]]:
             "search_s": row.tuned.get("wall_s"),
             "metric": key,
             "primary": key == board.primary,
+            "examples": board.examples.get(key, f"{count(key):,}" if count(key) else ""),
+            "saturated": saturated(key, cell.mean),
             **{"mean": cell.mean, "sd": cell.sd, "low_95": cell.low, "high_95": cell.high, "interval": cell.kind},
             **{"minimum": cell.minimum, "maximum": cell.maximum, "n": cell.n},
             "seeds": " ".join(map(str, row.seeds)),

@@ -6,7 +6,8 @@ moments of their logarithms (Smyth 2004, Statistical Applications in Genetics an
 A pair with variance s^2 and d degrees of freedom has then
 
     moderated = (d0 s0^2 + d s^2) / (d0 + d)      with d0 + d degrees of freedom, at most those of the whole board, and
-    Student's t with that variance, or with the pair's own where that is larger, which brings its own d.
+    Student's t with that variance, or with the pair's own where that is larger: what the board adds to d then fades with the square of
+    the two variances' ratio, as variances enter Satterthwaite's degrees of freedom.
 
 Two departures from limma, both for boards of a few unlike rows. The pairs of M rows are not independent: they rest on
 (M - 1) / M sum_i (n_i - 1) degrees of freedom, and no pair has more (but its own). And a variance is never taken below the pair's own:
@@ -165,8 +166,8 @@ def _moderated(variance: np.ndarray, df: np.ndarray, prior: Prior | None, most: 
     if prior is None:
         return variance, df
     shared = np.full_like(variance, prior.variance) if np.isinf(prior.df) else (prior.df * prior.variance + df * variance) / (prior.df + df)
-    own = variance > (1 + 1e-9) * shared  # of equal ones rounding decides nothing
-    return np.maximum(shared, variance), np.where(own, df, np.maximum(np.minimum(prior.df + df, most), df))
+    larger = np.maximum(shared, variance)
+    return larger, df + np.maximum(np.minimum(prior.df, most - df), 0) * (shared / larger) ** 2
 
 
 def _p_values(effect: np.ndarray, error: np.ndarray, df: np.ndarray, rounding: np.ndarray) -> np.ndarray:

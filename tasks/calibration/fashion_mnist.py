@@ -18,6 +18,13 @@ CARD = TaskCard(
     selection="class_nll",
     data=("fashion-mnist",),
     papers=("012", "020"),
+    full="all of Fashion-MNIST for 50 epochs; no paper's own setting",
+    work={"lite": (5000, 128_000), "full": (55_000, 704_000)},
+    examples={
+        "smoke": {"*/*": 50, "*": 200},
+        "lite": {"*/*": 500, "*": 5000},
+        "full": {"*/*": 2000, "*": 10_000},
+    },
     version=2,
 )
 

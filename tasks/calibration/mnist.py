@@ -19,6 +19,13 @@ CARD = TaskCard(
     selection="class_nll",
     data=("mnist",),
     papers=("012", "020"),
+    full="all of MNIST for 50 epochs; no paper's own setting",
+    work={"lite": (5000, 128_000), "full": (55_000, 704_000)},
+    examples={
+        "smoke": {"*/*": 50, "*": 200},
+        "lite": {"*/*": 500, "*": 5000},
+        "full": {"*/*": 2000, "*": 10_000},
+    },
     version=2,
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -79,6 +79,13 @@ class HalfPrecision(Task):
         allowed = super().tolerance(metric, evidence)
         slack = {"class_nll": half_precision_slack, "adaptive_ece": tie_slack}.get(parse(metric).name)
         return allowed + (slack(evidence["p"], evidence["y"]) if slack and "p" in evidence and allowed > EXACT else 0.0)
+
+
+def chosen_by_likelihood(method: Any, x: Tensor, device: torch.device | str) -> dict[str, float]:
+    """What chooses epochs and options where likelihoods are compared, for every method alike: the NLL of the first 500 of the validation
+    examples ``x`` (N, ...) by the bound of 50 samples; beside it their one-sample bound."""
+    x = x[:500].to(device)
+    return {"nll[k=50]": -method.log_evidence(x, 50).mean().item(), "elbo": method.elbo(x)["elbo"].mean().item()}
 
 
 def permutation(n: int, seed: int) -> np.ndarray:

@@ -29,6 +29,8 @@ CARD = TaskCard(
     metrics=("bits_per_dim", "nll", "elbo", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
     selection="nll[k=50]",
     data=("cifar10", "efficientnet-lite0"),
+    full="all of CIFAR-10 for 300 epochs; no paper's own setting",
+    work={"lite": (20_000, 51_500), "full": (45_000, 50_020_000)},
     version=2,
 )
 BUDGETS = {

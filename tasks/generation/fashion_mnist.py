@@ -19,6 +19,8 @@ CARD = TaskCard(
     metrics=("nll", "elbo", "bits_per_dim", "fd", "kid", "gen_precision", "gen_recall", "mse", "active_units"),
     selection="nll[k=50]",
     data=("fashion-mnist",),
+    full="all of Fashion-MNIST for 300 epochs; no paper's own setting",
+    work={"lite": (20_000, 215_000), "full": (50_000, 50_020_000)},
     version=2,
 )
 BUDGETS = {

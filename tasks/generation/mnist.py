@@ -22,6 +22,8 @@ CARD = TaskCard(
     selection="nll[k=50]",
     data=("mnist",),
     papers=("007", "021", "025"),
+    full="the data of Burda et al. 2016 but for 10,000 instead of 400 validation images; 300 of their 3,280 epochs",
+    work={"lite": (20_000, 215_000), "full": (50_000, 50_020_000)},
     version=2,
 )
 BUDGETS = {

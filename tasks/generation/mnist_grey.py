@@ -20,6 +20,8 @@ CARD = TaskCard(
     selection="nll[k=50]",
     data=("mnist",),
     papers=("025",),
+    full="all of MNIST for 300 epochs; no paper's own setting",
+    work={"lite": (20_000, 215_000), "full": (50_000, 50_020_000)},
     version=2,
 )
 BUDGETS = {

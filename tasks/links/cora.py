@@ -19,6 +19,8 @@ CARD = TaskCard(
     data=("cora",),
     varies="seed and validation edges",
     papers=("051",),
+    full="as lite: the data and the length of Kipf and Welling 2016, but the test edges are the same in all runs",
+    work={"lite": (2708, 1054), "full": (2708, 1054)},
     version=2,
 )
 BUDGETS = {

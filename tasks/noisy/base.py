@@ -152,7 +152,7 @@ class NoisyLabels(HalfPrecision, DataTask):
         return torch.cat([method.predict(part.to(self.device), self.config.n_samples).mean(0).cpu() for part in x.split(CHUNK)]).numpy()
 
     def _accuracy(self, method: Any, x: Tensor, y: Tensor) -> float:
-        return float((self.probabilities(method, x).argmax(1) == y.numpy()).mean())
+        return accuracy(self.probabilities(method, x), y.numpy())
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         return {"accuracy": self._accuracy(method, **data.valid)}

@@ -29,6 +29,13 @@ CARD = TaskCard(
     selection="accuracy",
     data=("cifar10", "cifar10n"),
     papers=("013", "096"),
+    full="all of CIFAR-10N but 5,000 validation images, for 100 epochs; no paper's own setting",
+    work={"lite": (4000, 112_000), "full": (45_000, 440_000)},
+    examples={
+        "smoke": {"memorised": "256 training images", "label_precision": "256 training images", "accuracy_*": 497, "*": 497},
+        "lite": {"memorised": "4,000 training images", "label_precision": "4,000 training images", "accuracy_*": 2000, "*": 10_000},
+        "full": {"memorised": "45,000 training images", "label_precision": "45,000 training images", "accuracy_*": 10_000, "*": 10_000},
+    },
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 3, "batch_size": 32}, "task": {"n_train": 256, "n_valid": 128, "augment": True}},

@@ -23,6 +23,13 @@ CARD = TaskCard(
     selection="accuracy",
     data=("mnist",),
     papers=("013", "096"),
+    full="the data, noise and 200 epochs of Han et al. 2018, but for 5,000 validation images",
+    work={"lite": (4000, 112_000), "full": (55_000, 520_000)},
+    examples={
+        "smoke": {"memorised": "256 training images", "label_precision": "256 training images", "accuracy_*": 497, "*": 497},
+        "lite": {"memorised": "4,000 training images", "label_precision": "4,000 training images", "accuracy_*": 2000, "*": 10_000},
+        "full": {"memorised": "55,000 training images", "label_precision": "55,000 training images", "accuracy_*": 10_000, "*": 10_000},
+    },
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 3, "batch_size": 32}, "task": {"n_train": 256, "n_valid": 128}},

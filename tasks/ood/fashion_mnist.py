@@ -38,6 +38,13 @@ CARD = TaskCard(
     selection="auroc/validation",
     data=("fashion-mnist", "mnist", "notmnist"),
     papers=("069",),
+    full="all images for 30 epochs; no paper's own setting",
+    work={"lite": (10_000, 75_000), "full": (35_500, 229_000)},
+    examples={
+        "smoke": {"*/*": "100 against 100", "*": 100},
+        "lite": {"*/validation": "500 against 500", "*/*": "2,000 against 2,000", "*": 2000},
+        "full": {"*/validation": "500 against 500", "*/*": "6,000 against 4,000 to 10,000", "*": 6000},
+    },
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 2, "batch_size": 32}, "task": {"n_train": 256, "n_valid": 100, "n_test": 100}},

@@ -33,6 +33,13 @@ CARD = TaskCard(
     selection="auroc/validation",
     data=("mnist", "fashion-mnist", "notmnist"),
     papers=("069",),
+    full="all images for 30 epochs; no paper's own setting",
+    work={"lite": (10_000, 75_000), "full": (35_517, 230_023)},
+    examples={
+        "smoke": {"*/*": "100 against 100", "*": 100},
+        "lite": {"*/validation": "500 against 500", "*/*": "2,000 against 2,000", "*": 2000},
+        "full": {"*/validation": "500 against 500", "*/*": "6,031 against 3,969 to 10,000", "*": 6031},
+    },
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 2, "batch_size": 32}, "task": {"n_train": 256, "n_valid": 100, "n_test": 100}},

@@ -129,6 +129,15 @@ def test_evidence_must_give_the_metrics(tmp_path: Path, measured: str, said: str
     assert found.check == "evidence" and said in found.said
 
 
+def test_what_methods_see_must_be_no_view_of_more(tmp_path: Path) -> None:
+    task = TASK.replace("third].clone()", "third]", 1)
+    assert task != TASK
+    found = findings(tmp_path, METHOD, task)
+    assert [(finding.check, finding.said.partition(":")[0]) for finding in found] == [
+        ("load_train", f"{name}.x is a view of more than it shows") for name in ("train", "valid")
+    ]
+
+
 def test_validation_must_give_what_is_selected_by(tmp_path: Path) -> None:
     (found,) = findings(tmp_path, METHOD, TASK.replace('return {"accuracy": float(', 'return {"class_nll": float('))
     assert found.check == "validate" and "gives class_nll, and not accuracy" in found.said

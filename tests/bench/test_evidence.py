@@ -91,8 +91,8 @@ def test_keys_state_the_number_of_examples() -> None:
 
 
 def test_whole_keys_are_those_of_all_examples() -> None:
-    keys = ("accuracy", "accuracy[n=4]", "auroc/near", "nll[k=5,n=9]", "nll[k=5,n=40]", "nll[k=6,n=9]", "fid[net,n=7]", "ece[n=4]")
-    assert whole(keys) == ("accuracy", "auroc/near", "nll[k=5,n=40]", "nll[k=6,n=9]", "fid[net,n=7]")
+    keys = ("accuracy", "accuracy[n=4]", "auroc/near", "nll[k=5,n=9]", "nll[k=5,n=40]", "nll[k=6,n=9]", "fd[net,n=7]", "ece[n=4]")
+    assert whole(keys) == ("accuracy", "auroc/near", "nll[k=5,n=40]", "nll[k=6,n=9]", "fd[net,n=7]")
     assert whole(("elbo[n=400]", "elbo[n=1000]", "mse[n=9]")) == ("elbo[n=1000]", "mse[n=9]"), "of metrics that are counted"
     assert whole(("elbo[n=400]", "elbo")) == ("elbo",)
     assert whole(("nll[k=5]", "nll[k=5,n=100]")) == ("nll[k=5]",)

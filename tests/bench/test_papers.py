@@ -27,6 +27,7 @@ ENTRY = {
 }
 
 
+OWN = dict.fromkeys(("data", "length"), {"text": "as here", "source": "section 3"})
 VGAE, GAE, WIDE = ({"methods": [name], "set": options} for name, options in (("vgae", {}), ("gae", {}), ("vgae", {"hidden": 64})))
 
 
@@ -76,7 +77,7 @@ def test_runs_are_what_checks_cells_and_also_ask_for(tmp_path: Path) -> None:
     tree = _tree()
     tree["also"] = [{"tasks": ["links/citeseer"], "configurations": ["gae"]}]
     tree["seeds"] = {"links/citeseer": "0-9"}
-    tree["full"] = {"set": {"train.epochs": 7}}
+    tree["full"] = {**OWN, "set": {"train.epochs": 7}}
     item = _read(tmp_path, tree)
     vgae, gae, wide = ({"tasks": ["links/cora"], "seeds": "0-2", **of} for of in (VGAE, GAE, WIDE))
     assert item.runs("lite") == [vgae, gae, wide, {"tasks": ["links/citeseer"], "seeds": "0-9", **GAE}], "a check's sides, the cell, also"
@@ -94,7 +95,7 @@ def test_runs_are_what_checks_cells_and_also_ask_for(tmp_path: Path) -> None:
 
 def test_a_check_is_asked_for_at_its_own_budget(tmp_path: Path) -> None:
     tree = _tree()
-    tree["full"] = {}
+    tree["full"] = OWN
     tree["claims"][0]["check"]["budget"] = "full"
     item = _read(tmp_path, tree)
     assert [entry["set"] for entry in item.runs("lite")] == [WIDE["set"]] and len(item.runs("full")) == 3
@@ -129,10 +130,19 @@ def test_sides_of_shipped_checks_that_are_searched_have_equal_trials(found: list
 
 def test_full_is_complete_with_three_citations(tmp_path: Path) -> None:
     tree, cited = _tree(), {"text": "as here", "source": "section 3"}
-    tree["full"] = {"network": cited, "data": cited}
-    assert not _read(tmp_path, tree).full.complete
+    tree["full"] = {"network": cited, "data": cited, "length": {"instead": "7 epochs"}}
+    item = _read(tmp_path, tree)
+    own = "of the paper (section 3): as here"
+    assert not item.full.complete and item.full.lines() == [f"network {own}", f"data {own}", "length not of the paper: 7 epochs"]
     tree["full"]["length"] = cited
     assert _read(tmp_path, tree).full.complete and paper("vgae").full.complete and not paper("iwae").full.complete
+
+
+def test_each_paper_with_runs_says_what_full_is_of_it(found: list[Paper]) -> None:
+    for item in found:
+        if item.asked("lite"):
+            assert item.full, f"{item.slug}: its file does not say whether full is the paper's own data and length"
+    assert paper("mult-vae").full.lines()[0].startswith("no runs at full: ML-20M, Netflix and MSD are not here")
 
 
 def _read(folder: Path, tree: dict[str, Any]) -> Paper:
@@ -219,6 +229,8 @@ MISTAKES = [
     (["seeds"], {"links/coar": "0-9"}, "seeds: task 'links/coar': did you mean 'links/cora'"),
     (["full"], {"data": {"text": "all of it"}}, "full.data: needs 'source'"),
     (["full"], {"none": "why", "set": {}}, "full: says why there is `none`"),
+    (["full"], {"data": {"instead": "half of it"}}, "full: needs 'length': with `text` and `source`"),
+    (["full"], {"length": {"instead": "7 epochs", "text": "x"}}, "full.length: unknown field 'text'"),
 ]
 
 

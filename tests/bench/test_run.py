@@ -179,6 +179,18 @@ def test_best_epoch_is_kept(home: Path) -> None:
     assert record.notes["chosen_epoch"] == values.index(max(values))
 
 
+@pytest.mark.parametrize(
+    ("values", "chosen"),
+    [((float("nan"), 0.51, 0.52), 2), ((0.3, float("nan"), 0.2), 0), ((float("nan"), 0.5, float("nan")), 1), ((float("nan"),) * 3, 2)],
+)
+def test_nan_is_never_the_best_epoch(values: tuple[float, ...], chosen: int, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no epoch has a number, the last one is kept, as without a validation."""
+    task = find("task", "test/blobs", (Path(PLUGINS[0]),)).load()
+    monkeypatch.setattr(task, "validate", lambda self, method, data: {"accuracy": values[method.current_epoch]})
+    record = execute(spec_of(**{"train.keep": "best"}), home)
+    assert record.notes["chosen_epoch"] == chosen and record.notes["selection"]["value"] in (values[chosen], "nan")
+
+
 def test_pair_that_does_not_fit() -> None:
     with pytest.raises(UserError, match="cannot run on"):
         resolve("test/blobs", "ppca", budget="smoke", paths=PLUGINS)

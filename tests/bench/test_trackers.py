@@ -66,7 +66,8 @@ def _read_wandb(file: Path) -> dict[str, list]:
 
 def _read_when_written(file: Path) -> dict[str, list]:
     """wandb's own process writes the file, up to a moment after ``finish``; the exit code is its last word."""
-    for _ in range(200):
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
         found = _read_wandb(file)
         if found["exit"]:
             return found

@@ -83,6 +83,7 @@ def chromium() -> Iterator[Any]:
     if found is None:
         pytest.skip(f"no Chromium here: {HOW}")
     sync = pytest.importorskip("playwright.sync_api", reason=f"no Playwright here: {HOW}")
+    sync.expect.set_options(timeout=60_000)  # a busy machine is no defect
     with sync.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
@@ -101,6 +102,7 @@ def visit(chromium: Any, site: Path) -> Iterator[Callable[..., Any]]:
     def look(url: str, width: int = 1280, **options: Any) -> Any:
         context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
         contexts.append(context)
+        context.set_default_timeout(120_000)
         page = context.new_page()
         page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))

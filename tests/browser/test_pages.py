@@ -175,6 +175,8 @@ def test_numbers_are_written_as_by_python(visit: Visit) -> None:
     texts = page.evaluate("cells => cells.map(ELB.number)", [{"mean": c.mean, "low": c.low, "high": c.high} for c in found])
     assert texts == [number(cell) for cell in found]
     assert page.evaluate("ELB.number(null)") == number(None)
+    (full,) = [{"mean": c.mean, "low": c.low, "high": c.high, "ceiling": 5.3} for c in [summarise([5.29, 5.295])]]
+    assert page.evaluate("ELB.number", full) == number(summarise([5.29, 5.295]), key="mutual_information[n=200]") == "≥ 5.29"
     halves = [(k + 0.5) / 2**j for k in range(-40, 40) for j in range(4)]
     assert page.evaluate("v => v.map((x) => [0, 1, 2, 3].map((d) => ELB.fixed(x, d)))", halves) == [
         [f"{value:.{digits}f}" for digits in range(4)] for value in halves

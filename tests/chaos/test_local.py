@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,14 @@ def valid_records(home: Path) -> list[records.Record]:
 def finished(home: Path) -> int:
     """How many attempts have left a record: progress, whatever the speed of the machine."""
     return len(list(home.glob("*/attempts/*.json")))
+
+
+def wait_for(condition: Callable[[], object], parent: subprocess.Popen) -> None:
+    """Until ``condition`` holds, which ``parent`` must live to see."""
+    end = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < end and parent.poll() is None
+        time.sleep(0.1)
 
 
 def kill_a_worker(home: Path, rng: random.Random) -> bool:
@@ -149,10 +157,7 @@ def test_a_folder_that_turns_read_only(sweep: list[str], small_disk: Path) -> No
 def test_ctrl_c_saves_checkpoints_and_says_what_is_left(sweep: list[str], tmp_path: Path, number: signal.Signals) -> None:
     home = tmp_path / "runs"
     first = start(sweep, home)
-    end = time.monotonic() + 300
-    while finished(home) < 4:
-        assert time.monotonic() < end and first.poll() is None
-        time.sleep(0.1)
+    wait_for(lambda: finished(home) >= 4, first)
     first.send_signal(number)
     out = first.communicate(timeout=300)[0]
     assert first.returncode == 130 and "Traceback" not in out
@@ -168,7 +173,13 @@ def test_ctrl_c_saves_checkpoints_and_says_what_is_left(sweep: list[str], tmp_pa
 
 def test_two_sweeps_at_once_make_no_run_twice(sweep: list[str], tmp_path: Path) -> None:
     home = tmp_path / "runs"
-    both = [start(sweep, home) for _ in range(2)]
+    first = start(sweep, home)
+    wait_for(lambda: finished(home), first)
+    first.send_signal(signal.SIGSTOP)  # its four workers end what they have; all beyond that is the second one's
+    before, second = finished(home), start(sweep, home)
+    wait_for(lambda: finished(home) >= before + 10, second)
+    first.send_signal(signal.SIGCONT)
+    both = [first, second]
     outs = [parent.communicate(timeout=300)[0] for parent in both]
     assert [parent.returncode for parent in both] == [0, 0], outs
     assert Counter(record.key for record in valid_records(home)).most_common(1)[0][1] == 1 and len(valid_records(home)) == RUNS

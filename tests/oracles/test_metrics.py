@@ -14,8 +14,8 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
 from elboard.bench.errors import UserError
-from elboard.bench.metrics import calibration, generation, likelihood, noisy, ranking
-from elboard.bench.metrics.conventions import bare, better, convention, conventions, in_range, parse
+from elboard.bench.metrics import calibration, generation, noisy, ranking
+from elboard.bench.metrics.conventions import bare, better, check_name, convention, conventions, in_range, parse
 from elboard.bench.metrics.ood import link_metrics, ood_metrics
 from elboard.tasks.data.task import half_precision_slack, tie_slack
 
@@ -98,10 +98,29 @@ def test_ece_by_brute_force(p: np.ndarray, y: np.ndarray) -> None:
     assert calibration.ece(p, y) == pytest.approx(brute_ece(p.max(1), hit, 15), abs=1e-9)
     classwise = np.mean([brute_ece(p[:, c], (y == c).astype(float), 15) for c in range(4)])
     assert calibration.classwise_ece(p, y) == pytest.approx(classwise, abs=1e-9)
-    alike = np.array([hit[p.max(1) == confidence].mean() for confidence in p.max(1)])
-    parts = np.array_split(np.argsort(p.max(1), kind="stable"), 15)
-    adaptive = sum(abs(p.max(1)[part].mean() - alike[part].mean()) * len(part) for part in parts if len(part)) / len(y)
-    assert calibration.adaptive_ece(p, y) == pytest.approx(adaptive, abs=1e-9)
+    assert calibration.adaptive_ece(p, y) == pytest.approx(brute_adaptive_ece(p.max(1), hit, 15), abs=1e-9)
+
+
+def brute_adaptive_ece(confidence: np.ndarray, hit: np.ndarray, bins: int) -> float:
+    """Hits of examples of equal confidence spread evenly over the places that these take among the sorted ones: their sum up to a border
+    is linear within such a group."""
+    values = np.unique(confidence)
+    ends = np.array([0, *(np.sum(confidence <= value) for value in values)])
+    hits = np.array([0, *(hit[confidence <= value].sum() for value in values)])
+    confidences = np.array([0, *(confidence[confidence <= value].sum() for value in values)])
+    borders = np.cumsum([0, *map(len, np.array_split(confidence, bins))])
+    gaps = np.diff(np.interp(borders, ends, confidences)) - np.diff(np.interp(borders, ends, hits))
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def test_adaptive_ece_is_of_the_mean_gaps_over_orders_of_equal_confidences() -> None:
+    confidence, hit = np.repeat([0.6, 0.7, 0.9], [11, 20, 9]), RNG.random(40) < 0.7
+    gaps = []
+    for _ in range(20_000):
+        order = np.lexsort([RNG.random(40), confidence])
+        gaps.append([(confidence[part] - hit[part]).sum() for part in np.array_split(order, 15)])
+    p, y = np.stack([confidence, 1 - confidence], axis=1), (~hit).astype(int)
+    assert calibration.adaptive_ece(p, y) == pytest.approx(np.abs(np.mean(gaps, axis=0)).sum() / 40, abs=2e-3)
 
 
 def test_ece_is_torchmetrics_away_from_the_edges() -> None:
@@ -224,33 +243,6 @@ def test_precision_and_recall_by_brute_force() -> None:
     assert generation.precision_recall(real, fake + 100) == (0.0, 0.0)
 
 
-# --- likelihood --------------------------------------------------------------------------------
-
-
-def test_bits_per_dim() -> None:
-    assert likelihood.bits_per_dim(8 * math.log(2) * 784, 784) == pytest.approx(8.0)
-
-
-def test_active_units() -> None:
-    means = np.stack([np.zeros(1000), RNG.standard_normal(1000) * 0.09, RNG.standard_normal(1000) * 0.2, RNG.standard_normal(1000)], axis=1)
-    assert likelihood.active_units(means) == 2
-
-
-def test_mutual_information_of_separated_and_of_collapsed_codes() -> None:
-    means = np.arange(300.0)[:, None] * 100
-    assert likelihood.mutual_information(means, np.zeros((300, 1)), means) == pytest.approx(math.log(300))
-    z = RNG.standard_normal((300, 2))
-    assert likelihood.mutual_information(np.zeros((300, 2)), np.zeros((300, 2)), z) == pytest.approx(0.0, abs=1e-9)
-
-
-def test_mutual_information_by_brute_force() -> None:
-    means, logvars = RNG.standard_normal((9, 2)), RNG.standard_normal((9, 2))
-    z = means + RNG.standard_normal((9, 2))
-    log_q = np.array([[scipy.stats.norm.logpdf(z[i], means[j], np.exp(0.5 * logvars[j])).sum() for j in range(9)] for i in range(9)])
-    expected = np.mean([log_q[i, i] - np.log(np.mean(np.exp(log_q[i]))) for i in range(9)])
-    assert likelihood.mutual_information(means, logvars, z) == pytest.approx(expected, abs=1e-9)
-
-
 # --- noisy labels and conventions --------------------------------------------------------------
 
 
@@ -261,6 +253,16 @@ def test_accuracy_over_epochs() -> None:
     assert noisy.accuracy_over_epochs([0.0] * 5 + [1.0] * 10, [0.5] * 15)["accuracy_last10"] == 1.0
     with pytest.raises(ValueError, match="each epoch"):
         noisy.accuracy_over_epochs([], [])
+    nan = float("nan")
+    assert noisy.accuracy_over_epochs([0.1, 0.2, 0.3], [nan, 0.51, 0.52])["accuracy_best"] == 0.3
+    assert noisy.accuracy_over_epochs([nan, 0.2, 0.1], [0.3, 0.2, 0.1])["accuracy_peak"] == 0.2
+    of_none = noisy.accuracy_over_epochs([0.1, 0.2], [nan, nan])
+    assert np.isnan(of_none["accuracy_best"]) and of_none["accuracy_peak"] == 0.2
+
+
+def test_nan_is_no_class() -> None:
+    p = np.array([[np.nan, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, np.nan, 0.1], [0.1, 0.8, 0.1]])
+    assert calibration.accuracy(p, np.array([0, 0, 1, 1])) == 0.5
 
 
 def test_memorisation_and_selection() -> None:
@@ -276,7 +278,7 @@ def test_memorisation_and_selection() -> None:
     [
         ("elbo", "elbo", "", "", ""),
         ("ndcg@100", "ndcg", "100", "", ""),
-        ("fid[mnist-cnn-1a2b3c4d,n=5000]", "fid", "", "mnist-cnn-1a2b3c4d,n=5000", ""),
+        ("fd[mnist-cnn-1a2b3c4d,n=5000]", "fd", "", "mnist-cnn-1a2b3c4d,n=5000", ""),
         ("auroc/fashion-mnist", "auroc", "", "", "fashion-mnist"),
         ("nll[k=5000]/test", "nll", "", "k=5000", "test"),
     ],
@@ -286,21 +288,33 @@ def test_keys(key: str, name: str, at: str, parameters: str, part: str) -> None:
     assert (found.name, found.at, found.parameters, found.slice) == (name, at, parameters, part)
 
 
-@pytest.mark.parametrize("key", ["", "FID", "fid[", "a b", "auroc/", "fid[]"])
+@pytest.mark.parametrize("key", ["", "FID", "fd[", "a b", "auroc/", "fd[]"])
 def test_bad_keys(key: str) -> None:
     with pytest.raises(UserError, match="not of the form"):
         parse(key)
 
 
 def test_conventions() -> None:
-    assert bare("fid[x,n=1]/y") == "fid/y" and bare("elbo") == "elbo"
+    assert bare("fd[x,n=1]/y") == "fd/y" and bare("elbo") == "elbo"
     with pytest.raises(UserError, match="no metric 'aurok': did you mean 'auroc'"):
         convention("aurok")
     assert better("elbo", -1, -2) and better("class_nll", 1, 2) and not better("elbo", 1, 1)
+    nan = float("nan")
+    for key in ("elbo", "class_nll"):
+        assert better(key, 1, nan) and not better(key, nan, 1) and not better(key, nan, nan)
     with pytest.raises(UserError, match="no direction"):
         better("kl", 1, 2)
     assert in_range("auroc/near", 1 + 1e-7) and not in_range("auroc/near", 1.01) and in_range("elbo", -1e9)
     assert all(c.direction in ("higher", "lower", "none") and c.title for c in conventions().values())
+
+
+def test_a_distance_of_a_small_network_is_no_fid() -> None:
+    for key in ("fd[mnist-cnn-1a2b3c4d,n=5]", "fid[inception-2015,n=5]", "fid[inception-2015]/part", "elbo", "nll[k=5]"):
+        check_name(key)
+    for key in ("fid", "fid[mnist-cnn-1a2b3c4d,n=5]", "fid[n=5]", "fid[inception-2016,n=5]"):
+        with pytest.raises(ValueError, match="inception-2015 alone"):
+            check_name(key)
+        assert in_range(key, 1.0), "an old record is read all the same"
 
 
 @settings(max_examples=20)

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 import shutil
 import subprocess
 import warnings
@@ -148,12 +149,19 @@ def test_tuned_rows_say_so() -> None:
 
 
 def test_how_the_options_of_a_row_were_found() -> None:
-    said = {"trials": 20, "metric": "accuracy", "space": {"scale": [1.0, 2.0]}, "wall_s": 3600.0}
-    tuned = dataclasses.replace(record_of(0.9, 1, scale=2.5), notes={"search": said})
+    said = {
+        "trials": 20,
+        "metric": "accuracy",
+        "space": {"scale": {"log": [1.0, 3.0]}},
+        "parameters": {"scale": 2.5123456},
+        "wall_s": 3600.0,
+    }
+    tuned = dataclasses.replace(record_of(0.9, 1, scale=2.5123456), notes={"search": said})
     groups = groups_of([record_of(0.5), record_of(0.7, scale=2.0), record_of(0.8, scale=3.0), tuned])
     found = boards(groups, paths=PATHS)
     words = ["search of 20 trials in 1 h", "as set", "recipe wide", "not said"]
     assert [row.tuning.words for row in found[0].rows] == words
+    assert found[0].rows[0].label == "test-linear (scale=2.512) [tuned, 20 trials]"
     rows = [row for row in json.loads(render(found, "json")) if row["primary"]]
     assert [row["options"] for row in rows] == words
     assert [(row["trials"], row["search_s"]) for row in rows] == [(20, 3600.0), (0, None), (0, None), (0, None)]
@@ -235,8 +243,8 @@ def test_a_truncated_record_is_left_out_with_a_warning(tmp_path: Path) -> None:
 
 
 def test_marks_keep_apart_what_has_other_parameters() -> None:
-    names, notes = short_names(("nll[k=5]", "fid[a,n=2]", "kid[a,n=2]", "fid[b,n=2]/x", "mse"))
-    assert names == {"nll[k=5]": "nll¹", "fid[a,n=2]": "fid²", "kid[a,n=2]": "kid²", "fid[b,n=2]/x": "fid/x³", "mse": "mse"}
+    names, notes = short_names(("nll[k=5]", "fd[a,n=2]", "kid[a,n=2]", "fd[b,n=2]/x", "mse"))
+    assert names == {"nll[k=5]": "nll¹", "fd[a,n=2]": "fd²", "kid[a,n=2]": "kid²", "fd[b,n=2]/x": "fd/x³", "mse": "mse"}
     assert notes == "¹ k=5; ² a,n=2; ³ b,n=2"
 
 
@@ -244,3 +252,42 @@ def test_trials_of_searches_are_on_no_board() -> None:
     trial = dataclasses.replace(record_of(0.9), notes={"trial": {"search": "x", "number": 3}})
     (board,) = boards(groups_of([record_of(0.5, seed=1), trial]), paths=PATHS)
     assert [row.seeds for row in board.rows] == [(1,)]
+
+
+def board_of(task: str, metrics: dict[str, float], *shown: str) -> Board:
+    method = {"generation": "vae", "calibration": "softmax"}[task.split("/")[0]]
+    record = Record.of(resolve(task, method, budget="smoke"), "a", "done", metrics=metrics, primary=next(iter(metrics)))
+    (board,) = boards(groups_of([record]), choice=Choice(metrics=shown or ("all",)))
+    return board
+
+
+def test_a_saturated_value_is_a_bound_and_the_board_says_so() -> None:
+    key, most = "mutual_information[n=200]", math.log(200)  # 5.298
+    assert [number(cell(mean, 3, 0.001), key=key) for mean in (most, most - 0.049)] == ["≥ 5.2983", "≥ 5.2493"]
+    assert number(cell(most - 0.051, 3, 0.001), key=key) == "5.2473 ± 0.0010" and number(cell(most, 3, 0.001)) == "5.2983 ± 0.0010"
+    board = board_of("generation/digits", {"nll[k=8,n=50]": 20.0, key: most, "elbo[n=200]": -22.0})
+    text = render([board], "md")
+    assert "| ≥ 5.298 |" in text and f"≥: saturated, {key} is at most 5.30" in text and "| 20.00 |" in text
+    assert r"$\geq$ 5.298" in render([board], "latex") and "≥ 5.298" in render([board], "html")
+    said = {row["metric"]: row["saturated"] for row in json.loads(render([board], "json"))}
+    assert said == {**dict.fromkeys(board.columns, False), key: True}
+    assert table(board).columns[3 + board.columns.index(key)]._cells == ["≥ 5.298"] and "at most 5.30" in table(board).caption
+    free = board_of("generation/digits", {"nll[k=8,n=50]": 20.0, key: most - 0.1})
+    assert "≥" not in render([free], "md")
+
+
+def test_columns_of_other_numbers_of_examples_say_them() -> None:
+    board = board_of("calibration/mnist", {"class_nll": 0.5, "class_nll/shift": 2.0, "accuracy": 0.9, "accuracy[n=100]": 0.9})
+    assert board.examples == {"class_nll": "200", "class_nll/shift": "50", "accuracy": "200"}, "a key with n says its own"
+    assert "| accuracy (of 200) ↑ | class_nll (of 200) ↓ | class_nll/shift (of 50) ↓ |" in render([board], "md")
+    assert r"class\_nll/shift (of 50) $\downarrow$" in render([board], "latex")
+    shown = {row["metric"]: row["examples"] for row in csv.DictReader(io.StringIO(render([board], "csv")))}
+    assert shown == board.examples
+    assert short_names(board.columns, board.examples) == (
+        {"class_nll": "class_nll¹", "class_nll/shift": "class_nll/shift²", "accuracy": "accuracy¹"},
+        "¹ of 200; ² of 50",
+    )
+    alone = board_of("calibration/mnist", {"class_nll": 0.5, "class_nll/shift": 2.0, "accuracy": 0.9}, "class_nll", "accuracy")
+    assert alone.examples == {} and "(of" not in render([alone], "md"), "nothing to tell apart"
+    said = {row["metric"]: row["examples"] for row in json.loads(render([board_of("generation/digits", {"nll[k=8,n=50]": 20.0})], "json"))}
+    assert said == {"nll[k=8,n=50]": "50"}

@@ -80,13 +80,14 @@ def test_two_rows_have_no_prior_and_are_compared_as_alone() -> None:
 
 
 def test_moderation_by_hand() -> None:
-    """Where the pair's own variance is below the board's the two are weighed by their degrees of freedom, else its own is taken."""
+    """Where the pair's own variance is below the board's the two are weighed by their degrees of freedom, else its own is taken, and the
+    board's degrees of freedom fade."""
     values = np.random.default_rng(4).normal(size=(5, 3)) * np.array([1, 1, 1, 1, 6])[:, None]
     found, kinds = compare_rows([by_seed(row) for row in values]), set()
     for i, j in itertools.combinations(range(5), 2):
         difference = values[i] - values[j]
         own, shared = difference.var(ddof=1), (found.prior.df * found.prior.variance + 2 * difference.var(ddof=1)) / (found.prior.df + 2)
-        df = 2 if own > shared else min(found.prior.df + 2, 4 / 5 * 5 * 2)
+        df = 2 + min(found.prior.df, 4 / 5 * 5 * 2 - 2) * min(1, shared / own) ** 2
         kinds.add(own > shared)
         t = difference.mean() / math.sqrt(max(own, shared) / 3)
         assert found.p[i, j] == found.p[j, i] == pytest.approx(2 * stats.t.sf(abs(t), df), rel=1e-9)

@@ -11,7 +11,8 @@ import pytest
 
 from elboard.bench.cli import main
 from elboard.bench.config import resolve
-from elboard.bench.papers import Check, Claim, Full, Mapped, Paper, Reported, Side
+from elboard.bench.full import Full
+from elboard.bench.papers import Check, Claim, Mapped, Paper, Reported, Side
 from elboard.bench.record import Record, write
 from elboard.bench.registry import discover
 from elboard.results.states import states
@@ -57,7 +58,7 @@ def test_from_none_to_full(state: Any, tmp_path: Path) -> None:
     assert state(paper_of(tested, full=Full()), found) == "claim"
     assert state(paper_of(tested, full=Full(none="its data are not public")), found) == "claim"
     assert state(paper_of(tested, full=Full(CITED)), found) == "full"
-    assert state(paper_of(tested, full=Full(CITED, {"train.epoch": 3})), found) == "claim", "it does not resolve"
+    assert state(paper_of(tested, full=Full(CITED, set={"train.epoch": 3})), found) == "claim", "it does not resolve"
 
 
 def test_each_side_needs_three_seeds(state: Any, tmp_path: Path) -> None:

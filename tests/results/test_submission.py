@@ -294,6 +294,16 @@ def test_markup_is_kept_as_text_and_flagged(honest: Files, tmp_path: Path) -> No
     assert taken(tmp_path / "records")[0].record.notes["why"] == note
 
 
+def test_a_method_that_may_come_to_test_data_is_shown(tmp_path: Path) -> None:
+    text = (PLUGINS / "linear.py").read_text(encoding="utf-8")
+    (tmp_path / "linear.py").write_text(f"{text}\n\ndef peek():\n    from elboard.tasks.data import loaders\n")
+    paths = (tmp_path / "linear.py", PLUGINS / "blobs.py")
+    execute(resolve("test/blobs", "test-linear", budget="smoke", paths=tuple(map(str, paths))), tmp_path / "runs")
+    report = review(submit(tmp_path / "runs", tmp_path / "x"), into=tmp_path / "records", paths=paths)
+    (flag,) = [line for line in report.flagged if "test data" in line]
+    assert flag.endswith(f"linear.py:{len(text.splitlines()) + 4}: imports elboard.tasks.data.loaders") and len(report.accepted) == 1
+
+
 # --- archives that are refused -------------------------------------------------------------------
 
 

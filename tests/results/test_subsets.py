@@ -107,7 +107,7 @@ def test_a_bare_name_in_a_claim_or_a_table_is_the_full_metric() -> None:
     assert metric_key("nll", [left, right]) == metric_key("nll", [right]) == "nll[k=5,n=1000]"
     assert metric_key("ece", [left, right]) == "ece" and metric_key("ece", [["ece[n=300]"]]) is None
     with pytest.raises(UserError, match="may be any of"):
-        metric_key("fid", [["fid[a,n=5]", "fid[b,n=5]"]])
+        metric_key("fd", [["fd[a,n=5]", "fd[b,n=5]"]])
 
 
 @pytest.mark.parametrize(("sets", "warned"), [("{}", False), ('{"test": Examples(arrays=("p",), metrics=("*",))}', True)])

@@ -144,7 +144,7 @@ def test_metric_keys_come_from_the_records() -> None:
     assert metric_key("nll", [["nll[k=200]"], ["nll[k=5000]"]]) is None
     assert metric_key("auroc/far", [["auroc/near", "auroc/far"]]) == "auroc/far"
     with pytest.raises(UserError, match="may be any of"):
-        metric_key("fid", [["fid[a]", "fid[b]"]])
+        metric_key("fd", [["fd[a]", "fd[b]"]])
 
 
 def test_full_has_a_setting_of_its_own() -> None:

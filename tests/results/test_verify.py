@@ -72,6 +72,10 @@ def test_evidence_agrees_and_a_changed_metric_does_not(home: Path) -> None:
     bad = verify(changed(record, auc=record.metrics["auc"] + 1e-6), evidence)
     assert bad.ok is False and not bad.checked["auc"].ok and bad.checked["ap"].ok
     assert bad.largest == ("auc", pytest.approx(1e-6))
+    for name in ("auc", "ap"):  # in whatever order
+        of_nan = verify(record, evidence)
+        of_nan.checked[name] = of_nan.checked[name]._replace(found=float("nan"))
+        assert of_nan.largest[0] == name
 
 
 def test_evidence_that_gives_nothing_is_no_verdict(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

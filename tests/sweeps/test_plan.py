@@ -112,7 +112,7 @@ budget: smoke
 seeds: 0-49
 runs: [{tasks: [test/blobs], methods: [test-linear], grid: {lr: {logspace: [1e-4, 1e-1, 40]}, scale: [1.0, 2.0]}}]
 """
-    start = time.perf_counter()
+    start = time.process_time()
     runs = expand(write(tmp_path, text), paths=PLUGINS).runs
     assert len({spec.key for spec in runs}) == 4000
-    assert time.perf_counter() - start < 20, "the speed itself is measured in tests/speed; this is for what is quadratic"
+    assert time.process_time() - start < 20, "the speed itself is measured in tests/speed; this is for what is quadratic"

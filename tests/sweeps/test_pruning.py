@@ -29,7 +29,7 @@ def test_pruning_ends_bad_trials_and_spares_the_best(tmp_path: Path) -> None:
     whole = plan(tmp_path, words, home="whole", options="train.epochs: 9")
     pruned = plan(tmp_path, f"{words}, prune: asha", home="pruned", options="train.epochs: 9")
     run(whole)
-    outcomes = run(pruned, jobs=2)
+    outcomes = run(pruned)
     found = history(pruned)
     assert found.count("pruned") >= 4 and found.count("pruned") + found.count("done") == 12
     assert epochs(whole) == 12 * 9 and epochs(pruned) < 0.7 * epochs(whole)

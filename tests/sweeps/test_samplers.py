@@ -74,6 +74,6 @@ def test_a_proposal_after_200_trials_takes_milliseconds() -> None:
     points = [search.at_random(SPACE, 0, number) for number in range(200)]
     seen = [search.Seen(parameters=parameters, state="done", value=_value(parameters)) for parameters in points]
     search.by_tpe(SPACE, "higher", 0, seen)
-    start = time.perf_counter()
+    start = time.process_time()
     search.by_tpe(SPACE, "higher", 0, seen)
-    assert time.perf_counter() - start < 0.5, "about 0.03 s; the machine may be busy"
+    assert time.process_time() - start < 0.5, "about 0.03 s, of this process alone"

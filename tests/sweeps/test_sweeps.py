@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from elboard.bench.config import RunSpec, resolve
+from elboard.bench.config import RunSpec, parse_seeds, resolve
 from elboard.bench.errors import UserError
 from elboard.bench.runs import Runs
 from elboard.sweeps.engines.local import run_all
-from elboard.sweeps.plan import expand, parse_seeds
+from elboard.sweeps.plan import expand
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 TEXT = """

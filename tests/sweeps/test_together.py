@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -42,19 +40,14 @@ def test_a_failure_in_two_processes_is_one_record(tmp_path: Path) -> None:
 def test_two_processes_stop_together_and_go_on(tmp_path: Path) -> None:
     options = {"train.epochs": 4, "train.batch_size": 4, "pause": 0.03}
     spec = spec_of(**TWO, **options)
-    curves = tmp_path / spec.key / "curves.jsonl"
 
-    def ask() -> None:
-        while not curves.exists() or not curves.read_text():
-            time.sleep(0.05)
-        stopping.request()
+    def ask(event: dict) -> None:
+        if event.get("epoch") == 0:
+            stopping.request()
 
-    thread = threading.Thread(target=ask)
-    thread.start()
     try:
-        stopped = run_one(spec, tmp_path)
+        stopped = run_one(spec, tmp_path, report=ask)
     finally:
-        thread.join()
         stopping.clear()
     assert stopped.state == "preempted" and not attempts(tmp_path / spec.key)
     assert (tmp_path / spec.key / "checkpoints" / "last.ckpt").exists()

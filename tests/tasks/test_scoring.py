@@ -107,8 +107,8 @@ def test_an_nll_is_of_as_many_images_as_its_key_says() -> None:
         name: np.eye(2) if "cov" in name else np.zeros(2) for name in ("real_mean", "real_covariance", "fake_mean", "fake_covariance")
     }
     evidence = {"elbo": np.full(5, -3.0, np.float32), "log_evidence": np.array([-1.0, -3.0], np.float32), **moments}
-    asked = ["elbo[n=5]", "elbo[n=4]", "nll[k=9,n=2]", "nll[k=9,n=20]", "nll[k=2]", "bits_per_dim[k=9,n=2]", "elbo/part", "fid[net,n=7]"]
-    assert cls.score(evidence, asked) == {"elbo[n=5]": -3.0, "nll[k=9,n=2]": 2.0, "fid[net,n=7]": pytest.approx(0.0, abs=1e-9)}
+    asked = ["elbo[n=5]", "elbo[n=4]", "nll[k=9,n=2]", "nll[k=9,n=20]", "nll[k=2]", "bits_per_dim[k=9,n=2]", "elbo/part", "fd[net,n=7]"]
+    assert cls.score(evidence, asked) == {"elbo[n=5]": -3.0, "nll[k=9,n=2]": 2.0, "fd[net,n=7]": pytest.approx(0.0, abs=1e-9)}
 
 
 def test_what_arrays_state_is_in_the_key() -> None:

@@ -13,7 +13,7 @@ from elboard import __version__
 from elboard.bench.errors import UserError
 from elboard.bench.metrics.conventions import convention, parse
 from elboard.results.board.build import arrow
-from elboard.results.board.render import caption, heading, number, rank_text
+from elboard.results.board.render import caption, heading, number, of_examples, rank_text
 from elboard.results.board.site.compare import compare_page
 from elboard.results.board.site.embed import inline, json_text
 from elboard.results.board.site.model import Model, collect, method_url, paper_url, task_url
@@ -24,7 +24,7 @@ from elboard.results.claims import effect_text, relation_text, tuning_text
 HERE = Path(__file__).parent
 MARK = ".elboard-site"  # says that a folder is a site of ours, whose old pages may be removed
 FUNCTIONS = (arrow, caption, convention, effect_text, first_line, heading, method_url)  # that templates call
-FUNCTIONS += (number, paper_url, paragraphs, parse, rank_text, relation_text, shown_path, task_url, tuning_text)
+FUNCTIONS += (number, of_examples, paper_url, paragraphs, parse, rank_text, relation_text, shown_path, task_url, tuning_text)
 
 
 @dataclass(frozen=True)

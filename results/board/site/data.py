@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from elboard.bench.metrics.conventions import convention, parse
+from elboard.bench.metrics.conventions import ceiling, convention, parse, saturated
 from elboard.results.board.build import Board, Row, arrow, columns_of
 from elboard.results.board.site.model import Model, method_url
+from elboard.results.stats import Cell
 
 COSTS = {
     "wall_s": ("wall-clock time", "s"),
@@ -28,18 +29,23 @@ def digits(value: float, places: int = 12) -> float | None:
     return float(f"{value:.{places}g}") if np.isfinite(value) else None
 
 
-def column(key: str, shown: bool) -> dict[str, Any]:
-    """A metric as a column: its heading, unit and direction."""
+def column(key: str, shown: bool, examples: str = "") -> dict[str, Any]:
+    """A metric as a column: its heading, unit and direction, and of how many ``examples`` it is where the key does not say it."""
     of, parts = convention(key), parse(key)
     name = parts.name + (f"@{parts.at}" if parts.at else "") + (f"/{parts.slice}" if parts.slice else "")
     return {
         "key": key,
         "name": name,
-        "parameters": parts.parameters,
+        "parameters": parts.parameters or examples and f"of {examples}",
         **{said: getattr(of, said) for said in ("title", "unit", "direction", "note")},
         "arrow": arrow(key),
         "shown": shown,
     }
+
+
+def _cell(key: str, cell: Cell) -> dict[str, Any]:
+    bound = {"ceiling": ceiling(key)} if saturated(key, cell.mean) else {}
+    return {name: getattr(cell, name) for name in ("mean", "low", "high", "n", "kind")} | bound
 
 
 def row_data(row: Row, keys: list[str], number: int) -> dict[str, Any]:
@@ -47,7 +53,7 @@ def row_data(row: Row, keys: list[str], number: int) -> dict[str, Any]:
 
     Values are exact: the browser compares the rows by them.
     """
-    cells = (row.cells.get(key) for key in keys)
+    cells = ((key, row.cells.get(key)) for key in keys)
     return {
         "id": number,
         **{said: getattr(row, said) for said in ("method", "label", "seeds", "badge")},
@@ -56,7 +62,7 @@ def row_data(row: Row, keys: list[str], number: int) -> dict[str, Any]:
         "tuning": row.tuning.words,
         "changed": bool(row.changed),
         "failed": row.of.failed,
-        "cells": [cell and {name: getattr(cell, name) for name in ("mean", "low", "high", "n", "kind")} for cell in cells],
+        "cells": [cell and _cell(key, cell) for key, cell in cells],
         "values": [[row.values.get(key, {}).get(seed) for seed in row.seeds] for key in keys],
         "cost": {name: digits(row.cost[name], 6) for name in COSTS if name in row.cost},
         "keys": row.of.keys,
@@ -69,7 +75,7 @@ def board_data(board: Board, wanted: tuple[str, ...]) -> dict[str, Any]:
     keys = [*shown, *(key for key in board.columns if key not in shown)]
     return {
         **{said: getattr(board, said) for said in ("version", "budget", "current", "primary", "varies")},
-        "columns": [column(key, key in shown) for key in keys],
+        "columns": [column(key, key in shown, board.examples.get(key, "")) for key in keys],
         "rows": [row_data(row, keys, i) for i, row in enumerate(board.rows)],
     }
 

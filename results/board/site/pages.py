@@ -163,6 +163,7 @@ def _paper(model: Model, paper: Paper, entries: list[Claimed]) -> dict[str, Any]
         "table": [_cell(cell) for cell in found.cells] if found else [],
         "budget": found.budget if found else "",
         "notes": tables.notes(found) if found else [],
+        "full": tables.at_full(paper, model.groups, model.paths) if paper.full else (),
         "rest": found.rest if found else paper.reported,
     }
 

@@ -19,6 +19,7 @@
   };
   ELB.boardState = state;
 
+  const saturated = (cell) => (cell.ceiling ? `; saturated: at most ${ELB.fixed(cell.ceiling, 2)}` : "");
   const toggle = (set, item, on) => set[on ? "add" : "delete"](item);
 
   const wanted = (row) => {
@@ -79,7 +80,7 @@
         headerSortStartingDir: metric.direction === "higher" ? "desc" : "asc",
         cssClass: i === state.metric ? "best" : "",
         sorter: ELB.numeric((row) => mean(row, i)),
-        formatter: ELB.of((row) => ELB.el("span", { title: row.cells[i] ? `n = ${row.cells[i].n}; ${row.cells[i].mean}` : null }, ELB.number(row.cells[i]))),
+        formatter: ELB.of((row) => ELB.el("span", { title: row.cells[i] ? `n = ${row.cells[i].n}; ${row.cells[i].mean}${saturated(row.cells[i])}` : null }, ELB.number(row.cells[i]))),
       })
     );
     const cost = $("cost").value;

@@ -13,6 +13,7 @@
   };
 
   // The same text as results/board/render.py::number: `mean ± half` with the digits that the interval supports; half is its larger side.
+  // A saturated value has a ceiling, and is a bound.
   ELB.number = function (cell) {
     if (!cell) return "–";
     const single = cell.low === null || cell.low === undefined;
@@ -21,6 +22,7 @@
     let digits = 4;
     while (digits > 0 && reference >= 2 * 10 ** (1 - digits)) digits -= 1;
     const text = ELB.fixed(cell.mean, Math.max(digits, 1));
+    if (cell.ceiling) return `≥ ${text}`;
     return single ? text : `${text} ± ${ELB.fixed(half, Math.max(digits, 1))}`;
   };
 

@@ -108,7 +108,7 @@
     if (prior) {
       const shared = Number.isFinite(prior.df) ? (prior.df * prior.variance + df * own) / (prior.df + df) : prior.variance;
       variance = Math.max(shared, own);
-      if (!(own > (1 + 1e-9) * shared)) df = Math.max(Math.min(prior.df + df, most), df);
+      df += Math.max(Math.min(prior.df, most - df), 0) * (shared / variance) ** 2;
     }
     return ELB.student(pair.effect / Math.sqrt(variance / pair.harmonic), df);
   }

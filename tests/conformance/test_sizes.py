@@ -1,0 +1,66 @@
+"""What cards say of the size of budgets is what tasks do: examples of an epoch, passes of the evaluation, examples behind metrics."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from elboard.bench.config import resolve
+from elboard.bench.registry import compatible, discover
+from elboard.tasks.data.fetch import DataError
+
+TASKS = discover("task")
+REAL = [(task, budget) for task in sorted(TASKS) for budget in ("lite", "full")]
+
+
+def options(task: str, budget: str) -> dict[str, Any]:
+    method = next(method for of, method in compatible() if of == task)
+    return resolve(task, method, budget=budget).config["task"]
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_each_task_says_what_full_is(task: str) -> None:
+    card = TASKS[task].card
+    assert card.full and set(card.work) == {"lite", "full"} and set(card.examples) <= {"smoke", "lite", "full"}
+
+
+@pytest.mark.parametrize(("task", "budget"), REAL)
+def test_examples_of_an_epoch(task: str, budget: str) -> None:
+    cls = TASKS[task].load()
+    made = cls(cls.Config(**options(task, budget)), budget, 0)
+    load = getattr(made, "load_train", None) or made.load
+    assert not [name for name, of in inspect.signature(load).parameters.items() if of.default is of.empty]
+    try:
+        data = load()
+    except DataError as error:
+        pytest.skip(str(error))
+    assert TASKS[task].card.work[budget][0] == data.spec.n_train
+
+
+@pytest.mark.parametrize(("task", "budget"), REAL)
+def test_passes_of_the_evaluation(task: str, budget: str) -> None:
+    card, c = TASKS[task].card, options(task, budget)
+    examples, passes = card.work[budget]
+    of = card.examples.get(budget, {})
+    if card.family == "generation":
+        assert passes == c["n_test"] + c["nll_k"] * c["nll_n"] + c["samples"], "bounds, and decoding samples"
+    elif card.family == "density":
+        assert passes == 397 * (1 + c["k"])
+    elif card.family == "calibration":
+        assert passes == c["n_samples"] * (c["n_test"] + c["n_shift"] * len(c["angles"])), "draws of clean and of turned images"
+        assert of == {"*/*": c["n_shift"], "*": c["n_test"]}
+    elif card.family == "noisy":
+        assert passes == c["n_samples"] * (of["*"] + examples), "draws of test and of training images"
+        assert of["memorised"] == of["label_precision"] == f"{examples:,} training images"
+        assert of["accuracy_*"] == (c["n_track"] or of["*"])
+    elif card.family == "ood":
+        sizes = [int(word.replace(",", "")) for word in of["*/*"].split() if word[0].isdigit()]
+        least, most = min(sizes[1:] or sizes), max(sizes)
+        n_sets = len(TASKS[task].load().foreign) + 2
+        fixed = (c["n_samples"] + 1) * of["*"] + 2 * c["n_valid"]
+        assert sizes[0] == of["*"] and fixed + n_sets * least <= passes <= fixed + n_sets * most, "draws, and scores of all sets"
+        assert of["*/validation"] == f"{c['n_valid']} against {c['n_valid']}"
+    elif card.family == "recommendation":
+        assert passes == c["test_users"]
