@@ -90,10 +90,14 @@ class MethodCard:
 
     def __post_init__(self) -> None:
         """Raises UserError for ``defaults`` and ``recipes`` that nothing can be computed with."""
+        if not isinstance(self.recipes, Mapping):
+            raise UserError(f"recipes={self.recipes!r} is not a mapping from names to recipes")
         for name, recipe in self.recipes.items():
             _check_trials(f"recipes: {name}", recipe, RECIPE)
             if not isinstance(recipe.get("set"), Mapping) or not recipe["set"]:
                 raise UserError(f"recipes: {name}: `set` is a mapping from options to values")
+            if missing := {"on", "by"} - {*recipe} if "trials" in recipe else ():
+                raise UserError(f"recipes: {name}: with trials it has {', '.join(sorted(missing))} too")
         if isinstance(self.defaults, str):
             if self.defaults not in FOUND:
                 raise UserError(f"defaults={self.defaults!r}: {nearest(self.defaults, list(filter(None, FOUND)))}, or the dict of a search")
@@ -101,6 +105,9 @@ class MethodCard:
         _check_trials("defaults", self.defaults, SEARCHED)
         if missing := {*SEARCHED[:4]} - {*self.defaults}:
             raise UserError(f"defaults: a search has {', '.join(sorted(missing))} too")
+        options = self.defaults["options"]
+        if not isinstance(options, list | tuple) or not options or not all(isinstance(name, str) for name in options):
+            raise UserError(f"defaults: options={options!r} is not a list of options")
 
     @property
     def searched(self) -> Searched | None:
@@ -126,8 +133,11 @@ def _check_trials(where: str, given: Any, words: tuple[str, ...]) -> None:
         if name not in words:
             raise UserError(f"{where}: unknown word {name!r}: {nearest(str(name), words)}")
     trials = given.get("trials", 1)
-    if not isinstance(trials, int) or trials < 1:
+    if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
         raise UserError(f"{where}: trials={trials!r} is not a whole number of at least 1")
+    for name in ("on", "by", "rest"):
+        if not isinstance(given.get(name, ""), str):
+            raise UserError(f"{where}: {name}={given[name]!r} is not a text")
     if given.get("rest", "") not in FOUND:
         raise UserError(f"{where}: rest={given['rest']!r}: {nearest(str(given['rest']), list(filter(None, FOUND)))}")
 
@@ -171,6 +181,15 @@ class TaskCard:
     version: int = 1
     aliases: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises UserError for ``work`` and ``examples`` that nothing can be computed with."""
+        for budget, of in self.work.items():
+            if not isinstance(of, list | tuple) or len(of) != 2 or not all(isinstance(n, int) and n > 0 for n in of):
+                raise UserError(f"work: {budget}={of!r} is not (examples of an epoch, passes of the evaluation), both positive")
+        for budget, of in self.examples.items():
+            if not isinstance(of, Mapping) or not all(isinstance(n, int | str) for n in of.values()):
+                raise UserError(f"examples: {budget}={of!r} is not a mapping from patterns of keys to numbers or words")
 
     @property
     def family(self) -> str:

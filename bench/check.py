@@ -157,7 +157,7 @@ def _views(data: Any) -> Found:
     """Tensors through which a method could come to more than they show, as to the test part of a whole."""
     parts = ((f"{split}.{name}", value) for split in ("train", "valid", "shared") for name, value in getattr(data, split).items())
     for name, value in parts:
-        if not value.is_sparse and value.untyped_storage().nbytes() > value.numel() * value.element_size():
+        if str(value.layout) == "torch.strided" and value.untyped_storage().nbytes() > value.numel() * value.element_size():
             yield "load_train", f"{name} is a view of more than it shows: clone it"
 
 

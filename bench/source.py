@@ -182,7 +182,10 @@ def config_class(file: Path, class_name: str) -> type:
     return make_dataclass(f"{class_name}Config", columns, kw_only=True)
 
 
-WAYS = ("load_test", "ELBOARD_DATA", "get_objects", "get_referrers", "_getframe", "currentframe")  # to test data, for those who look for it
+# Ways to test data, for those who look for them: names, packages that have the data too, and what a method may use of its training's task.
+WAYS = ("load_test", "ELBOARD_DATA", "get_objects", "get_referrers", "_getframe", "currentframe", "f_back", "f_locals")
+LOADERS = ("elboard.tasks.", "sklearn.datasets.", "torchvision.datasets.")
+OF_TASK = ("batches", "budget", "card", "config", "device", "seed", "validate")
 CLASS = re.compile(r"^class[ \t]+(\w+)[ \t]*(?:\(([^()]*)\))?[ \t]*:", re.MULTILINE)
 FOREIGN = ("abc", "elboard.bench", "pytorch_lightning", "torch", "typing")  # whose classes have no protocol among their own bases
 
@@ -267,25 +270,31 @@ def hash_of(file: Path) -> str:
 
 def ways_to_test_data(file: Path) -> list[str]:
     """Where the method in ``file``, and what it imports beside it, could come to test data on purpose, a line each for a person to look at:
-    imports of tasks and their loaders, and names of :data:`WAYS`."""
+    imports of :data:`LOADERS`, names of :data:`WAYS`, and uses of its training's task other than :data:`OF_TASK`."""
     found = []
     for one in sorted(_all_of(file)):
-        texts = {id(node.value) for node in ast.walk(tree(one)) if isinstance(node, ast.Expr)}  # docstrings do nothing
-        for node in ast.walk(tree(one)):
-            way = "" if id(node) in texts else _way(node)
+        nodes = list(ast.walk(tree(one)))
+        passed = {id(node.value) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)}  # docstrings
+        passed |= {id(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr in OF_TASK}
+        for node in nodes:
+            way = "" if id(node) in passed else _way(node, one)
             if way:
                 found.append(f"{one.name}:{node.lineno}: {way}")
     return found
 
 
-def _way(node: ast.AST) -> str:
-    """What of ``node`` leads to test data; empty if nothing."""
+def _way(node: ast.AST, file: Path) -> str:
+    """What of ``node`` in ``file`` leads to test data; empty if nothing."""
     if isinstance(node, ast.Import | ast.ImportFrom):
-        home = getattr(node, "module", None) or ""
+        home, level = getattr(node, "module", None) or "", getattr(node, "level", 0)
+        if level and file.parents[min(level, len(file.parents)) - 1] == Path(__file__).resolve().parents[1]:
+            home = f"elboard.{home}".rstrip(".")
         names = [f"{home}.{alias.name}".strip(".") for alias in node.names]
-        return next((f"imports {name}" for name in names if f"{name}.".startswith("elboard.tasks.")), "")
+        return next((f"imports {name}" for name in names if f"{name}.".startswith(LOADERS)), "")
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        said = next((word for word in ("elboard.tasks", *WAYS) if word in node.value), "")
+        said = next((word for word in ("elboard.tasks", *WAYS) if word in node.value), "task" if node.value == "task" else "")
         return said and f"says {said!r}"
+    if isinstance(node, ast.Attribute) and (node.attr == "task" or ast.unparse(node) == "elboard.tasks"):
+        return f"uses {ast.unparse(node)}"
     word = getattr(node, "attr", getattr(node, "id", ""))
     return f"uses {word}" if word in WAYS else ""

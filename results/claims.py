@@ -10,9 +10,10 @@ board that both sides stand on (:mod:`elboard.results.stats.ranks`):
 Where the options of one side were searched on the data of the check with more trials than those of the other, and that may be why, the
 verdict is ``undecided`` (:func:`elboard.results.tuning.judged`).
 
-One seed leaves a claim undecided, and so do equal differences of values that vary where the board does not say how much. Of several tasks
-one that refutes refutes the claim, and it holds only if all hold. A claim without a check, or with one that needs a method or task which
-is not here, is ``not implemented``. Each claim is tested at its own level: with many claims a few verdicts are wrong by chance.
+One seed leaves a claim undecided, and so do equal differences of few seeds, or of values that vary, where the board does not say how
+much. Of several tasks one that refutes refutes the claim, and it holds only if all hold. A claim without a check, or with one that needs a
+method or task which is not here, is ``not implemented``. Each claim is tested at its own level: with many claims a few verdicts are wrong
+by chance.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from elboard.bench.metrics.conventions import ceiling, saturated
 from elboard.bench.papers import Check, Claim, Paper, papers
 from elboard.bench.registry import aliases, find
 from elboard.results import markup
-from elboard.results.measured import Estimate, Measurement, Measurements, equivalence, estimate, metric_key
-from elboard.results.stats.groups import UNDECIDED
+from elboard.results.measured import ALIKE, Estimate, Measurement, Measurements, equivalence, estimate, metric_key
+from elboard.results.stats.groups import EXACT, UNDECIDED
 from elboard.results.tuning import judged, tuning_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ LEGEND = (
     "each claim is tested at its own level of 5 %"
 )
 HEAD = ("paper", "claim", "status", "tested as", "left - right")
-ONE, STILL = "one seed has no interval", "equal differences say nothing of the spread"
+ONE, STILL, SAME = "one seed has no interval", "equal differences say nothing of the spread", "both sides are one configuration"
 _EQUAL = {"equal": "holds", "different": "refuted", "open": "undecided"}
 
 
@@ -167,6 +168,8 @@ def _with_tuning(paper: Paper, check: Check, part: Part, found: Sequence[Measure
 
 
 def _against_method(check: Check, measurements: Measurements, left: Measurement, right: Measurement, key: str) -> dict[str, Any]:
+    if left.group == right.group:  # of a search that chose the other side's options
+        return {"n": len(left.metrics[key]), "status": "undecided", "note": SAME}
     found, difference = measurements.compare(left, right, key)
     if difference is None:
         said = {"effect": found.effect, "n": found.n, "test": found.test}
@@ -179,8 +182,11 @@ def _against_value(check: Check, left: dict[int, float]) -> dict[str, Any]:
     """The mean of ``left`` against the check's value, Student's t over seeds."""
     if len(left) < 2:
         return {"effect": next(iter(left.values())) - check.right.value, "n": 1, "test": UNDECIDED[0], "status": "undecided", "note": ONE}
+    found = estimate(list(left.values()), check.right.value)
+    if found.error == 0 and len(left) < EXACT:
+        return {"effect": found.mean, "n": len(left), "test": UNDECIDED[1], "status": "undecided", "note": ALIKE}
     test = "two one-sided t" if check.relation == "equal" else "one-sample t"
-    return {"n": len(left), **_student(check, estimate(list(left.values()), check.right.value), test)}
+    return {"n": len(left), **_student(check, found, test)}
 
 
 def _student(check: Check, found: Estimate, test: str) -> dict[str, Any]:
@@ -217,9 +223,9 @@ def effect_text(part: Part) -> str:
     """``-2.04 [-2.5, -1.6], n = 3, p = 0.003 (paired t)``, or why there is none."""
     if part.effect is None:
         return part.note
-    text = f"{part.effect:+.3g}"
+    text = f"{part.effect + 0.0:+.3g}"
     if part.low is not None:
-        text += f" [{part.low:+.3g}, {part.high:+.3g}]"
+        text += f" [{part.low + 0.0:+.3g}, {part.high + 0.0:+.3g}]"
     text += f", n = {part.n}"
     if part.p is None:
         return f"{text}, {part.note}"

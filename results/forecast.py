@@ -36,7 +36,10 @@ def growth(cost: Mapping[str, float], lite: RunSpec, full: RunSpec, card: TaskCa
     (examples, passes), (more_examples, more_passes) = work
     wall, train, evaluate = seconds
     gradients = cost.get("flops_per_example") is not None
-    longer = full.config["train"]["epochs"] / lite.config["train"]["epochs"] if gradients else 1.0
+    epochs = lite.config["train"]["epochs"] if gradients else 1
+    if epochs == 0:  # of a network that was not trained nothing can be said
+        return None
+    longer = full.config["train"]["epochs"] / epochs if gradients else 1.0
     rest = max(0.0, wall - train - evaluate)
     return (train * longer * more_examples / examples + evaluate * more_passes / passes + rest) / wall
 

@@ -46,7 +46,7 @@ def tex(text: str) -> str:
 def latex(columns: str, head: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str]) -> str:
     """A table of cells that are LaTeX (:func:`tex`), below ``notes`` as comments; needs the package booktabs."""
     top, *body = (" & ".join(cells) + r" \\" for cells in (head, *rows))
-    start = [*(f"% {text}" for text in notes), rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    start = [*(f"% {line}" for text in notes for line in text.splitlines()), rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
     return "\n".join([*start, top, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""])
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Interval = tuple[float, float]
 Board = tuple[dict[str, dict[int, float]], Pairs]
 LEVEL = 0.05  # of each of the two one-sided tests
+ALIKE = "few equal values say nothing of the spread"
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,10 @@ class Measurements:
         return max(found, key=lambda group: (group.n, group.group), default=None)
 
     def compare(self, left: Measurement, right: Measurement, key: str) -> tuple[Comparison, Estimate | None]:
-        """``left`` - ``right``, two rows of a board, by the metric ``key`` with the board's variances: as boards show it, and as an
+        """``left`` - ``right``, two unlike rows of a board, by the metric ``key`` with the board's variances: as boards show it, and as an
         estimate, which is None where it is undecided."""
         rows, pairs = self._board(self._groups[left.group], key)
         i, j = (list(rows).index(of.group) for of in (left, right))
-        if i == j:
-            raise UserError(f"both sides are one configuration ({left.group}): nothing to compare")
         found = pairs.comparison(i, j)
         if found.p is None:
             return found, None

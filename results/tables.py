@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from elboard.bench.metrics.conventions import bare, ceiling, saturated
 from elboard.bench.papers import Mapped, Paper, Reported
 from elboard.results import forecast, markup
-from elboard.results.measured import Measurements, equivalence, estimate, metric_key
+from elboard.results.measured import ALIKE, Measurements, equivalence, estimate, metric_key
+from elboard.results.stats.groups import EXACT
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -80,7 +81,10 @@ def judge(values: list[float], published: float, margin: float) -> tuple[str, st
     """Verdict on measured ``values`` against a ``published`` number, all in one unit, and a note where it is open."""
     if len(values) < 2:
         return "underpowered", "one seed has no interval"
-    return _PLAIN[equivalence(estimate(values, published), margin)], ""
+    found = estimate(values, published)
+    if found.error == 0 and len(values) < EXACT:
+        return "underpowered", ALIKE
+    return _PLAIN[equivalence(found, margin)], ""
 
 
 def table(paper: Paper, groups: Iterable[Group], budget: str = "", paths: tuple[Path, ...] = ()) -> PaperTable:

@@ -34,7 +34,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 EPOCHS = 50  # of a curve
 SIDE = 4096  # pixels of a picture's side
-CURVE = re.compile(r"[A-Za-z][A-Za-z0-9_./@%+-]{0,79}")
+CURVE = re.compile(r"[A-Za-z][A-Za-z0-9_./@%+=,\[\]-]{0,79}")
 
 
 class Refused(ValueError):

@@ -134,7 +134,9 @@ def expand(file: Path | Mapping[str, Any], overrides: Mapping[str, Any] | None =
             for point in points:
                 if _excluded(file, entry, {"task": task, "method": method, **point}):
                     continue
-                options = {"wandb.group": name, **recipe, **fixed, **point, **(overrides or {})}
+                given = ({"wandb.group": name}, recipe, fixed, point, overrides or {})
+                # By one name each: under the other one an earlier value would stand.
+                options = {option.removeprefix("method."): value for of in given for option, value in of.items()}
                 if "search" in entry:
                     run = {"task": task, "method": method, "budget": budget, "options": options, "seeds": tuple(seeds), "paths": paths}
                     found = parse(file, entry["search"], (*point, *(overrides or {})), **run)

@@ -143,12 +143,15 @@ def power(
     from elboard.results.board.build import Choice, boards
     from elboard.results.stats import needed
 
+    check_known("task", task, discover("task", tuple(path)))
+    check_known("budget", budget, ("smoke", "lite", "full"))
     choice = Choice(metrics=(metric,) if metric else (), sort=metric, budget=budget)
+    _check(choice)
     groups = read_groups(out, shipped, task)
     with telling():
         found = boards(groups, task, tuple(path), choice)
     if not found:
-        raise UserError(f"no records on {task!r} at budget {budget}: {nearest(task, discover('task', tuple(path)))}")
+        raise UserError(f"no records on {task!r} at budget {budget}")
     (board,) = found
     rows = [_row(board, name) for name in (a, b)]
     if rows[0] is rows[1]:

@@ -65,6 +65,11 @@ class Row:
         return {key: by_seed(self.of, key) for key in self.cells}
 
     @property
+    def of_its_own(self) -> bool:
+        """Whether it is of options of the task other than the budget's, so that what the card says of examples need not hold."""
+        return any(name.startswith("task.") for name in self.changed)
+
+    @property
     def label(self) -> str:
         """Method and settings; those that a search drew to four digits."""
         drawn = self.tuned.get("parameters", {})
@@ -93,6 +98,12 @@ class Board:
     rows: tuple[Row, ...] = field(default=())
     current: bool = True
     examples: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def examples_said(self) -> dict[str, str]:
+        """``examples``, and that rows with options of the task may be of others, where there are such rows."""
+        but = " but in rows with options of the task" if any(row.of_its_own for row in self.rows) else ""
+        return {key: n + but for key, n in self.examples.items()}
 
     def pairs(self, key: str) -> tuple[list[Row], Pairs]:
         """The rows that have the metric ``key``, and every two of them compared."""

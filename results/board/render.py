@@ -72,7 +72,7 @@ def heading(board: Board) -> str:
 
 def of_examples(board: Board, key: str) -> str:
     """`` (of 500)`` where columns of ``board`` are of different numbers of examples and ``key`` does not say its own; else nothing."""
-    return f" (of {board.examples[key]})" if key in board.examples else ""
+    return f" (of {board.examples_said[key]})" if key in board.examples else ""
 
 
 def short_names(columns: Iterable[str], examples: Mapping[str, str] = MappingProxyType({})) -> tuple[dict[str, str], str]:
@@ -102,7 +102,7 @@ def _costs(row: Row, energy: bool) -> list[str]:
 
 def table(board: Board, top: int = 0, width: int = 0) -> Table:
     """A rich table for the terminal, of the ``top`` first rows; of all if 0. ``width``: columns of the terminal, 0 if not known."""
-    names, notes = short_names(board.columns, board.examples)
+    names, notes = short_names(board.columns, board.examples_said)
     rows = board.rows[:top] if top else board.rows
     more = f"{len(board.rows) - len(rows)} more rows: elboard leaderboard {board.task}" if len(rows) < len(board.rows) else ""
     below = "\n".join(filter(None, (caption(board), notes, more)))
@@ -129,10 +129,11 @@ def _settle(out: Table, width: int) -> None:
     from rich.cells import cell_len
 
     texts = [[str(column.header), *map(str, column.cells)] for column in out.columns]
-    needs = [max(cell_len(line) for text in of_column for line in text.split("\n")) for of_column in texts]
+    full = [max(cell_len(line) for text in of_column for line in text.split("\n")) for of_column in texts]
+    needs = [min(need, column.max_width or need) for column, need in zip(out.columns, full, strict=True)]
     if sum(needs) + 3 * len(needs) + 1 <= width:
-        for column, need in zip(out.columns, needs, strict=True):
-            column.width, column.no_wrap = need, True
+        for column, need, whole in zip(out.columns, needs, full, strict=True):
+            column.width, column.no_wrap = need, need == whole
 
 
 def _cells(row: Row, board: Board, plus_minus: str = "±") -> list[str]:
@@ -172,7 +173,7 @@ def latex(board: Board) -> str:
         body.append(cells[:3] + [rf"\textbf{{{text}}}" if bold else text for text, bold in zip(cells[3:], best, strict=True)])
     by_words = {words: [row.label for row in board.rows if row.tuning.words == words] for words in [row.tuning.words for row in board.rows]}
     options = [f"options, {words}: {', '.join(labels)}" for words, labels in by_words.items()]
-    notes = [*f"{heading(board)}; {caption(board)}".splitlines(), *options]
+    notes = [f"{heading(board)}; {caption(board)}", *options]
     return markup.latex("rlr" + "r" * len(board.columns), head, body, notes)
 
 
@@ -192,7 +193,7 @@ def flat(boards: list[Board]) -> list[dict[str, Any]]:
             "search_s": row.tuned.get("wall_s"),
             "metric": key,
             "primary": key == board.primary,
-            "examples": board.examples.get(key, f"{count(key):,}" if count(key) else ""),
+            "examples": f"{count(key):,}" if count(key) else "" if row.of_its_own else board.examples.get(key, ""),
             "saturated": saturated(key, cell.mean),
             **{"mean": cell.mean, "sd": cell.sd, "low_95": cell.low, "high_95": cell.high, "interval": cell.kind},
             **{"minimum": cell.minimum, "maximum": cell.maximum, "n": cell.n},

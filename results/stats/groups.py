@@ -21,6 +21,7 @@ from elboard.results.stats.intervals import FEWEST, TINY, arms, deviations, mean
 
 UNDECIDED = ("undecided (n=1)", "undecided (no spread)")
 ALPHA, POWER = 0.05, 0.8
+EXACT = 5  # seeds of one and the same value from which on it is no chance; of fewer it may be, where a metric is a share of few examples
 MOST = 100_000  # seeds; beyond it the answer is that the two are equal for all purposes
 
 
@@ -30,8 +31,8 @@ class Comparison:
 
     ``n`` is the number of pairs, or of values on the smaller side. ``test`` is "paired t" or "Welch t" (n < 6), "paired bootstrap"
     or "bootstrap" (else); of rows of a board "moderated paired t" or "moderated Welch t". It is "exact" where each side holds one and
-    the same value for all seeds: p is 1 if they are equal, else 0. It is one of UNDECIDED, with ``p``, ``low`` and ``high`` None, for
-    one value, or where values vary and their differences do not: equal differences of two seeds are chance or rounding.
+    the same value for all of EXACT or more seeds: p is 1 if they are equal, else 0. It is one of UNDECIDED, with ``p``, ``low`` and
+    ``high`` None, for one value, or where differences of fewer seeds, or of values that vary, do not vary: chance or rounding.
     """
 
     effect: float
@@ -49,8 +50,8 @@ def compare(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
     Paired where at least two seeds are common and they are four of five of the smaller side's (a run that failed does not unpair the
     others); the effect is then the mean difference over these seeds, and what else there is is not used. Otherwise the two samples are
     independent (Welch).
-    Where both sides hold one and the same value for all of two or more seeds, the difference is exact: p = 1 if it is zero, else 0. A
-    difference that does not vary between values that do is undecided.
+    Where both sides hold one and the same value for all of EXACT or more seeds, the difference is exact: p = 1 if it is zero, else 0. A
+    difference that does not vary of fewer seeds, or between values that vary, is undecided.
     """
     check_values(a, b)
     common = sorted(a.keys() & b.keys())
@@ -66,7 +67,7 @@ def compare(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
         x, y = (np.sort(np.fromiter(side.values(), dtype=float)) for side in (a, b))
         effect = float(mean_of(x) - mean_of(y))
         df, (below, above) = _independent_arms(x, y) if n > 1 else (1.0, (0.0, 0.0))
-    if n > 1 and still:
+    if n >= EXACT and still:
         return Comparison(effect, effect, effect, n, float(abs(effect) <= rounding), paired, "exact")
     facing = below if effect > 0 else above
     if n < 2 or facing <= rounding:
@@ -168,6 +169,8 @@ def needed(a: Mapping[int, float], b: Mapping[int, float]) -> Needed:
         sd, sides = math.sqrt((np.var(list(a.values()), ddof=1) + np.var(list(b.values()), ddof=1)) / 2), 2
     if abs(found.effect) <= TINY * size:
         return Needed(reason="the means are equal: no number of seeds separates them")
+    if sd <= TINY * size and found.p is None:
+        return Needed(reason="equal differences say nothing of the spread: run more seeds of each")
     if sd <= TINY * size:
         return Needed(reason="the seeds do not vary: they are separated already")
     ratio = abs(found.effect) / sd

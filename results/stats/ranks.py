@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elboard.results.stats.groups import ALPHA, UNDECIDED, Comparison, check_values, holm, pair_up
+from elboard.results.stats.groups import ALPHA, EXACT, UNDECIDED, Comparison, check_values, holm, pair_up
 from elboard.results.stats.intervals import TINY, mean_of, t
 
 FEWEST_PAIRS = 3  # pairs with a spread from which on a board has a prior
@@ -42,8 +42,8 @@ class Pairs:
 
     Attributes:
         effect: mean difference over the common seeds where the rows pair, else the difference of the means; in the values' unit.
-        error: its standard error; 0 where both rows hold one and the same value for all seeds, so that the difference is exact; NaN where
-            no spread was seen in values that vary and the board has no prior.
+        error: its standard error; 0 where both rows hold one and the same value for all of EXACT or more seeds, so that the difference is
+            exact; NaN where else no spread was seen and the board has no prior.
         df: Student's degrees of freedom. p: two-sided, NaN where undecided.
         n: number of pairs, or of values on the smaller side. paired: whether the rows pair.
         prior: of all pairs; None where fewer than FEWEST_PAIRS have a spread.
@@ -59,7 +59,7 @@ class Pairs:
 
     def comparison(self, i: int, j: int) -> Comparison:
         """Row i less row j with its 95 % interval, by the board's variances."""
-        effect, n, paired = float(self.effect[i, j]), int(self.n[i, j]), bool(self.paired[i, j])
+        effect, n, paired = float(self.effect[i, j]) + 0.0, int(self.n[i, j]), bool(self.paired[i, j])
         if np.isnan(self.p[i, j]):
             return Comparison(effect, None, None, n, None, paired, UNDECIDED[n > 1])
         half = float(t(self.df[i, j]) * self.error[i, j])
@@ -78,13 +78,14 @@ def compare_rows(rows: Sequence[Mapping[int, float]]) -> Pairs:
     effect, variance, df, n, paired = _differences(values, sizes)
     rounding = TINY * np.fmax.outer(*(np.nanmax(np.abs(values), 1),) * 2) if len(rows) else np.empty((0, 0))
     still = np.nanmax(values, 1) - np.nanmin(values, 1) <= TINY * np.nanmax(np.abs(values), 1) if len(rows) else np.empty(0, bool)
-    exact = still[:, None] & still[None, :] & (n >= 2)
+    exact = still[:, None] & still[None, :] & (n >= EXACT)
     spread = np.sqrt(variance) > rounding  # no number compares as larger than NaN: pairs of fewer than two values have none
-    upper = np.triu(spread, 1)
+    bounded = np.isfinite(variance) & np.isfinite(df)  # one row beyond all bounds says nothing of the others
+    upper = np.triu(spread & bounded, 1)
     prior = fit_prior(variance[upper], df[upper]) if upper.sum() >= FEWEST_PAIRS else None
     most = (1 - 1 / max((sizes > 1).sum(), 1)) * (sizes - 1)[~still].sum()
     variance, df = _moderated(np.where(spread, variance, 0.0), df, prior, most)
-    undecided = (n < 2) | ~(exact | spread | (prior is not None))
+    undecided = (n < 2) | ~(exact | bounded & (spread | (prior is not None)))
     harmonic = np.where(paired, n, 2 / np.add.outer(1 / sizes, 1 / sizes))  # so that a Welch variance is on the scale of a paired one
     error = np.where(undecided, np.nan, np.where(exact, 0.0, np.sqrt(variance / harmonic)))
     return Pairs(effect, error, df, _p_values(effect, error, df, rounding), n, paired, prior)
@@ -109,7 +110,7 @@ def _differences(values: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, ...
     n, paired = np.zeros((count, count), int), np.zeros((count, count), bool)
     filled = np.where(np.isnan(values), 0.0, values)
     means = np.array([mean_of(row[~np.isnan(row)]) for row in values])
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         squares = np.where(np.isnan(values), 0.0, (values - means[:, None]) ** 2).sum(1) / (sizes - 1) / sizes  # squared standard errors
         for i in range(count - 1):
             rest = slice(i + 1, count)
@@ -167,7 +168,8 @@ def _moderated(variance: np.ndarray, df: np.ndarray, prior: Prior | None, most: 
         return variance, df
     shared = np.full_like(variance, prior.variance) if np.isinf(prior.df) else (prior.df * prior.variance + df * variance) / (prior.df + df)
     larger = np.maximum(shared, variance)
-    return larger, df + np.maximum(np.minimum(prior.df, most - df), 0) * (shared / larger) ** 2
+    with np.errstate(invalid="ignore"):
+        return larger, df + np.maximum(np.minimum(prior.df, most - df), 0) * (shared / larger) ** 2
 
 
 def _p_values(effect: np.ndarray, error: np.ndarray, df: np.ndarray, rounding: np.ndarray) -> np.ndarray:

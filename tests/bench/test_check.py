@@ -138,6 +138,13 @@ def test_what_methods_see_must_be_no_view_of_more(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_a_sparse_graph_is_no_view() -> None:
+    graph = torch.eye(3)
+    for of in (graph.to_sparse(), graph.to_sparse_csr()):
+        assert not list(check._views(Data(DataSpec((3,), 3), shared={"graph": of})))
+
+
 def test_validation_must_give_what_is_selected_by(tmp_path: Path) -> None:
     (found,) = findings(tmp_path, METHOD, TASK.replace('return {"accuracy": float(', 'return {"class_nll": float('))
     assert found.check == "validate" and "gives class_nll, and not accuracy" in found.said

@@ -11,7 +11,7 @@ import pytest
 import torch
 from reach import leaks, reached
 
-from elboard.bench import check, stopping, training
+from elboard.bench import check, source, stopping, training
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
 from elboard.bench.registry import discover, find
@@ -176,17 +176,33 @@ def test_a_method_that_looks_for_test_data_learns_nothing(tmp_path: Path) -> Non
         ("def f(): import importlib; return importlib.import_module('elboard.tasks.data.loaders')", "says 'elboard.tasks'"),
         ("def f(): import gc; return gc.get_objects()", "uses get_objects"),
         ("from helper import load", "imports elboard.tasks.data.loaders"),
+        ("def f(training): return training.task._read('test')", "uses training.task"),
+        ("def f(training): return getattr(training, 'task')", "says 'task'"),
+        ("def f(error): return error.__traceback__.tb_frame.f_locals", "uses f_locals"),
+        ("from sklearn.datasets import load_digits", "imports sklearn.datasets.load_digits"),
+        ("import elboard\n\n\ndef f(): return elboard.tasks", "uses elboard.tasks"),
+        ("def f(self, training): return training.task.validate(self, training.data)", ""),
         ('"""Mentions load_test and elboard.tasks."""', ""),
         ("from elboard.bench.task import Data", ""),
     ],
 )
 def test_ways_to_test_data_are_shown_to_a_person(line: str, way: str, tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("from elboard.tasks.data import loaders as load\n")
-    (tmp_path / "mine.py").write_text(f"{HOSTILE}\n\n{line}\n")
+    (tmp_path / "mine.py").write_text(f"{HOSTILE.replace(', training.task', '')}\n\n{line}\n")
     found = ways_to_test_data(tmp_path / "mine.py")
     assert [said.split(": ", 1)[1] for said in found] == ([way] if way else [])
     findings = check.collect("mine", check.of_entry(discover("method", (tmp_path,))["test-hostile"], (tmp_path,)))
     assert any(finding.check == "test data" and found[0] in finding.said for finding in findings) if way else not findings
+
+
+def test_imports_relative_to_the_package_are_shown_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "__file__", str(tmp_path / "bench" / "source.py"))
+    for folder in ("", "methods", "methods/vae"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "__init__.py").touch()
+    mine = tmp_path / "methods" / "vae" / "mine.py"
+    mine.write_text("from ...tasks.noisy import base\nfrom ... import tasks\nfrom ..parts import tasks\n")
+    assert ways_to_test_data(mine) == ["mine.py:1: imports elboard.tasks.noisy.base", "mine.py:2: imports elboard.tasks"]
 
 
 def test_our_own_methods_have_no_way_to_test_data() -> None:

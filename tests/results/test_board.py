@@ -17,6 +17,7 @@ import pytest
 
 from elboard.bench.config import resolve
 from elboard.bench.record import Record, write
+from elboard.results import markup
 from elboard.results.board.across import complete, gather
 from elboard.results.board.build import Board, Choice, boards
 from elboard.results.board.render import amount, number, rank_text, render, short_names, table
@@ -254,9 +255,9 @@ def test_trials_of_searches_are_on_no_board() -> None:
     assert [row.seeds for row in board.rows] == [(1,)]
 
 
-def board_of(task: str, metrics: dict[str, float], *shown: str) -> Board:
+def board_of(task: str, metrics: dict[str, float], *shown: str, **options: object) -> Board:
     method = {"generation": "vae", "calibration": "softmax"}[task.split("/")[0]]
-    record = Record.of(resolve(task, method, budget="smoke"), "a", "done", metrics=metrics, primary=next(iter(metrics)))
+    record = Record.of(resolve(task, method, budget="smoke", overrides=options), "a", "done", metrics=metrics, primary=next(iter(metrics)))
     (board,) = boards(groups_of([record]), choice=Choice(metrics=shown or ("all",)))
     return board
 
@@ -287,7 +288,16 @@ def test_columns_of_other_numbers_of_examples_say_them() -> None:
         {"class_nll": "class_nll¹", "class_nll/shift": "class_nll/shift²", "accuracy": "accuracy¹"},
         "¹ of 200; ² of 50",
     )
+    own = board_of("calibration/mnist", {"class_nll": 0.5, "class_nll/shift": 2.0, "accuracy": 0.9}, **{"task.n_test": 60})
+    assert "class_nll (of 200 but in rows with options of the task) ↓" in render([own], "md"), "of such a row the card says nothing"
+    assert {row["examples"] for row in csv.DictReader(io.StringIO(render([own], "csv")))} == {""}
     alone = board_of("calibration/mnist", {"class_nll": 0.5, "class_nll/shift": 2.0, "accuracy": 0.9}, "class_nll", "accuracy")
     assert alone.examples == {} and "(of" not in render([alone], "md"), "nothing to tell apart"
     said = {row["metric"]: row["examples"] for row in json.loads(render([board_of("generation/digits", {"nll[k=8,n=50]": 20.0})], "json"))}
     assert said == {"nll[k=8,n=50]": "50"}
+
+
+def test_notes_of_latex_stay_comments() -> None:
+    """A row's name may hold whatever an option's value does."""
+    lines = markup.latex("l", ["a"], [["b"]], ["options, as set: m (x=1\n\\input{y})"]).splitlines()
+    assert lines[:3] == ["% options, as set: m (x=1", r"% \input{y})", r"\begin{tabular}{l}"]

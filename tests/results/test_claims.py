@@ -19,6 +19,7 @@ from elboard.bench.run import root_folder
 from elboard.results.claims import (
     STATUSES,
     Entry,
+    effect_text,
     ledger,
     relation_text,
     render,
@@ -126,11 +127,14 @@ def test_equal_differences_are_undecided_and_constant_sides_are_exact(tmp_path: 
     for claim in (Claim("c", check()), Claim("c", check("equal", 0.5))):
         only = entry(still, claim)
         assert (only.status, only.parts[0].p, only.parts[0].note) == ("undecided", None, "equal differences say nothing of the spread")
-    exact = store(tmp_path / "exact", {("links/cora", "vgae"): [0.9, 0.9], ("links/cora", "gae"): [0.8, 0.8]})
+    exact = store(tmp_path / "exact", {("links/cora", "vgae"): [0.9] * 5, ("links/cora", "gae"): [0.8] * 5})
     only = entry(exact, Claim("c", check()))
     assert (only.status, only.parts[0].p, only.parts[0].test) == ("holds", 0.0, "exact")
-    with pytest.raises(UserError, match="both sides are one configuration"):
-        entry(exact, Claim("c", check(right=Side("vgae"))))
+    only = entry(exact, Claim("c", check(right=Side("vgae"))))
+    assert only.status == "undecided" and effect_text(only.parts[0]) == "both sides are one configuration"
+    for values, status in (([0.9] * 2, "undecided"), ([0.9] * 5, "holds")):
+        only = entry(store(tmp_path / str(len(values)), {("links/cora", "vgae"): values}), Claim("c", check(right=Side(value=0.5))))
+        assert only.status == status, "few equal values say nothing of the spread, against a number too"
 
 
 def test_equal_is_two_one_sided_tests(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from elboard.bench.card import TaskCard
 from elboard.bench.cli.planning import Price, Prices
 from elboard.bench.config import RunSpec, resolve
+from elboard.bench.errors import UserError
 from elboard.bench.papers import paper
 from elboard.bench.record import Record, write
 from elboard.bench.registry import discover
@@ -48,6 +49,13 @@ def test_what_is_not_on_record_is_unknown(lost: str) -> None:
     assert forecast.growth({**COST, "wall_s": 0.0}, spec("lite"), spec("full"), CARD) is None
     assert forecast.growth(COST, spec("smoke"), spec("full"), CARD) is None, "the card says nothing of smoke"
     assert forecast.growth(COST, spec("lite", **{"task.n_train": 7}), spec("full"), CARD) is None, "not the size that the card states"
+    assert forecast.growth(COST, spec("lite", **{"train.epochs": 0}), spec("full"), CARD) is None, "nothing was trained"
+
+
+@pytest.mark.parametrize("said", [{"work": {"full": 3}}, {"work": {"lite": (0, 5)}}, {"work": {"lite": "ab"}}, {"examples": {"lite": 100}}])
+def test_cards_of_tasks_that_cannot_be_computed_with(said: dict) -> None:
+    with pytest.raises(UserError, match=f"{next(iter(said))}: (full|lite)="):
+        TaskCard("a/b", "", (), "nll", ("nll",), "nll", **said)
 
 
 def test_hours_say_what_is_unknown() -> None:

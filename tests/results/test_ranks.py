@@ -129,11 +129,27 @@ def test_equal_differences_take_the_boards_variance_or_decide_nothing() -> None:
 
 
 def test_rows_that_do_not_vary_differ_exactly_and_leave_the_prior_alone() -> None:
-    rows = [by_seed([0.5] * 3), by_seed([0.6] * 3, 7), *(by_seed(row) for row in np.random.default_rng(0).normal(size=(3, 3)))]
+    rows = [by_seed([0.5] * 5), by_seed([0.6] * 5, 7), *(by_seed(row) for row in np.random.default_rng(0).normal(size=(3, 3)))]
     found = compare_rows(rows)
     assert found.p[0, 1] == 0 and found.comparison(0, 1).test == "exact" and found.comparison(0, 1).low == pytest.approx(-0.1)
     assert math.isfinite(found.prior.variance) and found.prior.variance > 0.05, "no logarithm of zero, nor of nearly zero"
-    assert compare_rows([rows[0], by_seed([0.5] * 2)]).p[0, 1] == 1
+    assert compare_rows([rows[0], by_seed([0.5] * 6)]).p[0, 1] == 1
+
+
+def test_few_equal_values_have_the_boards_variance() -> None:
+    """Two or three equal values are no rarity where a metric is a share of few examples."""
+    rows = [by_seed([0.5] * 3), by_seed([0.6] * 3), *(by_seed(row) for row in np.random.default_rng(0).normal(size=(3, 3)))]
+    assert compare_rows(rows).p[0, 1] > 0.5 and np.isnan(compare_rows(rows[:2]).p).all()
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_coarse_metric_separates_nothing_by_chance(n: int) -> None:
+    """Values that are multiples of two standard deviations; 200 boards of ten equal rows."""
+    rng, wrong = np.random.default_rng(n), 0
+    for _ in range(200):
+        values = np.round(rng.normal(size=(10, n)) / 2 + rng.uniform()) * 2
+        wrong += any(at.state == "worse" for at in stand([by_seed(row) for row in values]))
+    assert wrong <= 0.06 * 200
 
 
 def test_empty_boards_and_what_cannot_be_compared() -> None:
@@ -210,6 +226,18 @@ def test_noise_earns_no_place() -> None:
             wild[i] = values[i].mean() + np.array([-40.0, 30.0, 10.0])
             after = stand([by_seed(row) for row in wild])[i]
             assert after.state != "top" and after.high == 7
+
+
+@pytest.mark.parametrize("first", [0, 7])
+@pytest.mark.parametrize("size", [1e60, 1e100, 1e160])
+def test_a_row_beyond_all_bounds_leaves_the_others_their_ranks(size: float, first: int) -> None:
+    found = stand([*solid(), by_seed([-size, -0.9 * size, -0.5 * size], first)])
+    assert [at.state for at in found] == ["top", *["worse"] * 5, "undecided"]
+
+
+def test_an_effect_of_zero_has_no_sign() -> None:
+    found = compare_rows([{0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}])
+    assert {math.copysign(1, found.comparison(*places).effect) for places in ((0, 1), (1, 0))} == {1.0}
 
 
 def test_what_standings_refuse() -> None:

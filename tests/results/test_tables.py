@@ -15,7 +15,7 @@ from elboard.bench.identity import group_of
 from elboard.bench.papers import Mapped, Paper, Reported, Side, paper
 from elboard.bench.record import Record, write
 from elboard.results.markup import tex
-from elboard.results.measured import Estimate, Measurements, equivalence, estimate, metric_key
+from elboard.results.measured import ALIKE, Estimate, Measurements, equivalence, estimate, metric_key
 from elboard.results.store import Group, groups
 from elboard.results.tables import HEAD, judge, render, table, terminal
 
@@ -54,8 +54,8 @@ def paper_of(*numbers: Reported, same_data: bool = True, scale: float = 100, mar
         ([9.9, 10.1], 7.0, 3 - 0.1 * T975 + 1e-6, "underpowered"),
         ([9.9, 10.1], 13.0, 3 - 0.1 * T975 - 1e-6, "differs"),
         ([9.9, 10.1], 9.5, 0.5 + 0.1 * T95 + 1e-6, "reproduced"),
-        ([10.0, 10.0], 10.5, 0.5, "reproduced"),
-        ([10.0, 10.0], 10.5, 0.49, "differs"),
+        ([10.0] * 5, 10.5, 0.5, "reproduced"),
+        ([10.0] * 5, 10.5, 0.49, "differs"),
     ],
 )
 def test_verdicts_at_their_borders(values: list[float], published: float, margin: float, verdict: str) -> None:
@@ -64,6 +64,11 @@ def test_verdicts_at_their_borders(values: list[float], published: float, margin
 
 def test_one_seed_is_underpowered_and_says_so() -> None:
     assert judge([10.0], 10.0, 5.0) == ("underpowered", "one seed has no interval")
+
+
+def test_few_equal_values_are_no_verdict() -> None:
+    assert judge([10.0] * 4, 10.0, 5.0) == judge([10.0] * 4, 20.0, 5.0) == ("underpowered", ALIKE)
+    assert judge([10.0] * 5, 10.0, 5.0) == ("reproduced", "") and judge([10.0] * 5, 20.0, 5.0) == ("differs", "")
 
 
 def test_equivalence_includes_its_bounds() -> None:

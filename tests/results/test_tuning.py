@@ -150,7 +150,12 @@ def test_of_a_method_that_is_not_here() -> None:
         ({"defaults": {**SEARCHED, "trials": 0}}, "trials=0 is not a whole number"),
         ({"defaults": {**SEARCHED, "rest": "guess"}}, "rest='guess'"),
         ({"recipes": {"few": {"lr": 0.5}}}, "recipes: few: unknown word 'lr'"),
+        ({"defaults": {**SEARCHED, "options": "lr"}}, "options='lr' is not a list of options"),
+        ({"defaults": {**SEARCHED, "on": 3}}, "defaults: on=3 is not a text"),
+        ({"defaults": {**SEARCHED, "trials": True}}, "trials=True is not a whole number"),
         ({"recipes": {"few": {"trials": 2}}}, "recipes: few: `set` is a mapping"),
+        ({"recipes": {"few": {"set": {"lr": 0.5}, "trials": 2}}}, "recipes: few: with trials it has by, on too"),
+        ({"recipes": ["few"]}, "is not a mapping from names to recipes"),
     ],
 )
 def test_cards_that_cannot_be_computed_with(more: dict, message: str) -> None:

@@ -66,6 +66,19 @@ def test_a_recipe_lies_beneath_what_is_set(tmp_path: Path) -> None:
         configs(recipe="thousand-examples", methods=["softmax"])
 
 
+def test_the_command_line_wins_however_an_option_is_called() -> None:
+    entry = {
+        "tasks": ["noisy/digits-sym40"],
+        "methods": ["ivon"],
+        "budget": "smoke",
+        "recipe": "thousand-examples",
+        "set": {"method.h0": 2.0},
+    }
+    for overrides, h0 in ((None, 2.0), ({"h0": 3.0}, 3.0), ({"method.h0": 3.0}, 3.0)):
+        (spec,) = expand({"name": "x", "runs": [entry]}, overrides).runs
+        assert spec.config["method"]["h0"] == h0
+
+
 def test_exclusions(tmp_path: Path) -> None:
     text = """
 budget: smoke

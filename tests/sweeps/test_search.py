@@ -55,8 +55,9 @@ def test_a_search_finds_the_better_rate_and_runs_it_on_fresh_seeds(tmp_path: Pat
 
 def test_where_validation_and_test_disagree_validation_chooses(tmp_path: Path) -> None:
     text = (Path(PLUGINS) / "blobs.py").read_text().replace('"test/blobs"', '"test/mirror"')
-    wrong = '        parts[2]["y"] = (parts[2]["y"] + 1) % 3\n        return Data('
-    (tmp_path / "mirror.py").write_text(text.replace("        return Data(", wrong))
+    wrong = text.replace("return self._part(2)", 'return {**(test := self._part(2)), "y": (test["y"] + 1) % 3}')
+    assert wrong != text
+    (tmp_path / "mirror.py").write_text(wrong)
     words = "sampler: random, trials: 6, space: {lr: {log: [1.e-3, 1.0]}}"
     p = plan(tmp_path, words, task="test/mirror", paths=(PLUGINS, str(tmp_path / "mirror.py")), options="train.epochs: 6")
     run(p)

@@ -75,7 +75,7 @@ def board_data(board: Board, wanted: tuple[str, ...]) -> dict[str, Any]:
     keys = [*shown, *(key for key in board.columns if key not in shown)]
     return {
         **{said: getattr(board, said) for said in ("version", "budget", "current", "primary", "varies")},
-        "columns": [column(key, key in shown, board.examples.get(key, "")) for key in keys],
+        "columns": [column(key, key in shown, board.examples_said.get(key, "")) for key in keys],
         "rows": [row_data(row, keys, i) for i, row in enumerate(board.rows)],
     }
 

@@ -1,7 +1,7 @@
 // Rows of a board compared, and ranks, over a chosen subset of methods; the same rules as results/stats/ranks.py, to 1e-9.
 "use strict";
 (function () {
-  const [TINY, FEWEST_PAIRS, ALPHA] = [2 ** -22, 3, 0.05];
+  const [TINY, FEWEST_PAIRS, EXACT, ALPHA] = [2 ** -22, 3, 5, 0.05];
   const sum = (list) => list.reduce((total, value) => total + value, 0);
   const mean = (list) => Math.min(Math.max(sum(list) / list.length, Math.min(...list)), Math.max(...list));
 
@@ -91,7 +91,7 @@
     const smaller = Math.min(a.n, b.n);
     const paired = both.length >= 2 && 5 * both.length >= 4 * smaller;
     const n = paired ? both.length : smaller;
-    const shared = { n, rounding: TINY * Math.max(a.size, b.size), exact: n >= 2 && a.still && b.still };
+    const shared = { n, rounding: TINY * Math.max(a.size, b.size), exact: n >= EXACT && a.still && b.still };
     if (paired) {
       const effect = sum(both) / n;
       return { ...shared, effect, harmonic: n, variance: sum(both.map((value) => (value - effect) ** 2)) / (n - 1), df: n - 1 };
@@ -104,6 +104,7 @@
     if (pair.n < 2 || !(pair.exact || pair.spread || prior)) return null;
     if (pair.exact) return Math.abs(pair.effect) <= pair.rounding ? 1 : 0;
     const own = pair.spread ? pair.variance : 0;
+    if (!Number.isFinite(own + pair.df)) return null; // beyond all bounds
     let [variance, df] = [own, pair.df];
     if (prior) {
       const shared = Number.isFinite(prior.df) ? (prior.df * prior.variance + df * own) / (prior.df + df) : prior.variance;
@@ -118,7 +119,7 @@
     const sides = rows.map(side);
     const pairs = sides.flatMap((a, i) => sides.slice(i + 1).map((b, k) => ({ i, j: i + 1 + k, ...difference(a, b) })));
     pairs.forEach((pair) => (pair.spread = pair.n >= 2 && Math.sqrt(pair.variance) > pair.rounding));
-    const spread = pairs.filter((pair) => pair.spread);
+    const spread = pairs.filter((pair) => pair.spread && Number.isFinite(pair.variance + pair.df));
     const prior = spread.length >= FEWEST_PAIRS ? ELB.prior(spread) : null;
     const many = sides.filter(({ n }) => n > 1).length;
     const most = (1 - 1 / Math.max(many, 1)) * sum(sides.map(({ n, still }) => (still ? 0 : n - 1)));
