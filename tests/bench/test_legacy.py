@@ -112,7 +112,7 @@ def test_the_command_line_takes_them_for_what_they_are(runs: Path, capsys: pytes
     assert "present" in capsys.readouterr().out and not (runs / spec.key).exists()
     assert main(["why", spec.key, "--out", str(runs)]) == 0
     said = capsys.readouterr().out
-    assert '"method": "adamic-adar@1"' in said and "method: 'adamic-adar@1' here, 'vgae@1' there" in said
+    assert '"method": "adamic-adar@1"' in said and "nearest other run: " in said and "task: 'links/cora@1' here, " in said
     assert main(["leaderboard", "links/cora", "--out", str(runs), "--no-shipped", "--format", "json"]) == 0
     badges = {row["badge"] for row in json.loads(capsys.readouterr().out) if row["method"] == "adamic-adar"}
     assert badges == {"recomputed"}, "a verification of the old content counts"

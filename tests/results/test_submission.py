@@ -18,7 +18,7 @@ from elboard.bench import record as records
 from elboard.bench.cli import verifying
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
-from elboard.bench.registry import discover, find
+from elboard.bench.registry import find
 from elboard.bench.run import execute
 from elboard.results import untrusted
 from elboard.results.store.lines import Line, lines, write_lines
@@ -98,12 +98,6 @@ def test_an_honest_submission_comes_through_whole(runs: Path, honest: Files, tmp
     assert "2 of 2 metrics recomputed" in "\n".join(report.lines())
     again = review(file, accept=True, into=into)
     assert again.refused == [f"records/{record.key}.{record.attempt}.json: its attempt is here already"] and not again.written
-
-
-def test_curves_of_what_every_task_selects_by_are_taken() -> None:
-    for entry in discover("task").values():
-        content = json.dumps({"epoch": 0, f"valid/{entry.card.selection}": 1.5}).encode() + b"\n"
-        assert json.loads(untrusted.curves_of(content)) == json.loads(content)
 
 
 def test_curves_and_pictures_travel_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.metrics.calibration import classification_metrics
 from elboard.bench.record import Record
+from elboard.bench.registry import discover
 from elboard.bench.run import execute
 from elboard.results.backfill import backfill, filled
 from elboard.results.board.build import Choice, boards
@@ -20,7 +22,7 @@ from elboard.results.measured import metric_key
 from elboard.results.places import InRuns, places_of_run
 from elboard.results.store import groups
 from elboard.results.submission import review, submit
-from elboard.results.untrusted import read_evidence
+from elboard.results.untrusted import curves_of, read_evidence
 from elboard.results.verify import badge, verify
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
@@ -121,3 +123,9 @@ def test_large_arrays_of_no_set_lose_no_run(sets: str, warned: bool, home: Path,
     record = execute(resolve("test/loose", "test-linear", budget="smoke", overrides=overrides, paths=paths), home)
     assert record.status == "done" and set(record.metrics) == {"accuracy", "class_nll"}, record.failure
     assert any("its evidence gives no metric" in line for line in record.warnings) == warned
+
+
+def test_curves_of_what_every_task_selects_by_are_taken() -> None:
+    for entry in discover("task").values():
+        content = json.dumps({"epoch": 0, f"valid/{entry.card.selection}": 1.5}).encode() + b"\n"
+        assert json.loads(curves_of(content)) == json.loads(content)
