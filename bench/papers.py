@@ -214,10 +214,13 @@ class Paper:
             raise UserError(f"{self.slug} has no runs at {budget}: {said}")
         return [entry for i, entry in enumerate(entries) if entry not in entries[:i]]
 
+    def seeds_of(self, task: str, of: Side) -> Any:
+        """The seeds of a configuration on ``task``, as the file writes them: those of its search, else the task's, else the paper's."""
+        return of.search.get("seeds", self.seeds.get(task, self.seeds["default"]))
+
     def _entry(self, task: str, of: Side, budget: str) -> dict[str, Any]:
         search = {name: value for name, value in of.search.items() if name != "seeds"}
-        seeds = of.search.get("seeds", self.seeds.get(task, self.seeds["default"]))
-        entry = {"tasks": [task], "methods": [of.method], "seeds": seeds, "set": self.options(of, budget)}
+        entry = {"tasks": [task], "methods": [of.method], "seeds": self.seeds_of(task, of), "set": self.options(of, budget)}
         return entry | ({"search": search} if search else {})
 
 

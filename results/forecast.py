@@ -54,7 +54,7 @@ def of_paper(paper: Paper, groups: Iterable[Group], paths: tuple[Path, ...] = ()
             resolve(task, of.method, budget=budget, overrides=paper.options(of, budget), paths=tuple(map(str, paths)))
             for budget in ("lite", "full")
         )
-        for seed in parse_seeds(paper.seeds.get(task, paper.seeds["default"])):
+        for seed in parse_seeds(paper.seeds_of(task, of)):
             small, large = lite.reseeded(seed), full.reseeded(seed)
             for pair in zip([*small.starts_from(), small], [*large.starts_from(), large], strict=True):
                 if pair[1].key not in done and pair[1].key not in costs:
