@@ -1,10 +1,11 @@
 """Link prediction with all node features and part of the edges (Kipf and Welling 2016, section 3).
 
-Of the E undirected edges floor(E / 10) are for testing, the same in every run, and floor(E / 20) of the others for validation, chosen by
-the run's seed: no edge by which anything is chosen is a test edge of another seed. What is left makes the training graph, which may leave
-nodes without a neighbour. As many pairs that are no edge are drawn for each of the two sets: uniformly
-over unordered pairs of different nodes, never an edge of the whole graph, none twice, none in both sets. Methods see the features of all
-nodes and the training edges; held-out edges are among the pairs that they take for non-edges, as in the paper. Nodes' labels are not used.
+Of the E undirected edges floor(E / 10) are for testing and floor(E / 20) for validation, chosen by the run's seed; the others make the
+training graph, which may leave nodes without a neighbour. Splits are nested: test edges are drawn from a pool that belongs to the task,
+three times as large, and validation edges from the others, so that no edge by which anything is chosen is a test edge of any seed. As many
+pairs that are no edge are drawn for each of the two sets: uniformly over unordered pairs of different nodes, never an edge of the whole
+graph, none twice, none in both sets. Methods see the features of all nodes and the training edges; held-out edges are among the pairs that
+they take for non-edges, as in the paper. Nodes' labels are not used.
 
 One epoch is one step on the whole graph: the training batch holds the nodes' numbers, and the budgets' batch size exceeds their count.
 A method gives one score a pair. Scores are compared as float32, edges being positive: AUC (ties count half) and average precision.
@@ -26,6 +27,7 @@ from elboard.tasks.data.loaders import planetoid
 from elboard.tasks.data.task import DataTask, permutation
 
 TEST, VALID = 10, 20  # one edge of ten, one of twenty
+POOL = 3  # times as many edges as a test set has are those that test sets are drawn from
 
 
 def generated_graph(nodes: int = 150, blocks: int = 5, words: int = 30) -> dict[str, np.ndarray]:
@@ -67,11 +69,12 @@ class LinkPrediction(DataTask):
         graph = self._graph()
         edges, features = graph["edges"], torch.from_numpy(graph["features"])
         n_valid, nodes = len(edges) // VALID, len(features)
-        _, test_non, others = _held_out(edges, nodes)
+        pool, pool_non, others = _pools(edges, nodes)
         rng = np.random.default_rng(self.seed)
+        untested = rng.permutation(pool)[len(edges) // TEST :]
         shuffled = rng.permutation(others)
-        valid, train = shuffled[:n_valid], shuffled[n_valid:].copy()
-        valid_non = sample_non_edges(nodes, np.concatenate([edges, test_non]), n_valid, rng)
+        valid, train = shuffled[:n_valid], np.concatenate([shuffled[n_valid:], untested])
+        valid_non = sample_non_edges(nodes, np.concatenate([edges, pool_non]), n_valid, rng)
         return Data(
             spec=GraphSpec((features.shape[1],), nodes, n_nodes=nodes),
             train={"node": torch.arange(nodes)},
@@ -80,8 +83,10 @@ class LinkPrediction(DataTask):
         )
 
     def load_test(self, data: Data) -> Test:
-        test, test_non, _ = _held_out(self._graph()["edges"], data.spec.n_nodes)
-        return _labelled(test, test_non)
+        edges = self._graph()["edges"]
+        pool, pool_non, _ = _pools(edges, data.spec.n_nodes)
+        count, rng = len(edges) // TEST, np.random.default_rng(self.seed)
+        return _labelled(rng.permutation(pool)[:count], np.random.default_rng([self.seed, 1]).permutation(pool_non)[:count])
 
     def scores(self, method: Any, part: Batch) -> dict[str, np.ndarray]:
         """Scores float32 and labels uint8 of a part's pairs, each ``(P,)``."""
@@ -99,9 +104,9 @@ class LinkPrediction(DataTask):
         return _metrics(observed["scores"], observed["y"])
 
 
-def _held_out(edges: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Test edges, as many pairs that are none, and the other edges, each ``(E, 2)``."""
-    count, shuffled = len(edges) // TEST, edges[permutation(len(edges), 0)]
+def _pools(edges: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Edges that test sets are drawn from, as many pairs that are none, and the edges that are never tested, each ``(E, 2)``."""
+    count, shuffled = POOL * (len(edges) // TEST), edges[permutation(len(edges), 0)]
     return shuffled[:count], sample_non_edges(n_nodes, edges, count, np.random.default_rng(0)), shuffled[count:]
 
 

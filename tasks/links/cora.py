@@ -17,11 +17,11 @@ CARD = TaskCard(
     metrics=("auc", "ap"),
     selection="auc",
     data=("cora",),
-    varies="seed and validation edges",
+    varies="seed and edge split",
     papers=("051",),
     full="as lite: the data and the length of Kipf and Welling 2016, but the test edges are the same in all runs",
     work={"lite": (2708, 1054), "full": (2708, 1054)},
-    version=2,
+    version=3,
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 30, "batch_size": 0, "validate_every": 10}},

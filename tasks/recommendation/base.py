@@ -1,10 +1,11 @@
 """Top-K recommendation under strong generalisation (Liang, Krishnan, Hoffman and Jebara 2018, section 4).
 
-Ratings of at least 4 are clicks; users with fewer than five clicks are left out. Splits are nested: the test users belong to the task, and
-the run's seed splits the others into training and validation users. Whatever is chosen on validation users, with whatever seed, is chosen
-without a test user. Methods see the full click rows of training users. Of a held-out user 80 % of the clicks are history (fold-in) and 20 %
-targets, of test users always the same. Items are those that a training user clicked; other clicks of held-out users are dropped, and a
-held-out user left without history or without target does not count.
+Ratings of at least 4 are clicks; users with fewer than five clicks are left out. Users are split into training, validation and test users
+by the run's seed. Splits are nested: test users are drawn from a pool that belongs to the task, twice as large, and validation users from
+the others, so that whatever is chosen on validation users, with whatever seed, is chosen without a test user of any seed. Methods see the
+full click rows of training users. Of a held-out user 80 % of the clicks are history (fold-in) and 20 % targets, drawn by the seed. Items
+are those that a training user clicked; other clicks of held-out users are dropped, and a held-out user left without history or without
+target does not count.
 
 Scores of the history's items are masked by the task. Recall@K divides by min(K, targets); NDCG@K truncates the ideal at K.
 
@@ -29,6 +30,7 @@ from elboard.bench.task import Batch, Data, DataSpec, Observed, Test
 from elboard.tasks.data.task import DataTask, permutation
 
 BATCH = 500
+POOL = 2  # times as many users as are tested are those that test users are drawn from
 TARGETS = 5  # one click of five is a target
 RANKED = ("recall", "ndcg")  # metrics of each user, at some K
 LONGEST = 100  # items on a list
@@ -82,9 +84,10 @@ class Recommendation(DataTask):
         user, item = generated_clicks() if self.budget == "smoke" else self.clicks()
         matrix = np.zeros((user.max() + 1, item.max() + 1), dtype=bool)
         matrix[user, item] = True
-        test, others = np.split(permutation(len(matrix), 0), [self.config.test_users])
+        pool, others = np.split(permutation(len(matrix), 0), [POOL * self.config.test_users])
+        test, untested = np.split(rng.permutation(pool), [self.config.test_users])
         valid, train = np.split(rng.permutation(others), [self.config.held_out])
-        return matrix[train], matrix[valid], matrix[test]
+        return matrix[np.concatenate([train, untested])], matrix[valid], matrix[test]
 
     def load_train(self) -> Data:
         rng = np.random.default_rng(self.seed)
@@ -95,7 +98,7 @@ class Recommendation(DataTask):
 
     def load_test(self, data: Data) -> Test:
         train, _, test = self._rows(np.random.default_rng(self.seed))
-        return self._fold_in(test, train.any(axis=0), np.random.default_rng(0))
+        return self._fold_in(test, train.any(axis=0), np.random.default_rng([self.seed, 1]))
 
     def _fold_in(self, rows: np.ndarray, known: np.ndarray, rng: np.random.Generator) -> Batch:
         """History and targets among the ``known`` items, of those of ``rows`` that have both."""

@@ -202,7 +202,7 @@ RECORDS = {
     "negative cost": (lambda tree: tree["cost"].update(wall_s=-1.0), "cost wall_s is -1.0"),
     "future schema": (setting(schema=99), "schema 99 is not the known"),
     "unknown task": (in_spec(task="links/pubmed"), "no task 'links/pubmed'"),
-    "unknown task version": (in_spec(task_version=9), "links/cora is version 2 here, not 9"),
+    "unknown task version": (in_spec(task_version=9), "links/cora is version 3 here, not 9"),
     "hidden option": (lambda tree: tree["spec"]["config"]["train"].update(epochs=31), "train.epochs is None in its identity, 31 by its"),
     "unknown budget": (in_spec(budget="huge"), "no budget 'huge'"),
     "failed": (setting(status="failed", failure={"class": "bug", "message": "", "log": ""}), "a failed attempt has no metrics"),

@@ -91,7 +91,7 @@ def test_evidence_of_another_task_and_other_versions_are_users_mistakes(home: Pa
     with pytest.raises(UserError, match="the evidence is none of links/cora"):
         verify(record, {"scores": np.zeros(3)})
     older = dataclasses.replace(record, spec={**record.spec, "task_version": 7})
-    with pytest.raises(UserError, match="is version 2 here, not 7"):
+    with pytest.raises(UserError, match="is version 3 here, not 7"):
         verify(older, read_evidence(path.evidence))
     failed = dataclasses.replace(record, status="failed")
     with pytest.raises(UserError, match="a failed attempt"):

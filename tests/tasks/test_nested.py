@@ -47,7 +47,9 @@ def test_what_chooses_with_one_seed_is_tested_with_none(name: str) -> None:
     follows = len({frozenset(part) for part in valid}) > 1
     assert follows == (TASKS[name].card.varies != "seed"), "the card says what the seed varies"
     if follows:
-        assert not set().union(*train, *valid) & set().union(*test)
+        assert not set().union(*valid) & set().union(*test)
+        assert all(not set(a) & set(b) for a, b in zip(train, test, strict=True))
+        assert len({frozenset(part) for part in test}) == len(SEEDS), "what else could have been tested is in the interval"
 
 
 def test_some_splits_follow_the_seed() -> None:
