@@ -143,6 +143,11 @@ class History:
         said |= {"parameters": best.parameters, "number": best.number, "value": best.value, "wall_s": self.wall_s}
         return [search.spec(best.parameters, seed, search=said) for seed in search.seeds]
 
+    def unnamed(self) -> list[RunSpec]:
+        """Chosen runs that had been run before the search chose them, whose records do not name it: boards and claims cannot know of it."""
+        found = ((spec, self.runs.done(spec)) for spec in self.final())
+        return [spec for spec, record in found if record is not None and record.notes.get("search", {}).get("id") != self.search.id]
+
     def unfinished(self) -> list[RunSpec]:
         """The runs that could go on now; for trials that are not made yet, runs like theirs."""
         if self.over:
@@ -181,7 +186,9 @@ class History:
         states = ", ".join(f"{self.count(state)} {state}" for state in ("done", "pruned", "failed", "running") if self.count(state))
         text = f"{search.method} on {search.task}: {self.ended} of {search.trials} trials" + (f" ({states})" if states else "")
         choice = self.choice() or ("none was completed" if self.over else "")
-        return f"{text} in {self.wall_s:.1f} s" + (f": {choice}" if choice else "")
+        before = len(self.unnamed())
+        unnamed = f"; {before} of its runs had been run before and do not name it: claims find it after --force" if before else ""
+        return f"{text} in {self.wall_s:.1f} s" + (f": {choice}" if choice else "") + unnamed
 
 
 class Frontier:

@@ -158,7 +158,8 @@ def power(
         raise UserError(f"{a!r} and {b!r} are one row on {board.task}, {board.budget}: name two")
     left, right = (row.values[board.primary] for row in rows)
     ranked, pairs = board.pairs(board.primary)
-    test, more = pairs.comparison(*map(ranked.index, rows)), needed(left, right)
+    places = [ranked.index(row) for row in rows]
+    test, more = pairs.comparison(*places), needed(left, right, pairs.spread(*places))
     print(f"{board.task}, {board.budget}, {board.primary}: {rows[0].label} (n = {len(left)}) - {rows[1].label} (n = {len(right)})")
     interval = "" if test.p is None else f" [{test.low:.4g}, {test.high:.4g}], p = {test.p:.3g}"
     print(f"difference {test.effect:.4g}{interval} ({test.test})")

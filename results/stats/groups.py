@@ -151,8 +151,11 @@ class Needed:
     reason: str = ""
 
 
-def needed(a: Mapping[int, float], b: Mapping[int, float]) -> Needed:
+def needed(a: Mapping[int, float], b: Mapping[int, float], board: tuple[float, float] | None = None) -> Needed:
     """Seeds per method at which a two-sided t test at level ALPHA has POWER, if effect and sd are as observed.
+
+    With ``board``, the sd of one difference and the degrees of freedom beyond those of the two that the board lends the test
+    (:meth:`elboard.results.stats.ranks.Pairs.spread`), it is the board's test whose power is meant.
 
     Paired or not as ``compare`` decides; unpaired, with equal numbers on both sides. The power of n seeds is that of the noncentral
     t with noncentrality |effect| / (sd sqrt(k / n)) and k (n - 1) degrees of freedom, k = 1 paired and 2 unpaired (Cohen 1988, chapter 2).
@@ -169,22 +172,26 @@ def needed(a: Mapping[int, float], b: Mapping[int, float]) -> Needed:
         sd, sides = math.sqrt((np.var(list(a.values()), ddof=1) + np.var(list(b.values()), ddof=1)) / 2), 2
     if abs(found.effect) <= TINY * size:
         return Needed(reason="the means are equal: no number of seeds separates them")
+    sd, lent = (sd, 0.0) if board is None else (board[0] / math.sqrt(sides), board[1])
     if sd <= TINY * size and found.p is None:
         return Needed(reason="equal differences say nothing of the spread: run more seeds of each")
     if sd <= TINY * size:
         return Needed(reason="the seeds do not vary: they are separated already")
     ratio = abs(found.effect) / sd
-    extra = bisect_left(range(found.n, MOST + 1), True, key=lambda n: power_of(n, ratio, sides) >= POWER)  # power grows with n
+    extra = bisect_left(range(found.n, MOST + 1), True, key=lambda n: power_of(n, ratio, sides, lent) >= POWER)  # power grows with n
     if found.n + extra > MOST:
         return Needed(reason=f"more than {MOST:,} seeds: equal for all purposes")
     return Needed(extra, found.n + extra)
 
 
-def power_of(n: int, ratio: float, sides: int) -> float:
-    """Power of the two-sided t test at ALPHA: ``n`` seeds a method, ``ratio`` = effect / sd, ``sides`` 1 (paired) or 2 (independent)."""
+def power_of(n: int, ratio: float, sides: int, lent: float = 0.0) -> float:
+    """Power of the two-sided t test at ALPHA: ``n`` seeds a method, ``ratio`` = effect / sd, ``sides`` 1 (paired) or 2 (independent).
+
+    ``lent``: degrees of freedom beyond the two methods' own.
+    """
     from scipy.special import nctdtr, stdtrit
 
-    df, shift = sides * (n - 1), ratio * math.sqrt(n / sides)
+    df, shift = sides * (n - 1) + lent, ratio * math.sqrt(n / sides)
     border = stdtrit(df, 1 - ALPHA / 2)
     missed, wrong_side = np.nan_to_num(nctdtr(df, shift, [border, -border]))  # SciPy gives NaN where it underflows: below 1e-12
     return float(1 - missed + wrong_side)

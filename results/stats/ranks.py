@@ -42,6 +42,7 @@ class Pairs:
 
     Attributes:
         effect: mean difference over the common seeds where the rows pair, else the difference of the means; in the values' unit.
+        sd: that of one difference, by which they are tested; of independent rows sqrt(2) times that of one value.
         error: its standard error; 0 where both rows hold one and the same value for all of EXACT or more seeds, so that the difference is
             exact; NaN where else no spread was seen and the board has no prior.
         df: Student's degrees of freedom. p: two-sided, NaN where undecided.
@@ -50,6 +51,7 @@ class Pairs:
     """
 
     effect: np.ndarray
+    sd: np.ndarray
     error: np.ndarray
     df: np.ndarray
     p: np.ndarray
@@ -65,6 +67,14 @@ class Pairs:
         half = float(t(self.df[i, j]) * self.error[i, j])
         name = ("paired t" if paired else "Welch t") if self.prior is None else f"moderated {'paired' if paired else 'Welch'} t"
         return Comparison(effect, effect - half, effect + half, n, float(self.p[i, j]), paired, name if half else "exact")
+
+    def spread(self, i: int, j: int) -> tuple[float, float] | None:
+        """``sd`` of rows i and j, and the degrees of freedom beyond k (n - 1), k = 1 paired and 2 unpaired, that the board lends them; None
+        where it lends nothing."""
+        if self.prior is None or not self.sd[i, j] > 0:
+            return None
+        own = (1 if self.paired[i, j] else 2) * (int(self.n[i, j]) - 1)
+        return float(self.sd[i, j]), max(0.0, float(self.df[i, j]) - own)
 
 
 def compare_rows(rows: Sequence[Mapping[int, float]]) -> Pairs:
@@ -87,8 +97,9 @@ def compare_rows(rows: Sequence[Mapping[int, float]]) -> Pairs:
     variance, df = _moderated(np.where(spread, variance, 0.0), df, prior, most)
     undecided = (n < 2) | ~(exact | bounded & (spread | (prior is not None)))
     harmonic = np.where(paired, n, 2 / np.add.outer(1 / sizes, 1 / sizes))  # so that a Welch variance is on the scale of a paired one
-    error = np.where(undecided, np.nan, np.where(exact, 0.0, np.sqrt(variance / harmonic)))
-    return Pairs(effect, error, df, _p_values(effect, error, df, rounding), n, paired, prior)
+    sd = np.where(undecided, np.nan, np.where(exact, 0.0, np.sqrt(variance)))
+    error = sd / np.sqrt(harmonic)
+    return Pairs(effect, sd, error, df, _p_values(effect, error, df, rounding), n, paired, prior)
 
 
 def _table(rows: Sequence[Mapping[int, float]]) -> np.ndarray:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
-from elboard.results.stats import Standing, compare, compare_rows, holm, standings
+from elboard.results.stats import Standing, compare, compare_rows, holm, needed, standings
 from elboard.results.stats.ranks import Prior, adjust, fit_prior, inverse_trigamma
 
 Rows = list[dict[int, float]]
@@ -95,6 +95,24 @@ def test_moderation_by_hand() -> None:
         shown = found.comparison(j, i)
         assert shown.test == "moderated paired t" and (shown.p < 0.05) == (not shown.low <= 0 <= shown.high)
     assert kinds == {True, False} and np.isnan(np.diag(found.p)).all()
+
+
+def test_the_power_of_more_seeds_is_that_of_the_boards_test() -> None:
+    rows = mixed()
+    pairs = compare_rows(rows)
+    sd, lent = pairs.spread(0, 1)
+    n, own = int(pairs.n[0, 1]), (1 if pairs.paired[0, 1] else 2) * (int(pairs.n[0, 1]) - 1)
+    assert sd / math.sqrt(n) == pytest.approx(pairs.error[0, 1]) and own + lent == pytest.approx(pairs.df[0, 1])
+    assert pairs.spread(1, 0) == pytest.approx((sd, lent))
+    plain = needed({0: 1.0, 1: 1.4, 2: 0.9}, {0: 0.6, 1: 0.7, 2: 0.7})
+    calmer = needed({0: 1.0, 1: 1.4, 2: 0.9}, {0: 0.6, 1: 0.7, 2: 0.7}, (plain_sd := 0.2516611478423583, 20.0))
+    assert plain_sd == pytest.approx(np.std([0.4, 0.7, 0.2], ddof=1)) and calmer.total < plain.total
+    ratio = (0.4 + 0.7 + 0.2) / 3 / plain_sd
+    power = lambda n: stats.nct.sf(stats.t.isf(0.025, n + 19), n + 19, ratio * math.sqrt(n))  # noqa: E731
+    assert power(calmer.total) >= 0.8 > power(calmer.total - 1) or calmer.total == 3
+    assert compare_rows(rows[:2]).spread(0, 1) is None, "two rows lend each other nothing"
+    still = ({0: 1.0, 1: 2.0, 2: 3.0}, {0: 0.0, 1: 1.0, 2: 2.0})
+    assert "equal differences" in needed(*still).reason and needed(*still, (1.0, 5.0)).total > 3, "the board knows a spread"
 
 
 def test_rows_that_do_not_pair_are_compared_by_welch() -> None:

@@ -138,6 +138,17 @@ def test_a_search_that_is_over_runs_nothing_new(tmp_path: Path) -> None:
     assert files(p).items() <= files(more).items() and len(files(more)) == 8
 
 
+def test_a_search_says_that_what_it_chose_had_been_run_before(tmp_path: Path) -> None:
+    p = plan(tmp_path, "sampler: random, trials: 2, space: {lr: [0.01]}")
+    chosen = history(p).search.spec({"lr": 0.01}, 0)
+    assert run_one(chosen, p.root).state == "done"
+    run(p)
+    found = history(p)
+    assert [spec.seed for spec in found.unnamed()] == [0] and "1 of its runs had been run before" in str(found)
+    assert [outcome.state for outcome in run(p, force=True)] == ["done", "done"]
+    assert not history(p).unnamed() and "before" not in str(history(p))
+
+
 def test_four_trials_at_a_time_by_two_workers(tmp_path: Path) -> None:
     p = plan(tmp_path, f"sampler: tpe, trials: 12, parallel: 4, space: {{{RATES}, scale: {{float: [0.5, 2]}}}}")
     widths, running, most = [], set(), []

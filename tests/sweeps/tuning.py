@@ -31,10 +31,10 @@ def plan(tmp_path: Path, search: str, *, home: str = "runs", paths: tuple[str, .
     return plan_of(expand(write(tmp_path, search, **words), paths=paths), tmp_path / home)
 
 
-def run(plan: Plan, jobs: int = 1, watch: Callable[[RunSpec, dict], None] = lambda spec, event: None) -> list[Outcome]:
+def run(plan: Plan, jobs: int = 1, watch: Callable[[RunSpec, dict], None] = lambda spec, event: None, force: bool = False) -> list[Outcome]:
     """The final runs' outcomes."""
     options = {"resources": plan.resources, "forgiven": plan.forgiven, "extend": plan.frontier()}
-    outcomes = run_all(plan.runs, plan.root, jobs=jobs, watch=watch, **options)
+    outcomes = run_all(plan.runs, plan.root, jobs=jobs, watch=watch, force=force, **options)
     return [outcome for outcome in outcomes if "trial" not in outcome.spec.origin]
 
 
