@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html as markup
+import math
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +18,15 @@ TEX = {character: "\\" + character for character in "_%&#${}"} | {
     "≥": r"$\geq$",
 }
 TEX |= {"^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+
+
+def finite(tree: Any) -> Any:
+    """``tree`` with None in place of NaN and infinity, which JSON lacks."""
+    if isinstance(tree, dict):
+        return {str(name): finite(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def frame(title: str, below: str) -> Table:

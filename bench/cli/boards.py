@@ -83,6 +83,7 @@ def compare(
     """Methods over several tasks: mean rank, win rate, interquartile mean, Elo."""
     from elboard.results.board.across import complete, gather, summary
     from elboard.results.board.build import boards
+    from elboard.results.markup import finite
 
     paths = tuple(path)
     families = {entry.card.family for entry in discover("task", paths).values()}
@@ -93,7 +94,7 @@ def compare(
         parts = complete(gather(boards(groups, family, paths), budget))
     tables = [{"tasks": part.tasks, "methods": part.methods, "estimates": summary(part.values, part.higher)} for part in parts]
     if as_json:
-        print(json.dumps([_plain(table) for table in tables], indent=1))
+        print(json.dumps(finite([_plain(table) for table in tables]), indent=1, allow_nan=False))
         return
     if not tables:
         print(f"no two methods have records on two tasks at budget {budget}{f' in {family}' if family else ''}")

@@ -212,7 +212,7 @@ def flat(boards: list[Board]) -> list[dict[str, Any]]:
 def render(boards: list[Board], kind: str) -> str:
     """All ``boards`` as text in the format ``kind``: md, csv, json, latex or html."""
     if kind == "json":
-        return json.dumps(flat(boards), indent=1) + "\n"
+        return json.dumps(markup.finite(flat(boards)), indent=1, allow_nan=False) + "\n"
     if kind == "csv":
         rows, out = flat(boards), io.StringIO()
         writer = csv.DictWriter(out, list(rows[0]) if rows else ["task"], lineterminator="\n")

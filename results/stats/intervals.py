@@ -90,7 +90,8 @@ def _cells(values: np.ndarray) -> list[Cell]:
     mean = mean_of(values)
     if n < 2:
         return [Cell(m, 1, None, None, None, m, m, "none") for m in mean.tolist()]
-    sd = np.sqrt(np.square(values - mean[:, None]).sum(1) / (n - 1))
+    with np.errstate(over="ignore"):  # beyond 1e154 the sd and the interval are infinite
+        sd = np.sqrt(np.square(values - mean[:, None]).sum(1) / (n - 1))
     below, above = arms(deviations(values)) if n >= FEWEST else (z() * sd / np.sqrt(n),) * 2
     stretch = t(n - 1) / z()
     columns = (mean, sd, mean - stretch * below, mean + stretch * above, low, high)

@@ -87,7 +87,8 @@ def compare_rows(rows: Sequence[Mapping[int, float]]) -> Pairs:
     sizes = (~np.isnan(values)).sum(1)
     effect, variance, df, n, paired = _differences(values, sizes)
     rounding = TINY * np.fmax.outer(*(np.nanmax(np.abs(values), 1),) * 2) if len(rows) else np.empty((0, 0))
-    still = np.nanmax(values, 1) - np.nanmin(values, 1) <= TINY * np.nanmax(np.abs(values), 1) if len(rows) else np.empty(0, bool)
+    with np.errstate(over="ignore"):
+        still = np.nanmax(values, 1) - np.nanmin(values, 1) <= TINY * np.nanmax(np.abs(values), 1) if len(rows) else np.empty(0, bool)
     exact = still[:, None] & still[None, :] & (n >= EXACT)
     spread = np.sqrt(variance) > rounding  # no number compares as larger than NaN: pairs of fewer than two values have none
     bounded = np.isfinite(variance) & np.isfinite(df)  # one row beyond all bounds says nothing of the others

@@ -277,6 +277,17 @@ def test_a_saturated_value_is_a_bound_and_the_board_says_so() -> None:
     assert "≥" not in render([free], "md")
 
 
+def test_what_is_beyond_all_bounds_leaves_json_valid() -> None:
+    spec = resolve("generation/digits", "vae", budget="smoke")
+    found = [
+        Record.of(dataclasses.replace(spec, seed=seed), str(seed), "done", metrics={"elbo": 1e160 * (seed + 1)}, primary="elbo")
+        for seed in range(3)
+    ]
+    strict = {"parse_constant": lambda word: pytest.fail(f"{word} is not JSON")}
+    (row,) = json.loads(render(boards(groups_of(found)), "json"), **strict)
+    assert row["mean"] == pytest.approx(2e160) and row["low_95"] is None and row["high_95"] is None
+
+
 def test_columns_of_other_numbers_of_examples_say_them() -> None:
     board = board_of("calibration/mnist", {"class_nll": 0.5, "class_nll/shift": 2.0, "accuracy": 0.9, "accuracy[n=100]": 0.9})
     assert board.examples == {"class_nll": "200", "class_nll/shift": "50", "accuracy": "200"}, "a key with n says its own"

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from elboard.results.markup import finite
+
 if TYPE_CHECKING:
     from markupsafe import Markup  # comes with Jinja2, which may be absent
-
-
-def finite(tree: Any) -> Any:
-    """``tree`` with None in place of NaN and infinity, which JSON lacks."""
-    if isinstance(tree, dict):
-        return {str(name): finite(value) for name, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [finite(value) for value in tree]
-    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def json_text(tree: Any) -> str:
