@@ -32,6 +32,7 @@ def leaderboard(
     top: Annotated[int | None, typer.Option("--top", help="Rows of each table, 0: all (default: 10 where there are several).")] = None,
     tuned: Annotated[str, typer.Option("--tuned", help="Configurations that a search chose: only, or without.")] = "",
     old: Annotated[bool, typer.Option("--old", help="Boards of earlier versions of tasks too.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="All columns, also those that do not fit the terminal.")] = False,
     shipped: Shipped = True,
     out: Out = None,
     path: Paths = [],  # noqa: B006
@@ -54,7 +55,7 @@ def leaderboard(
         if kind != "table":
             print(render(found, kind), end="")
             return
-    print_tables(found, top if top is not None else 0 if which in discover("task", paths) else FEW)
+    print_tables(found, top if top is not None else 0 if which in discover("task", paths) else FEW, wide)
     if not found:
         print("no records of these; try `elboard sweep quickstart`")
 

@@ -70,10 +70,14 @@ def console_of(width: int) -> Any:
     return console if console.is_terminal else Console(width=width, emoji=False)
 
 
-def print_tables(found: list[Any], top: int = 0) -> None:
-    """Boards as tables on the terminal, the ``top`` first rows of each; all if 0."""
-    from elboard.results.board.render import table
+def print_tables(found: list[Any], top: int = 0, wide: bool = False) -> None:
+    """Boards as tables, the ``top`` first rows of each, all if 0; with the columns that fit the terminal, or ``wide``, whole."""
+    from elboard.results.board.terminal import table
 
     console = console_of(WIDE)
+    width = console.width
     for board in found:
-        console.print(table(board, top, console.width), highlight=False, markup=False)
+        made = table(board, top, width if console.is_terminal and not wide else 0)
+        least = console.measure(made, options=console.options.update(width=WIDE)).minimum  # rich would break what does not fit
+        console.width = max(width, least)
+        console.print(made, highlight=False, markup=False, crop=False)

@@ -1,4 +1,4 @@
-"""Boards as text: terminal tables, Markdown, CSV, JSON, LaTeX, HTML."""
+"""Boards as text: Markdown, CSV, JSON, LaTeX, HTML."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from elboard.bench.metrics.conventions import bare, ceiling, count, parse, saturated
 from elboard.results import markup
 from elboard.results.board.build import Board, Row, arrow
 from elboard.results.stats import Cell
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 FORMATS = ("table", "md", "csv", "json", "latex", "html")
 SIGNS = {"re-run": "◆ re-run", "recomputed": "◇ recomputed", "claimed": "claimed", "disputed": "✗ disputed"}
@@ -98,42 +95,6 @@ def amount(value: float | None) -> str:
 def _costs(row: Row, energy: bool) -> list[str]:
     wall, parameters, joules = row.cost.get("wall_s"), row.cost.get("parameters"), row.cost.get("energy_j")
     return ["–" if wall is None else f"{wall:.1f}", amount(parameters), *([amount(joules)] if energy else [])]
-
-
-def table(board: Board, top: int = 0, width: int = 0) -> Table:
-    """A rich table for the terminal, of the ``top`` first rows; of all if 0. ``width``: columns of the terminal, 0 if not known."""
-    names, notes = short_names(board.columns, board.examples_said)
-    rows = board.rows[:top] if top else board.rows
-    more = f"{len(board.rows) - len(rows)} more rows: elboard leaderboard {board.task}" if len(rows) < len(board.rows) else ""
-    below = "\n".join(filter(None, (caption(board), notes, more)))
-    out = markup.frame(heading(board), below)
-    for name in ("#", "method", "n"):
-        out.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
-    for key in board.columns:
-        name = names[key].replace("/", "\n/", 1) if len(names[key]) >= 12 else names[key]  # a long one on two lines
-        head = f"{name} {arrow(key)}".strip()
-        out.add_column(head, justify="right", style="bold" if key == board.primary else "", overflow="fold")
-    energy = any("energy_j" in row.cost for row in board.rows)
-    for name in ("wall s", "parameters", *(["energy J"] if energy else [])):
-        out.add_column(name, justify="right")
-    out.add_column("options", max_width=24, overflow="fold")
-    out.add_column("verified", no_wrap=True)
-    for row in rows:
-        out.add_row(*_cells(row, board), *_costs(row, energy), row.tuning.words, SIGNS[row.badge])
-    _settle(out, width)
-    return out
-
-
-def _settle(out: Table, width: int) -> None:
-    """Say how wide each column is if all fit into ``width``: rich would find the same, in twice the time that printing takes."""
-    from rich.cells import cell_len
-
-    texts = [[str(column.header), *map(str, column.cells)] for column in out.columns]
-    full = [max(cell_len(line) for text in of_column for line in text.split("\n")) for of_column in texts]
-    needs = [min(need, column.max_width or need) for column, need in zip(out.columns, full, strict=True)]
-    if sum(needs) + 3 * len(needs) + 1 <= width:
-        for column, need, whole in zip(out.columns, needs, full, strict=True):
-            column.width, column.no_wrap = need, need == whole
 
 
 def _cells(row: Row, board: Board, plus_minus: str = "±") -> list[str]:

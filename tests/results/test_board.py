@@ -20,7 +20,8 @@ from elboard.bench.record import Record, write
 from elboard.results import markup
 from elboard.results.board.across import complete, gather
 from elboard.results.board.build import Board, Choice, boards
-from elboard.results.board.render import amount, number, rank_text, render, short_names, table
+from elboard.results.board.render import amount, number, rank_text, render, short_names
+from elboard.results.board.terminal import table
 from elboard.results.markup import tex
 from elboard.results.stats import Cell, Standing, compare_rows
 from elboard.results.store import groups_of, load

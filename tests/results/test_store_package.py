@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import pytest
 from elboard.bench import record as records
 from elboard.bench.cli.store import compact
 from elboard.results import store
-from elboard.results.board.build import boards
-from elboard.results.board.render import table
 from elboard.results.store import groups, lines
 from elboard.results.verify import Check, Verification, badges, write_verification
 from tests.results.test_store import keep, plain
@@ -68,18 +65,3 @@ def test_an_own_run_of_the_same_key_counts_beside_the_packages(runs: Path, shipp
     before = plain(groups(runs))
     compact(runs)
     assert plain(groups(runs)) == before
-
-
-@pytest.mark.parametrize("width", [40, 80, 119, 120, 160, 500])
-def test_tables_of_known_width_look_the_same(width: int) -> None:
-    from rich.console import Console
-
-    found = boards(groups(None))
-
-    def printed(known: int) -> str:
-        console = Console(width=width, file=io.StringIO(), force_terminal=True, emoji=False)
-        for board in found:
-            console.print(table(board, 3, known), highlight=False, markup=False)
-        return console.file.getvalue()
-
-    assert printed(width) == printed(0)
