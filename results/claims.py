@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from elboard.bench.metrics.conventions import ceiling, saturated
 from elboard.bench.papers import Check, Claim, Paper, papers
@@ -33,9 +33,6 @@ from elboard.results import markup
 from elboard.results.measured import ALIKE, Estimate, Measurement, Measurements, equivalence, estimate, metric_key
 from elboard.results.stats.groups import EXACT, UNDECIDED
 from elboard.results.tuning import judged, tuning_of
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 STATUSES = ("holds", "refuted", "undecided", "not run", "not implemented")
 FORMATS = ("table", "md", "json")
@@ -264,14 +261,25 @@ def _row(entry: Entry) -> tuple[str, ...]:
     return f"{entry.paper.number} {entry.paper.slug}", claim_text(entry), entry.status, *_lines(entry)
 
 
-def terminal(entries: Sequence[Entry]) -> Table:
-    """A rich table for the terminal, a row for each claim."""
-    out = markup.frame("Claims of the papers", f"{summary_text(entries)}\n{LEGEND}")
-    for name in HEAD:
-        out.add_column(name, overflow="fold", no_wrap=name == "status")
-    for entry in entries:
-        out.add_row(*_row(entry))
-    return out
+def terminal(entries: Sequence[Entry], width: int = 0, every: bool = True) -> str:
+    """The ledger as lines of at most ``width`` columns, 0 for any: first what was tested, then ``every`` other claim, or their number."""
+    tested = [entry for entry in entries if entry.status not in ("not run", "not implemented")]
+    others = [entry for entry in entries if entry not in tested]
+    lines, paper = markup.fold(summary_text(entries), width), None
+    for entry in [*tested, *(others if every else ())]:
+        if entry.paper.number != paper:
+            paper = entry.paper.number
+            lines += ["", *markup.fold(f"{paper} {entry.paper.slug}: {entry.paper.title}", width)]
+        tested_as, found = _lines(entry)
+        wide = max(len(status) for status in STATUSES[:3]) if entry in tested else len(entry.status)
+        indent = " " * (wide + 4)
+        lines += markup.fold(claim_text(entry), width, f"  {entry.status:{wide}}  ", indent)
+        for text in (tested_as, *found.split("\n")):
+            lines += markup.fold(text, width, indent, indent + "  ") if text else []
+    if others and not every:
+        text = f"and {len(others)} that are not implemented or not run: elboard claims not-implemented, not-run or a paper"
+        lines += ["", *markup.fold(text, width)]
+    return "\n".join([*lines, "", *markup.fold(LEGEND, width), ""])
 
 
 def flat(entries: Sequence[Entry]) -> dict[str, Any]:

@@ -37,10 +37,10 @@ def states(groups: Iterable[Group], paths: tuple[Path, ...] = ()) -> list[dict[s
     for paper in known:
         own = sorted(name for name, entry in methods.items() if entry.card.paper == paper.number)
         claims = [entry for entry in entries if entry.paper.number == paper.number]
-        line = {"n": int(paper.number), "slug": paper.slug, "title": paper.title, "author": paper.authors.split(",")[0]}
-        line |= {"year": paper.year, "kind": paper.kind, "family": paper.family}
         state = _state(paper, claims, measurements, paths) if own else "none"
-        lines.append({**line, "state": state, "methods": own, "claims": {name: n for name, n in summary(claims).items() if n}})
+        line = {"n": int(paper.number), "slug": paper.slug, "state": state, "title": paper.title, "author": paper.authors.split(",")[0]}
+        line |= {"year": paper.year, "kind": paper.kind, "family": paper.family}
+        lines.append({**line, "methods": own, "claims": {name: n for name, n in summary(claims).items() if n}})
     return lines
 
 

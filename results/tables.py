@@ -22,8 +22,6 @@ from elboard.results.measured import ALIKE, Measurements, equivalence, estimate,
 from elboard.results.stats.groups import EXACT
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from elboard.results.store import Group
 
 FORMATS = ("table", "md", "latex", "json", "html")
@@ -193,14 +191,13 @@ def _rows(found: PaperTable) -> list[list[str]]:
     return [*map(_texts, found.cells), *map(_rest_texts, found.rest)]
 
 
-def terminal(found: PaperTable) -> Table:
-    """A rich table for the terminal."""
-    out = markup.frame(heading(found), "\n".join(notes(found)))
-    for name in HEAD:
-        out.add_column(name, justify="left" if name in LEFT else "right", overflow="fold")
-    for row in _rows(found):
-        out.add_row(*row)
-    return out
+def terminal(found: PaperTable, width: int = 0) -> str:
+    """The table as lines of at most ``width`` columns, 0 for any; columns that do not fit are named, ``n`` first."""
+    order = sorted(range(len(HEAD)), key=lambda place: HEAD[place] == "n")
+    head, *rows = ([row[place] for place in order] for row in (HEAD, *_rows(found)))
+    lines, hidden = markup.plain(head, rows, width, [name for name in HEAD if name not in LEFT], folded=10)
+    folded = [line for note in notes(found) for line in markup.fold(note, width, others="  ")]
+    return "\n".join([*markup.fold(heading(found), width), "", *lines, "", *folded, *markup.hidden_text(hidden, width), ""])
 
 
 def flat(found: PaperTable) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from elboard.bench.cli.app import Counted, Json, Out, Paths, Shipped, app
-from elboard.bench.cli.printing import check_scope, print_table, print_tables, read_groups, telling
+from elboard.bench.cli.printing import check_scope, print_table, print_tables, read_groups, telling, terminal_width
 from elboard.bench.errors import UserError, check_known, nearest
 from elboard.bench.metrics.conventions import convention
 from elboard.bench.registry import discover
@@ -121,12 +121,16 @@ def _text(value: float, low: float, high: float, digits: int) -> str:
 
 
 def _print(table: dict[str, Any]) -> None:
+    from elboard.results.markup import fold
+
     estimates = table["estimates"]
     order = sorted(range(len(table["methods"])), key=lambda i: (estimates["mean_rank"].value[i], table["methods"][i]))
     rows = [[table["methods"][i], *(_text(e.value[i], e.low[i], e.high[i], DIGITS[name]) for name, e in estimates.items())] for i in order]
-    print(f"on {', '.join(table['tasks'])}, by their primary metrics")
+    width = terminal_width()
+    print("\n".join(fold(f"on {', '.join(table['tasks'])}, by their primary metrics", width)))
     print_table(["method", *(name.replace("_", " ") for name in estimates)], rows)
-    print("[95 % interval: bootstrap over repetitions, tasks held fixed]; iqm: interquartile mean of scores, 0 the worst, 1 the best\n")
+    said = "[95 % interval: bootstrap over repetitions, tasks held fixed]; iqm: interquartile mean of scores, 0 the worst, 1 the best"
+    print("\n".join([*fold(said, width), ""]))
 
 
 @app.command()

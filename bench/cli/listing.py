@@ -58,9 +58,9 @@ def _methods(paths: tuple[Path, ...], out: Path | None) -> list[dict[str, Any]]:
     cards = sorted((entry.card for entry in here(discover("method", paths)).values()), key=lambda card: (card.family, card.name))
     tasks, rows = [entry.card for entry in discover("task", paths).values()], []
     for card in cards:
-        about = {"method": card.name, "family": card.family, "paper": card.paper, "what": card.title, "source": card.cite}
+        about = {"method": card.name, "family": card.family, "paper": card.paper, "what": card.title}
         rows.append({**about, "runs on": sorted({task.family for task in tasks if fits(card, task)})})
-        rows[-1] |= {"options": tuning_of(card, "", {}).words, "recipes": list(card.recipes)}
+        rows[-1] |= {"source": card.cite, "options": tuning_of(card, "", {}).words, "recipes": list(card.recipes)}
     return rows
 
 

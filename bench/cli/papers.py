@@ -11,14 +11,14 @@ import typer
 
 from elboard.bench import papers
 from elboard.bench.cli.app import Counted, Engine, Out, Paths, Shipped, TrackerName, app
-from elboard.bench.cli.printing import console_of, read_groups, telling
+from elboard.bench.cli.printing import read_groups, telling, terminal_width
 from elboard.bench.cli.running import run_sweep
 from elboard.bench.config import BUDGETS
 from elboard.bench.errors import check_known
 from elboard.bench.registry import discover
 from elboard.bench.run import root_folder
 
-WIDE = 200  # columns of what is not a terminal
+WIDEST = 120  # columns in which sentences are read with ease
 
 
 @app.command()
@@ -56,7 +56,7 @@ def table(
     if kind != "table":
         print(render(result, kind), end="")
     elif result.cells or result.rest:
-        console_of(WIDE).print(terminal(result), highlight=False, markup=False)
+        print(terminal(result, terminal_width()), end="")
     else:
         print(f"{heading(result)}: no published numbers are known; its claims: `elboard claims {found.slug}`")
     return code
@@ -104,7 +104,7 @@ def claims(
     entries = ledger(Measurements(read_groups(out, shipped), paths), discover("method", paths), discover("task", paths), of)
     chosen = [entry for entry in entries if status in ("", entry.status)]
     if kind == "table":
-        console_of(WIDE).print(terminal(chosen), highlight=False, markup=False)
+        print(terminal(chosen, min(terminal_width() or WIDEST, WIDEST), every=bool(which)), end="")
     else:
         print(render(chosen, kind), end="")
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import sys
-import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,18 +46,17 @@ def check_scope(which: str, paths: tuple[Path, ...]) -> None:
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """A plain table on standard output; folded to the terminal's width, whole where the output is not a terminal.
+    """A plain table on standard output: the columns that fit the terminal, those that do not by name; all where the output is none."""
+    from elboard.results import markup
 
-    Not rich's: that takes 0.3 s for a hundred rows, and listings are to be instant.
-    """
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1) if sys.stdout.isatty() else sum(widths)
-    while sum(widths) > room and max(widths) > 12:
-        widths[widths.index(max(widths))] -= 1
-    for row in (columns, ["-" * width for width in widths], *rows):
-        folded = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
-        for line in itertools.zip_longest(*folded, fillvalue=""):
-            print("  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())
+    width = terminal_width()
+    lines, hidden = markup.plain(columns, rows, width)
+    print("\n".join([*lines, *markup.hidden_text(hidden, width)]))
+
+
+def terminal_width() -> int:
+    """The terminal's columns; 0 where standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def console_of(width: int) -> Any:

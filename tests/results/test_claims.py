@@ -188,10 +188,23 @@ def test_the_whole_ledger() -> None:
     assert sum(summary(entries).values()) == len(entries) and tuple(summary(entries)) == STATUSES
     assert not [part for item in entries for part in item.parts if part.note.startswith("no records with")]
     assert all(item.note for item in entries if item.paper.slug == "iwae" and item.status == "not implemented")
-    assert terminal(entries).row_count == len(entries) and render(entries, "md").count("\n| ") == len(entries) + 1
+    assert render(entries, "md").count("\n| ") == len(entries) + 1
+    assert_the_terminal_shows_what_was_tested_first(entries)
     tree = json.loads(render(entries, "json"))
     assert tree["summary"] == summary(entries) and len(tree["claims"]) == len(entries)
     assert summary_text(entries).startswith(f"{len(entries)} claims of 118 papers")
+
+
+def assert_the_terminal_shows_what_was_tested_first(entries: list[Entry]) -> None:
+    tested = [entry for entry in entries if entry.status in ("holds", "refuted", "undecided")]
+    for width in (60, 80, 120):
+        text, words = terminal(entries, width, every=False), " ".join(terminal(entries, width, every=False).split())
+        assert max(map(len, text.splitlines())) <= width
+        assert all((" ".join(entry.claim.text.split()) in words) == (entry in tested) for entry in entries if entry.claim.text)
+        assert f"and {len(entries) - len(tested)} that are not implemented or not run" in words
+        every = " ".join(terminal(entries, width).split())
+        assert all(" ".join(entry.claim.text.split()) in every for entry in entries)
+        assert every.rindex(tested[-1].claim.text[:40]) < every.index(next(e for e in entries if e not in tested).claim.text[:40])
 
 
 def test_markdown_escapes() -> None:
