@@ -108,34 +108,48 @@ def _lines(tally: Tally) -> Iterator[Callable[[RunSpec, dict], None]]:
 
 @contextlib.contextmanager
 def _live(tally: Tally) -> Iterator[Callable[[RunSpec, dict], None]]:
-    """A bar for the sweep and one for each run at work, with its last losses; a line for each run that has ended."""
+    """A bar for the sweep and one for each run at work, with its last losses; a line for each run that has ended.
+
+    Bar, percentage and time left come first and keep their width; what follows them is cut where the terminal ends.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    class Bars(Progress):
+        leaders = ""
+
+        def get_renderables(self) -> Iterator[Any]:
+            yield from super().get_renderables()
+            if self.leaders:
+                yield Text(self.leaders, no_wrap=True, overflow="ellipsis")
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        several = tally.total > 1
-        whole = progress.add_task("runs", total=tally.total, note="") if several else None
-        leaders = progress.add_task("", total=1, visible=False, note="") if several else None
+    text = TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False)
+    bar = BarColumn(bar_width=max(8, min(30, console.width // 5)))
+    columns = (bar, TaskProgressColumn(), TimeRemainingColumn(compact=True), text)
+    with Bars(*columns, console=console, transient=True, expand=True) as progress:
+        whole = progress.add_task("", total=tally.total) if tally.total > 1 else None
         bars: dict[str, Any] = {}
 
         def watch(spec: RunSpec, event: dict) -> None:
             tally(spec, event)
             if whole is not None:
-                progress.update(whole, completed=sum(tally.counts.values()), note=str(tally))
-                best = "; ".join(text for _, text in tally.best.values())
-                progress.update(leaders, visible=bool(best), description=f"best on {best}")
+                ended = sum(tally.counts.values())
+                progress.update(whole, completed=ended, description=f"{ended}/{tally.total} runs: {tally}")
+                progress.leaders = "best so far: " + "; ".join(text for _, text in tally.best.values()) if tally.best else ""
             if event["event"] == "end":
                 if spec.key in bars:
                     progress.remove_task(bars.pop(spec.key))
                 console.print(f"{_name(spec)}: {_ending(event['outcome'])}", highlight=False, markup=False)
                 return
             if spec.key not in bars:
-                bars[spec.key] = progress.add_task(_name(spec), total=None, note="")
+                bars[spec.key] = progress.add_task(_name(spec), total=None)
             if event["event"] == "stage":
-                progress.update(bars[spec.key], note=event["stage"])
+                progress.update(bars[spec.key], description=f"{_name(spec)}: {event['stage']}")
             elif "epochs" in event:
-                progress.update(bars[spec.key], total=event["epochs"], completed=event["epoch"] + 1, note=_numbers(event))
+                said = f"{_name(spec)}: epoch {event['epoch'] + 1}/{event['epochs']} {_numbers(event)}"
+                progress.update(bars[spec.key], total=event["epochs"], completed=event["epoch"] + 1, description=said)
 
         yield watch
