@@ -126,7 +126,7 @@ def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]
     print_tables(boards(groups_of(outcome.record for outcome in outcomes if outcome.record), paths=paths))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     for outcome in failed[:SHOWN]:
-        print(f"failed: {outcome.spec.method} on {outcome.spec.task}, seed {outcome.spec.seed}: {outcome.message}", file=sys.stderr)
+        print(_failed(outcome), file=sys.stderr)
     if len(failed) > SHOWN:
         print(f"and {len(failed) - SHOWN} more failed: `elboard status {sweep.name} --json` lists them", file=sys.stderr)
     counts = {state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "present", "failed")}
@@ -142,6 +142,12 @@ def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]
     return int(bool(failed))
 
 
+def _failed(outcome: Any) -> str:
+    """What failed, why, and where to read on."""
+    spec, key = outcome.spec, outcome.record.key if outcome.record else outcome.spec.key
+    return f"failed: {spec.method} on {spec.task}, seed {spec.seed}: {outcome.message}\n  log: elboard logs {key}"
+
+
 def _check(tracker: str, jobs: int | None) -> None:
     check_known("tracker", tracker, TRACKERS)
     if jobs is not None and jobs < 1:
@@ -153,7 +159,7 @@ def _print_outcomes(outcomes: list[Any], as_json: bool) -> None:
         if as_json and outcome.record:
             print(json.dumps({"state": outcome.state, **asdict(outcome.record)}, sort_keys=True))
         elif outcome.state == "failed":
-            print(f"failed: {outcome.spec.method} on {outcome.spec.task}, seed {outcome.spec.seed}: {outcome.message}", file=sys.stderr)
+            print(_failed(outcome), file=sys.stderr)
         else:
             record = outcome.record
             spec = outcome.spec

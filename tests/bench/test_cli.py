@@ -72,7 +72,9 @@ def test_a_recipe_is_its_options(home: Path, capsys: pytest.CaptureFixture) -> N
 
 def test_a_failed_run_gives_exit_code_1(home: Path, capsys: pytest.CaptureFixture) -> None:
     assert main([*RUN, "explode_at=0"]) == 1
-    assert "failed: test-linear on test/blobs, seed 0: nan: NonFiniteLoss: loss is nan in epoch 0" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "failed: test-linear on test/blobs, seed 0: nan: NonFiniteLoss: loss is nan in epoch 0\n  log: elboard logs " in said
+    assert main(said.split("log: elboard ")[1].split()) == 0 and "NonFiniteLoss" in capsys.readouterr().out
 
 
 def test_sweep_leaderboard_why(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

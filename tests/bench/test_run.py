@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -107,8 +108,22 @@ def test_nan_loss_is_a_failed_record(home: Path) -> None:
 
 def test_an_exception_is_a_failed_record(home: Path) -> None:
     record = execute(spec_of(raise_at=2), home)
-    assert (record.failure["class"], record.failure["message"]) == ("bug", "RuntimeError: as asked")
+    assert record.failure["class"] == "bug" and re.fullmatch(r"RuntimeError: as asked \(linear.py:\d+\)", record.failure["message"])
     assert "in loss" in record.failure["log"]
+
+
+def test_a_network_that_does_not_fit_the_data_is_told_where_and_what_to_use(home: Path, tmp_path: Path) -> None:
+    text = (
+        (Path(PLUGINS[0]) / "linear.py").read_text().replace("spec.shape[0]", "spec.shape[0] + 1").replace('"test-linear"', '"test-wide"')
+    )
+    (tmp_path / "wide.py").write_text(text)
+    paths = (*PLUGINS, str(tmp_path / "wide.py"))
+    record = execute(resolve("test/blobs", "test-wide", budget="smoke", overrides={}, paths=paths), home)
+    said, line = record.failure["message"], text.splitlines()[int(re.search(r"wide.py:(\d+)", record.failure["message"])[1]) - 1]
+    assert "mat1 and mat2 shapes cannot be multiplied" in said and said.endswith(
+        "self.spec.shape is the shape of an example: build networks from it)"
+    )
+    assert "self.head(" in line and "\n" not in said
 
 
 def test_memory_error_is_oom(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
