@@ -24,15 +24,23 @@ EVERY = 2.0  # seconds between looks of --watch
 
 
 def find_plan(name: str, out: Path | None) -> Any:
-    """The newest plan under the runs' folder whose id or sweep's name is ``name``. Raises UserError with the nearest ones."""
+    """The newest plan under the runs' folder of which ``name`` is the id, else the sweep's name, else the beginning of an id.
+
+    Raises UserError with the nearest ones, or where the beginning is that of several sweeps.
+    """
     from elboard.sweeps.plan import load, plans
 
     root = root_folder(out)
     known, name = plans(root), name.replace(":", "-")
-    matching = [file for id_, file in known.items() if id_ == name or id_.rpartition("-")[0] == name or id_.startswith(name)]
-    if not matching:
+    named = [id_ for id_ in known if id_.rpartition("-")[0] == name]
+    begun = [id_ for id_ in known if id_.startswith(name)] if name else []
+    of = [name] if name in known else named or begun
+    sweeps = list(dict.fromkeys(id_.rpartition("-")[0] for id_ in of))
+    if not of:
         raise UserError(f"no sweep {name!r} was started in {root}: {nearest(name, known)}")
-    return load(matching[-1])
+    if len(sweeps) > 1:
+        raise UserError(f"{name!r} is the beginning of {len(sweeps)} sweeps in {root}: {', '.join(sweeps[:SHOWN])}")
+    return load(known[of[-1]])
 
 
 def survey(plan: Any) -> dict[str, Any]:

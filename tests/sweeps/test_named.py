@@ -102,3 +102,19 @@ def test_a_papers_sweep_is_found_by_the_name_that_started_it(tmp_path: Path) -> 
     sweep = expand(find("paper:infovae", "smoke"))
     file = plan_of(sweep, tmp_path).save()
     assert find_plan("paper:infovae", tmp_path).folder == file.parent and {spec.budget for spec in sweep.runs} == {"smoke"}
+
+
+def test_a_sweep_is_found_by_its_name_before_others_that_begin_so(tmp_path: Path) -> None:
+    saved = {}
+    for name in ("vae-large", "vae", "vae-small"):
+        file = tmp_path / f"{name}.yaml"
+        file.write_text("budget: smoke\nruns: [{tasks: [generation/digits], methods: [vae]}]\n")
+        saved[name] = plan_of(expand(file), tmp_path / "runs").save().parent
+    for word, name in {"vae": "vae", "vae-l": "vae-large", saved["vae-small"].name: "vae-small", saved["vae"].name[:-2]: "vae"}.items():
+        assert find_plan(word, tmp_path / "runs").folder == saved[name]
+    with pytest.raises(UserError, match="'va' is the beginning of 3 sweeps in .*: "):
+        find_plan("va", tmp_path / "runs")
+    with pytest.raises(UserError, match="no sweep 'vaee' was started"):
+        find_plan("vaee", tmp_path / "runs")
+    with pytest.raises(UserError, match="no sweep '' was started"):
+        find_plan("", tmp_path / "runs")
