@@ -10,7 +10,6 @@ import io
 import json
 import os
 import random
-import re
 import shutil
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from elboard.bench import record as records
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import NonFiniteLoss, UserError
+from elboard.bench.failures import class_of, message_of
 from elboard.bench.journal import Journal, Report, make_tracker
 from elboard.bench.metrics.conventions import bare, check_name, whole
 from elboard.bench.record import Record, save_atomically
@@ -98,7 +98,7 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
             journal.line(traceback.format_exc())
             if rank > 0:
                 raise SystemExit(1) from None  # the first process hears of it and writes the record
-            return end({}, **{"class": _class(error), "message": _message(error, spec)})
+            return end({}, **{"class": class_of(error), "message": message_of(error, spec)})
         return end(fields)
 
 
@@ -254,30 +254,6 @@ def _keep(spec: RunSpec, folder: Path, method: Any, scores: Scores) -> dict[str,
     state = {name: tensor.detach().cpu() for name, tensor in method.state_dict().items()}
     save_atomically(folder / "checkpoints" / "final.ckpt", lambda path: torch.save({"state": state, "key": spec.key}, path))
     return files
-
-
-def _message(error: Exception, spec: RunSpec) -> str:
-    """The error in a line; of a bug also the line of the method's file, else the task's, and of unlike shapes where those of data are."""
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
-    if _class(error) != "bug":
-        return text
-    paths = tuple(map(Path, spec.paths))
-    files = [str(find(*of, paths).file) for of in (("method", spec.method), ("task", spec.task))]
-    frames = [[frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file] for file in files]
-    said = [f"{Path(found[-1].filename).name}:{found[-1].lineno}" for found in frames if found][:1]
-    if isinstance(error, RuntimeError) and re.search("shape|size of tensor|sizes|channels", text):
-        said.append("self.spec.shape is the shape of an example: build networks from it")
-    return f"{text} ({'; '.join(said)})" if said else text
-
-
-def _class(error: Exception) -> str:
-    import torch
-
-    if isinstance(error, NonFiniteLoss):
-        return "nan"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
-        return "oom"
-    return "infra" if isinstance(error, OSError | UserError) else "bug"
 
 
 def _record(spec: RunSpec, folder: Path, journal: Journal, started: str, fields: dict[str, Any], failure: dict[str, str]) -> Record:
