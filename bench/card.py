@@ -63,7 +63,8 @@ class MethodCard:
         paper: number of the paper in ``elboard list papers`` (``"021"``); empty for a classical baseline.
         cite: authors and year.
         bases: the finished runs that it starts from, by role: ``{"classifier": {"method": "softmax"}}``. A role names the ``method``, and
-            where they are not the run's own the ``task``, the ``budget``, the ``seed`` (a fixed one) and options (``set``); ``count``, a
+            where they are not the run's own the ``task`` (or one for each of its own tasks, ``{"samples/mnist": "generation/mnist"}``), the
+            ``budget``, the ``seed`` (a fixed one) and options (``set``); ``count``, a
             number or the name of an option, makes it a list of runs with seeds of their own, as the members of an ensemble.
         splits: its loss is the mean of terms of single examples, plus what no batch changes, so that after an attempt that ran out of
             memory the next may compute it in parts (:func:`elboard.bench.method.in_parts`).

@@ -321,6 +321,11 @@ def _base(spec: RunSpec, role: str, words: Mapping, given: Mapping[str, Mapping]
     """The runs of a role of ``spec``, by what the card says of it and what was ``given``."""
     chosen = {**words.get("set", {}), **given[f"bases.{role}"]}
     task = words.get("task", spec.task)
+    if isinstance(task, dict):
+        if spec.task not in task:
+            said = f"{spec.method} has no {role} for {spec.task}, only for {', '.join(sorted(task))}"
+            raise UserError(f"{origin}: {said}")
+        task = task[spec.task]
     for section in ("task", "trainer") if task == spec.task else ("trainer",):  # the same data, the same hardware
         chosen = {**{f"{section}.{name}": value for name, value in given[section].items()}, **chosen}
     method, count = str(chosen.pop("method", words["method"])), words.get("count", 1)

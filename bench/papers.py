@@ -273,7 +273,7 @@ def _build(tree: Any, entry: Mapping[str, Any]) -> Paper:
     also = tuple(pair for pairs in each(partial(_also, named))("also", given.get("also", [])) for pair in pairs)
     seeds = given.get("seeds", {})
     seeds = {"default": "0-2", **(seeds if isinstance(seeds, dict) else {"default": seeds})}
-    checked = (task for claim in claims if claim.check for task in claim.check.tasks)
+    checked = [task for claim in claims if claim.check for task in claim.check.tasks]
     for name in seeds:
         one_of(["default", *checked, *(cell.task for cell in cells), *(task for task, _ in also)])("seeds: task", name)
     about = {name: entry[name] for name in ("slug", "title", "authors", "year", "venue", "kind", "family")}

@@ -105,6 +105,8 @@ def show(name: str, path: Paths = []) -> None:  # noqa: B006
         if field_name == "bases":
             for role, words in value.items():
                 said = {"task": "the same task"} | words
+                if isinstance(said["task"], dict):
+                    said["task"] = ", ".join(f"{of} (of {own})" for own, of in said["task"].items())
                 more = "".join(f", {name} {said[name]}" for name in ("budget", "seed", "count", "set") if name in said)
                 print(f"starts from {role}: {said['method']} on {said['task']}{more}")
         elif field_name == "defaults":

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from elboard.bench.kinds.representation import GaussianPosterior
 from elboard.bench.metrics.conventions import Convention, share
 
 if TYPE_CHECKING:
@@ -20,12 +21,8 @@ class Generator(ABC):
         """``n`` examples of the task's shape, ``(n, *shape)``, in data units (means for Bernoulli pixels)."""
 
 
-class LatentModel(ABC):
-    """Has a code per example."""
-
-    @abstractmethod
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x), each ``(B, latent)``."""
+class LatentModel(GaussianPosterior):
+    """Has a Gaussian over the code of an example, and a way back."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:

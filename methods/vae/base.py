@@ -3,7 +3,8 @@
     log p(x) >= E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)),   q(z|x) = N(mu(x), diag sigma^2(x)),   p(z) = N(0, I)
 
 The networks are those of Burda, Grosse and Salakhutdinov 2016, section 5 (one stochastic layer), for all methods of the family. A method
-with another network, prior, posterior or likelihood overrides the one ``make_...`` that gives it.
+with another network, prior, posterior or likelihood overrides the one ``make_...`` that gives it. Where a task names the network of its
+board (``spec.network``), that is the network, and ``hidden`` and ``activation`` are of no account.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from elboard.bench.kinds.generation import Generator, LatentModel
 from elboard.bench.kinds.likelihood import BinaryLikelihood, GreyLikelihood, LikelihoodModel, RealLikelihood
 from elboard.bench.method import Bases, Method
 from elboard.bench.task import Data, DataSpec
+from elboard.methods.parts.convolutions import ConvDecoder, ConvEncoder, ConvOutput
 from elboard.methods.parts.likelihoods import likelihood
 from elboard.methods.parts.networks import MLP
 from elboard.methods.parts.posteriors import DiagonalGaussian
@@ -28,8 +30,8 @@ from elboard.methods.parts.scores import NegativeBound
 ROWS = 20_000  # decoded at once: bounds the memory of many-sample bounds
 
 
-class GaussianVAE(Method, Generator, LatentModel, LikelihoodModel):
-    """An autoencoder, by default with a diagonal Gaussian posterior and a standard normal prior; subclasses give the objective."""
+class Autoencoding(Method):
+    """Encoder, decoder, likelihood and prior, without any objective: what deterministic and other autoencoders are built of too."""
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
@@ -42,15 +44,22 @@ class GaussianVAE(Method, Generator, LatentModel, LikelihoodModel):
         self.encoder = self.make_encoder()
         self.posterior = self.make_posterior(self.encoder.n_features)
         self.decoder = self.make_decoder()
-        self.out = nn.Linear(self.decoder.n_features, math.prod(spec.shape))
+        self.out = self.make_output(self.decoder.n_features)
         self.likelihood, self.prior = self.make_likelihood(), self.make_prior()
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)  # Burda et al. 2016: Glorot and Bengio's
                 nn.init.zeros_(module.bias)
 
+    @property
+    def network(self) -> str:
+        """The network that the task names, or none."""
+        return getattr(self.spec, "network", "")
+
     def make_encoder(self) -> nn.Module:
         """Examples ``(B, *shape)`` to features ``(B, n_features)``."""
+        if self.network:
+            return ConvEncoder(self.network, self.spec.shape)
         return MLP([math.prod(self.spec.shape), *self.config.hidden], self.config.activation)
 
     def make_posterior(self, n_features: int) -> nn.Module:
@@ -59,7 +68,13 @@ class GaussianVAE(Method, Generator, LatentModel, LikelihoodModel):
 
     def make_decoder(self) -> nn.Module:
         """Codes ``(N, latent_dim)`` to features ``(N, n_features)``, from which a linear layer makes the likelihood's parameters."""
+        if self.network:
+            return ConvDecoder(self.network, self.spec.shape, self.config.latent_dim)
         return MLP([self.config.latent_dim, *reversed(self.config.hidden)], self.config.activation)
+
+    def make_output(self, n_features: int) -> nn.Module:
+        """Features to the likelihood's parameters ``(N, D)``: a linear map with a ``bias`` (D,)."""
+        return ConvOutput(n_features, self.spec.shape) if self.network else nn.Linear(n_features, math.prod(self.spec.shape))
 
     def make_likelihood(self) -> nn.Module:
         return likelihood(self.spec)
@@ -72,10 +87,6 @@ class GaussianVAE(Method, Generator, LatentModel, LikelihoodModel):
         with torch.no_grad():
             self.out.bias.copy_(self.likelihood.initial_bias(mean))
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        q = self.posterior(self.encoder(x))
-        return q.mean, q.logvar
-
     def decode(self, z: Tensor) -> Tensor:
         return self.likelihood.mean(self.output(z)).unflatten(-1, self.spec.shape)
 
@@ -85,6 +96,14 @@ class GaussianVAE(Method, Generator, LatentModel, LikelihoodModel):
 
     def sample(self, n: int) -> Tensor:
         return self.decode(self.prior.sample(n, like=self.out.weight))
+
+
+class GaussianVAE(Autoencoding, Generator, LatentModel, LikelihoodModel):
+    """An autoencoder, by default with a diagonal Gaussian posterior and a standard normal prior; subclasses give the objective."""
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        q = self.posterior(self.encoder(x))
+        return q.mean, q.logvar
 
     def elbo(self, x: Tensor) -> dict[str, Tensor]:
         """One sample of z an example, KL in closed form where the prior has it (Kingma and Welling 2014, estimator B)."""

@@ -104,6 +104,11 @@ def cifar_bins(files: Files) -> Arrays:
     return _cifar(images, np.concatenate([rows[f"train_{i}"][:, 0] for i in range(1, 6)]), rows["test"][:, 0])
 
 
+def car_sheets(files: Files) -> Arrays:
+    """A sheet a car, in the order of the roles: 4 rows of elevation by 24 columns of azimuth, tiles of 64 x 64 pixels."""
+    return {"x": np.stack([_pixels(path).reshape(4, 64, 24, 64, 3).transpose(0, 2, 1, 3, 4) for path in files.values()])}
+
+
 def _ratings(rows: list[list[str]]) -> Arrays:
     """Columns user, item, rating, timestamp, in a canonical order: sources differ in theirs."""
     table = np.array([[float(cell) for cell in row[:4]] for row in rows])

@@ -59,6 +59,11 @@ def cifar10(split: str) -> Labelled:
     return _split("cifar10", split)
 
 
+def cars3d() -> np.ndarray:
+    """``(61, 4, 24, 64, 64, 3)`` uint8 RGB: car, elevation, azimuth (15 degrees apart); no split of its own."""
+    return arrays("cars3d")["x"]
+
+
 def cifar10n() -> dict[str, np.ndarray]:
     """Labels ``(50000,)`` of the CIFAR-10 training images: clean_label, aggre_label, random_label1..3, worse_label."""
     return {name: labels.astype(np.int64) for name, labels in arrays("cifar10n").items()}

@@ -9,7 +9,7 @@ import numpy as np
 
 from elboard.bench.card import TaskCard
 from elboard.tasks.data import loaders
-from elboard.tasks.generation.base import Generation, split_digits
+from elboard.tasks.parts.images import Generation, split_digits
 
 CARD = TaskCard(
     name="generation/digits",

@@ -9,7 +9,7 @@ import numpy as np
 
 from elboard.bench.card import TaskCard
 from elboard.tasks.data import loaders
-from elboard.tasks.generation.base import Generation
+from elboard.tasks.parts.images import Generation
 
 CARD = TaskCard(
     name="generation/mnist-grey",

@@ -23,6 +23,7 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 PAIRS = (
     ("calibration/mnist", "ivon"),
     ("density/digits", "vae"),
+    ("disentanglement/sprites", "dip-vae"),
     ("generation/digits", "vae"),
     ("links/cora", "vgae"),
     ("noisy/digits-sym40", "nested-co-teaching"),

@@ -46,8 +46,22 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
     of = card.examples.get(budget, {})
     if card.family == "generation":
         assert passes == c["n_test"] + c["nll_k"] * c["nll_n"] + c["samples"], "bounds, and decoding samples"
-    elif card.family == "density":
+    elif task == "density/mnist-real":
+        assert passes == c["n_test"] + c["nll_k"] * c["nll_n"] + c["samples"], "as of generation"
+    elif task == "density/digits":
         assert passes == 397 * (1 + c["k"])
+    elif task == "density/toy-2d":
+        assert passes == c["n_test"] * c["k"]
+    elif card.family == "dimension":
+        assert passes == c["n_test"] * (1 + c["k"]), "codes and bounds"
+    elif card.family == "samples":
+        assert passes == c.get("samples", 2000), "decoding samples"
+    elif task == "collapse/mnist":
+        assert passes == c["n_test"] * (1 + 50), "codes and bounds"
+    elif card.family == "collapse":
+        assert passes == c["n"]
+    elif card.family == "topology":
+        assert passes == 2 * c["side"] ** 2, "codes and bounds"
     elif card.family == "calibration":
         assert passes == c["n_samples"] * (c["n_test"] + c["n_shift"] * len(c["angles"])), "draws of clean and of turned images"
         assert of == {"*/*": c["n_shift"], "*": c["n_test"]}
@@ -62,5 +76,7 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         fixed = (c["n_samples"] + 1) * of["*"] + 2 * c["n_valid"]
         assert sizes[0] == of["*"] and fixed + n_sets * least <= passes <= fixed + n_sets * most, "draws, and scores of all sets"
         assert of["*/validation"] == f"{c['n_valid']} against {c['n_valid']}"
+    elif card.family == "disentanglement":
+        assert passes == 2 * c["n_test"], "codes, and bounds"
     elif card.family == "recommendation":
         assert passes == c["test_users"]

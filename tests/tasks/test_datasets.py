@@ -93,6 +93,17 @@ def test_notmnist() -> None:
     assert np.bincount(loaders.notmnist()[1]).tolist() == [1000] * 10
 
 
+def test_cars_turn_a_full_circle() -> None:
+    x = here("cars3d")["x"]
+    assert x.shape == (61, 4, 24, 64, 64, 3) and x.dtype == np.uint8
+
+    def distance(steps: int) -> float:
+        return float(np.abs(x[::10, 1].astype(float) - np.roll(x[::10, 1], steps, axis=1)).mean())
+
+    assert distance(1) < 0.8 * distance(4), "neighbouring directions look alike, the last and the first too"
+    assert len({car.tobytes() for car in x}) == 61
+
+
 def test_labels_of_cifar10n() -> None:
     labels = loaders.cifar10n()
     rates = {name: (values != labels["clean_label"]).mean() for name, values in labels.items()}

@@ -12,8 +12,8 @@ import torch
 from elboard.bench.errors import UserError
 from elboard.bench.registry import find
 from elboard.tasks.data import convert, fetch, loaders
-from elboard.tasks.generation import efficientnet, features
-from elboard.tasks.generation.efficientnet import SIZE, EfficientNetLite0, SameConv, preprocess
+from elboard.tasks.parts import efficientnet, features
+from elboard.tasks.parts.efficientnet import SIZE, EfficientNetLite0, SameConv, preprocess
 
 HERE = fetch.available("efficientnet-lite0")
 needs_weights = pytest.mark.skipif(not HERE, reason="no weights; `elboard data fetch efficientnet-lite0` gets them (17 MB)")

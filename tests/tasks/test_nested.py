@@ -18,13 +18,13 @@ TASKS = discover("task")
 
 
 def examples(batch: Mapping[str, torch.Tensor]) -> set[bytes]:
-    """What tells examples apart, whichever part they are in: all clicks of a user, a pair of nodes, pixels."""
+    """What tells examples apart, whichever part they are in: all clicks of a user, a pair of nodes, pixels, or what is decoded of them."""
     if "history" in batch:
         rows = batch["history"].bool() | batch["targets"].bool()
     elif "pairs" in batch:
         rows = batch["pairs"].sort(dim=1).values
     else:
-        rows = batch["x"] if "x" in batch else batch.get("id", {}).get("x", torch.zeros(0, 1))
+        rows = next((of["x"] for of in (batch, batch.get("id", {})) if "x" in of), batch.get("y", torch.zeros(0, 1)))
     flat = rows.flatten(1).numpy()
     binary = flat.dtype != np.int64 and np.isin(flat, (0, 1)).all()
     return {row.tobytes() for row in np.ascontiguousarray(flat.astype(bool) if binary else flat)}

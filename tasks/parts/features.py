@@ -51,9 +51,7 @@ def small_network(name: str) -> tuple[str, FeatureCNN]:
         raise UserError(f"no feature network {name!r}: {nearest(name, [*SHAPES, 'inception-2015', 'efficientnet-lite0'])}")
     files = sorted(WEIGHTS.glob(f"{name}-*.pt"))
     if not files:
-        raise UserError(
-            f"the weights of {name} are not in {WEIGHTS}; make them with `python -m elboard.tasks.generation.train_features {name}`"
-        )
+        raise UserError(f"the weights of {name} are not in {WEIGHTS}; make them with `python -m elboard.tasks.parts.train_features {name}`")
     data = files[0].read_bytes()
     digest = hashlib.sha256(data).hexdigest()[:8]
     if files[0].stem != f"{name}-{digest}":
@@ -93,7 +91,7 @@ def load(name: str, device: torch.device | str) -> tuple[str, str, Features]:
     if name == "inception-2015":
         return "fid", name, _inception()
     if name == "efficientnet-lite0":
-        from elboard.tasks.generation.efficientnet import features
+        from elboard.tasks.parts.efficientnet import features
 
         return "fd", name, features(device)
     full, network = small_network(name)

@@ -40,8 +40,8 @@ from elboard.bench.metrics import generation, likelihood
 from elboard.bench.metrics.conventions import parse
 from elboard.bench.task import Batch, Data, Observed, Test
 from elboard.tasks.data.task import DataTask, chosen_by_likelihood, images, permutation, upsampled_digits
-from elboard.tasks.generation import features
-from elboard.tasks.generation.pictures import grid, shown
+from elboard.tasks.parts import features
+from elboard.tasks.parts.pictures import grid, shown
 
 DIGITS_TRAIN = 1400
 BATCH = 500  # images evaluated at once
@@ -168,8 +168,8 @@ class Generation(DataTask):
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
         keys, log_p = asked or (), observed["log_evidence"]
-        found = {f"{name}[n={len(observed[name])}]": _mean(observed[name]) for name in TERMS if name in observed}
-        nll, n = -_mean(log_p), len(log_p)
+        found = {f"{name}[n={len(observed[name])}]": mean_of(observed[name]) for name in TERMS if name in observed}
+        nll, n = -mean_of(log_p), len(log_p)
         bounds = {"nll": nll}
         if "dimensions" in observed:
             bounds["bits_per_dim"] = likelihood.bits_per_dim(nll, int(observed["dimensions"]))
@@ -178,11 +178,11 @@ class Generation(DataTask):
         codes = {name[5:]: array.astype(np.float32) for name, array in observed.items() if name.startswith("code_")}
         if codes:
             found[f"active_units[n={len(codes['mean'])}]"] = float(likelihood.active_units(codes["mean"]))
-            found[f"mse[n={len(observed['squared_error'])}]"] = _mean(observed["squared_error"])
+            found[f"mse[n={len(observed['squared_error'])}]"] = mean_of(observed["squared_error"])
         if "noise" in codes:
             z = codes["mean"] + np.exp(0.5 * codes["logvar"]) * codes["noise"]
             found[f"mutual_information[n={len(z)}]"] = likelihood.mutual_information(codes["mean"], codes["logvar"], z)
-        return found | _distances(observed, asked)
+        return found | distances(observed, asked)
 
     @classmethod
     def rounded(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -212,7 +212,7 @@ def _stated(name: str, parameters: str, ending: str, asked: Collection[str]) -> 
     return [key for key, of in parsed.items() if of.name == name and not of.slice and f",{of.parameters}".endswith(ending)]
 
 
-def _distances(observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+def distances(observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
     """What compares samples with images: the Frechet distance by moments; of the run itself also what needs the features."""
     said = next((name for name in observed if name.startswith(("fid[", "fd["))), "")
     keys = [f"{said[:-1]},n={int(observed[said])}]"] if said else [key for key in asked or () if parse(key).name in ("fid", "fd")]
@@ -228,5 +228,5 @@ def _distances(observed: Mapping[str, np.ndarray], asked: Collection[str] | None
     return found | {f"{name}[{network},n={n}]": value for name, (value, n) in of.items()}
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_of(values: np.ndarray) -> float:
     return float(values.mean(dtype=np.float64))

@@ -1,4 +1,4 @@
-"""Train the small feature networks: ``python -m elboard.tasks.generation.train_features [NAME ...]``. Replaces the files in ``weights/``.
+"""Train the small feature networks: ``python -m elboard.tasks.parts.train_features [NAME ...]``. Replaces the files in ``weights/``.
 
 Cross-entropy on the training images, Adam with a cosine schedule, one fixed seed; stored in half precision, the hash in the file's name.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import images, permutation
-from elboard.tasks.generation.features import SHAPES, WEIGHTS, FeatureCNN
+from elboard.tasks.parts.features import SHAPES, WEIGHTS, FeatureCNN
 
 
 def _data(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:

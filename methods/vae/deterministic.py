@@ -1,0 +1,60 @@
+"""What deterministic autoencoders share: a code without noise, and a mixture of Gaussians fitted to the codes after training.
+
+    z = f(x),   x^ = g(z),   samples g(z) with z from the density fitted to f(training examples)
+
+Ghosh et al. 2020, section 4: ten components with full covariances. It is fitted before each validation, to at most 5,000 codes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elboard.bench.kinds.generation import Generator
+from elboard.bench.method import Bases
+from elboard.bench.task import Data, DataSpec
+from elboard.methods.parts.mixtures import GaussianMixture
+from elboard.methods.parts.priors import Prior
+from elboard.methods.vae.base import Autoencoding
+
+CODES = 5000
+
+
+class Deterministic(Autoencoding, Generator):
+    """A subclass gives the objective, and another ``make_prior`` where its codes have a law of their own."""
+
+    @dataclass(kw_only=True)
+    class Config(Autoencoding.Config):
+        latent_dim: int = 16  # Ghosh et al. 2020: of MNIST
+        components: int = 10  # section 4, ditto; of the density of codes
+
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
+        self.__dict__["shown"] = None
+
+    def make_posterior(self, n_features: int) -> nn.Module:
+        """Features to the code."""
+        return nn.Linear(n_features, self.config.latent_dim)
+
+    def make_prior(self) -> Prior:
+        return GaussianMixture(self.config.latent_dim, self.config.components)
+
+    def prepare(self, data: Data) -> None:
+        super().prepare(data)
+        self.__dict__["shown"] = data.train["x"][:CODES]
+
+    def code(self, x: Tensor) -> Tensor:
+        """``(B, latent_dim)``."""
+        return self.posterior(self.encoder(x))
+
+    def distortion(self, x: Tensor, z: Tensor) -> Tensor:
+        """Minus the log-likelihood of ``x`` given the codes, ``(B,)``."""
+        return -self.likelihood.log_prob(x.flatten(1), self.output(z))
+
+    def before_validation(self) -> None:
+        if isinstance(self.prior, GaussianMixture):
+            with torch.no_grad():
+                self.prior.fit(torch.cat([self.code(part.to(self.device)) for part in self.shown.split(1000)]))

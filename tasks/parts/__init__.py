@@ -1,0 +1,1 @@
+"""What several families of tasks share: the protocol of image likelihoods, feature networks, pictures."""

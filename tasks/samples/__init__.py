@@ -1,0 +1,1 @@
+"""How near samples come to the data, for whatever draws them."""

@@ -1,0 +1,107 @@
+"""Samples of images: how near they come to the data for a feature network, whatever draws them.
+
+Grey training images (cross-entropy or a discrete distribution of grey levels for what has a likelihood); no likelihood is asked for, so
+that autoencoders, adversarial and diffusion models stand beside each other. A model of ``generation/*`` is not trained again: the method
+``trained`` starts from its run. Splits are those of ``generation/*``.
+
+* ``fd``, ``kid``, ``gen_precision``, ``gen_recall`` of features of n samples and of the grey test images, as in ``generation/*``.
+* Selection: the Frechet distance of 500 samples from the validation images, always in the task's own network.
+
+Evidence: means, standard deviations and correlations of the features, these in 16 bits, and under the name of distance and network the
+number of samples. Kernel distance, precision and recall need the features themselves: only running the method again checks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from elboard.bench.evidence import Sets
+from elboard.bench.kinds.likelihood import LikelihoodSpec
+from elboard.bench.metrics.generation import frechet_distance
+from elboard.bench.task import Data, Observed, Test
+from elboard.tasks.data.task import DataTask, images, permutation
+from elboard.tasks.parts import features
+from elboard.tasks.parts.images import Generation, distances
+
+SELECT_N = 500
+PARTS = ("mean", "deviation", "correlation")
+FULL = np.iinfo(np.int16).max  # a correlation of 1
+
+
+class Samples(Generation):
+    """The family's protocol; a subclass gives ``bernoulli``, ``network`` and the images."""
+
+    sets: ClassVar[Sets] = {}
+    # Correlations in 16 bits.
+    rounding: ClassVar[Mapping[str, tuple[float, float]]] = {"fid": (2e-2, 0.0), "fd": (2e-2, 0.0)}
+
+    @dataclass(kw_only=True)
+    class Config(DataTask.Config):
+        n_train: int = 50_000
+        n_valid: int = 10_000
+        n_test: int = 10_000
+        samples: int = 10_000
+        network: str = ""  # another feature network than the task's: inception-2015, efficientnet-lite0
+
+    def load_train(self) -> Data:
+        c, pool = self.config, self._source("train")
+        pool = pool[permutation(len(pool), 1)]
+        train, valid = images(pool[c.n_valid :][: c.n_train], self.levels), images(pool[: c.n_valid], self.levels)
+        kind = "bernoulli" if self.bernoulli else "discretised-logistic"
+        return Data(LikelihoodSpec(tuple(train.shape[1:]), len(train), likelihood=kind, levels=self.levels), {"x": train}, {"x": valid})
+
+    def load_test(self, data: Data) -> Test:
+        return {"grey": images(self._source("test")[: self.config.n_test], self.levels)}
+
+    def validate(self, method: Any, data: Data) -> dict[str, float]:
+        _, _, of = features.load(self.network, self.device)
+        sets = (data.valid["x"], method.sample(SELECT_N).cpu().clamp(0, 1))
+        found = [self._map(lambda part: {"f": of(part)}, x)["f"].astype(np.float64) for x in sets]
+        return {self.card.selection: frechet_distance(*(moment for f in found for moment in (f.mean(0), np.cov(f, rowvar=False))))}
+
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
+        return self._samples(method, test["grey"])
+
+    @classmethod
+    def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+        return distances({**observed, **_unpacked(observed)}, asked)
+
+    @classmethod
+    def rounded(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        kept = {name: array for name, array in observed.items() if not name.endswith(("_features", "_covariance"))}
+        for of in ("real", "fake"):
+            if f"{of}_covariance" in observed:
+                kept |= {f"{of}_mean": observed[f"{of}_mean"].astype(np.float32), **_packed(of, observed[f"{of}_covariance"])}
+        return kept
+
+    @classmethod
+    def compact(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Without the moments where they are of so many features that they do not fit."""
+        kept = cls.rounded(observed)
+        if sum(array.nbytes for array in kept.values()) > 15_000:
+            kept = {name: array for name, array in kept.items() if not name.startswith(("real_", "fake_"))}
+        return kept
+
+
+def _packed(of: str, covariance: np.ndarray) -> dict[str, np.ndarray]:
+    """Standard deviations and the upper triangle of the correlations."""
+    deviation = np.sqrt(np.diag(covariance))
+    scale = np.where(deviation > 0, deviation, 1.0)
+    correlation = (covariance / scale / scale[:, None])[np.triu_indices(len(deviation), 1)]
+    return {f"{of}_deviation": deviation.astype(np.float32), f"{of}_correlation": np.rint(correlation.clip(-1, 1) * FULL).astype(np.int16)}
+
+
+def _unpacked(observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The covariances of evidence."""
+    found = {}
+    for of in ("real", "fake"):
+        if f"{of}_correlation" in observed:
+            deviation = observed[f"{of}_deviation"].astype(np.float64)
+            upper = np.zeros((len(deviation), len(deviation)))
+            upper[np.triu_indices(len(deviation), 1)] = observed[f"{of}_correlation"] / FULL
+            found[f"{of}_covariance"] = (upper + upper.T + np.eye(len(deviation))) * deviation * deviation[:, None]
+    return found

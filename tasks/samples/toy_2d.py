@@ -1,0 +1,96 @@
+"""Samples of seven patterns of the plane side by side: the points of ``density/toy-2d``, for methods that need have no density.
+
+2,000 samples against as many test points, at every budget, in steps of 1/4096 and at most 8 from the origin. ``mmd2`` is primary, and that
+of 1,000 samples and the validation points chooses epochs and options. ``on_support``, ``share_error`` and, for the patterns of Gaussians,
+``mode_coverage`` say what is wrong: samples between the patterns, patterns in wrong shares, lost modes. The method ``trained`` scores a
+model of ``density/toy-2d``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from elboard.bench.card import TaskCard
+from elboard.bench.evidence import Examples, Sets
+from elboard.bench.kinds.likelihood import LikelihoodSpec
+from elboard.bench.metrics.points import mmd2, mode_coverage
+from elboard.bench.task import Data, Observed, Task, Test
+from elboard.tasks.data.toy import NAMES, PITCH, Atlas, points
+
+CARD = TaskCard(
+    name="samples/toy-2d",
+    title="Samples of seven patterns of the plane",
+    needs=("Generator",),
+    primary="mmd2",
+    metrics=("mmd2", "on_support", "share_error", "mode_coverage/8-gaussians", "mode_coverage/25-gaussians"),
+    selection="mmd2[n=1000]",
+    full="five times the points of lite, for 500 instead of 100 epochs; no paper's own setting",
+    work={"lite": (14_000, 2000), "full": (70_000, 2000)},
+)
+BUDGETS = {
+    "smoke": {"train": {"epochs": 2, "batch_size": 100, "keep": "best"}, "task": {"n_train": 500}},
+    "lite": {"train": {"epochs": 100, "batch_size": 500, "validate_every": 10, "keep": "best"}, "task": {"n_train": 14_000}},
+    "full": {"train": {"epochs": 500, "batch_size": 500, "validate_every": 25, "keep": "best"}, "task": {"n_train": 70_000}},
+}
+N, SELECT_N = 2000, 1000
+SCALE, BORDER = 4096, 8 - 1 / 4096  # evidence holds 16 bits of a coordinate
+METRICS = ("mmd2", "on_support", "share_error", "mode_coverage*")
+
+
+class ToySamples(Task):
+    """See the module."""
+
+    sets: ClassVar[Sets] = {"points": Examples(arrays=("real", "fake"), metrics=METRICS)}
+
+    @dataclass(kw_only=True)
+    class Config(Task.Config):
+        n_train: int = 70_000
+        patterns: list[str] = field(
+            default_factory=lambda: ["rings", "spirals", "checkerboard", "moons", "swiss-roll", "8-gaussians", "25-gaussians"]
+        )
+
+    def load_train(self) -> Data:
+        c = self.config
+        train, valid = (points(c.patterns, n, split)[0] for n, split in ((c.n_train, "train"), (SELECT_N, "valid")))
+        return Data(LikelihoodSpec((2,), len(train), likelihood="gaussian"), {"x": train}, {"x": valid})
+
+    def load_test(self, data: Data) -> Test:
+        return {"x": points(self.config.patterns, N, "test")[0]}
+
+    def validate(self, method: Any, data: Data) -> dict[str, float]:
+        return {CARD.selection: mmd2(data.valid["x"].numpy(), method.sample(SELECT_N).cpu().numpy())}
+
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
+        numbers = np.array([NAMES.index(name) for name in self.config.patterns], dtype=np.uint8)
+        fake = method.sample(len(test["x"])).float().cpu().numpy()
+        arrays = {"real": _coarse(test["x"].numpy()), "fake": _coarse(fake), "patterns": numbers}
+        return Observed(arrays, {"samples": _picture(fake)})
+
+    @classmethod
+    def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+        real, fake = (observed[name].astype(np.float64) / SCALE for name in ("real", "fake"))
+        atlas = Atlas([NAMES[i] for i in observed["patterns"]])
+        low = np.quantile(atlas.log_density(real), 0.01)
+        shares = [np.bincount(atlas.tile(x) + 1, minlength=len(atlas.names) + 1) / len(x) for x in (real, fake)]
+        found = {
+            "mmd2": mmd2(real, fake),
+            "on_support": float((atlas.log_density(fake) >= low).mean()),
+            "share_error": float(np.abs(shares[0] - shares[1]).sum() / 2),
+        }
+        share = 1 / len(atlas.names)
+        return found | {f"mode_coverage/{name}": mode_coverage(fake, *of, share) for name, of in atlas.modes().items()}
+
+
+def _coarse(x: np.ndarray) -> np.ndarray:
+    return np.rint(np.nan_to_num(x, nan=BORDER).clip(-BORDER, BORDER) * SCALE).astype(np.int16)
+
+
+def _picture(x: np.ndarray, pixels: int = 40) -> np.ndarray:
+    """Dark where there are many points: ``pixels`` a unit of length."""
+    edges = [np.linspace(-half, half, round(2 * half * pixels) + 1) for half in (PITCH, 2 * PITCH)]
+    count, _, _ = np.histogram2d(-x[:, 1], x[:, 0], bins=edges)
+    return (255 * np.exp(-count)).astype(np.uint8)

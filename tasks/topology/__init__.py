@@ -1,0 +1,1 @@
+"""Whether codes have the topology of what generated their data."""
