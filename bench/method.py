@@ -42,6 +42,7 @@ class Method(pl.LightningModule):
     """
 
     card: MethodCard
+    resting = False  # whether some parameters have no gradient in some steps, which processes that train together must know
 
     @dataclass(kw_only=True)
     class Config:

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import MISSING, field, make_dataclass
 from functools import cache
 from pathlib import Path
@@ -276,11 +277,20 @@ def ways_to_test_data(file: Path) -> list[str]:
         nodes = list(ast.walk(tree(one)))
         passed = {id(node.value) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)}  # docstrings
         passed |= {id(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr in OF_TASK}
+        passed |= {id(key) for key in _keys_of_cards(tree(one))}
         for node in nodes:
             way = "" if id(node) in passed else _way(node, one)
             if way:
                 found.append(f"{one.name}:{node.lineno}: {way}")
     return found
+
+
+def _keys_of_cards(module: ast.Module) -> Iterator[ast.AST]:
+    """The keys of mappings in ``CARD = ...``: which task a base is of stands under one."""
+    for node in module.body:
+        if isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["CARD"]:
+            for part in ast.walk(node.value):
+                yield from part.keys if isinstance(part, ast.Dict) else ()
 
 
 def _way(node: ast.AST, file: Path) -> str:

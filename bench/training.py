@@ -69,6 +69,8 @@ class Training:
         if options["devices"].lstrip("-").isdigit():
             options["devices"] = int(options["devices"])
         alone = options["devices"] == 1 and options["num_nodes"] == 1
+        if method.resting and not alone and options["strategy"] in ("auto", "ddp"):
+            options["strategy"] = "ddp_find_unused_parameters_true"
         trainer = pl.Trainer(
             **options,
             plugins=[LightningEnvironment()] if alone else None,  # else Lightning takes a packed Slurm job for a distributed run

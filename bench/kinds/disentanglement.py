@@ -45,7 +45,12 @@ METRICS = (
     Convention("off_diagonal", "absolute covariance of two codes", "", "lower", 0.0, note="mean over pairs"),
     Convention("effective_rank", "effective rank of the covariance", "", "none", 0.0, note="exponential of its spectrum's entropy"),
     Convention("units", "latent units of a type", "units", "none", 0.0, note="by mean and variance of sigma^2 (Bonheme & Grzes 2023)"),
-    share("passive_correlation", "largest correlation of a passive unit with another", "none", "absolute, mean over passive units"),
+    share(
+        "passive_correlation",
+        "largest correlation of a passive unit with another",
+        "none",
+        "absolute, mean over passive units; in a slice the others are of its types",
+    ),
     share("logistic_accuracy", "accuracy of a logistic regression from codes", "higher", "on held-out codes, mean over factors"),
     Convention("logistic_drop", "accuracy lost without units", "", "lower", -1.0, 1.0, note="logistic regression from means"),
 )

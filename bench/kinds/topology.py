@@ -35,6 +35,12 @@ METRICS = (
     share("neighbours", "neighbours kept by the code", "higher", "of the 8 nearest codes those of neighbours on the generating torus"),
     share("faithful", "code without tears and folds", "higher", "1 where torn and folded are at most 0.01 each, else 0"),
     share("torn", "torn steps", "lower", "steps between neighbours whose codes are further apart than 5 times the median step's"),
-    share("folded", "folded examples", "lower", "whose code is nearer to one over 2 steps away than the median of its steps"),
+    share(
+        "folded",
+        "folded examples",
+        "lower",
+        "whose code is nearer to one over 2 steps away than the second shortest of its 4 straight steps",
+    ),
     Convention("degree", "degree of the map of circles", "", "none", 0.0, note="|det| of winding numbers, 1 of a homeomorphism"),
+    share("winds", "code that winds once around its circles", "higher", "1 where the degree is 1, else 0"),
 )

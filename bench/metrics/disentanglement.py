@@ -231,6 +231,9 @@ def types(mean: np.ndarray, variance: np.ndarray) -> dict[str, np.ndarray]:
     return {"active": active, "mixed": ~passive & ~active, "passive": passive}
 
 
-def passive_correlation(covariance: np.ndarray, of: dict[str, np.ndarray]) -> float:
-    """The largest absolute correlation of a passive unit with an active or mixed one, mean over passive units; needs both."""
-    return float(np.abs(correlation(covariance))[of["passive"]][:, ~of["passive"]].max(axis=1).mean())
+def passive_correlation(covariance: np.ndarray, passive: np.ndarray, others: np.ndarray) -> float:
+    """The largest absolute correlation of a passive unit with one of ``others``, never with itself, mean over passive units (Bonheme and
+    Grzes 2023); both are masks ``(L,)``, and each passive unit needs another one."""
+    found = np.abs(correlation(covariance))
+    np.fill_diagonal(found, 0.0)
+    return float(found[passive][:, others].max(axis=1).mean())

@@ -28,14 +28,15 @@ def faithfulness(z: np.ndarray, side: int) -> dict[str, float]:
     """``neighbours``, ``torn``, ``folded`` and ``faithful`` of the codes ``(side^2, n)``.
 
     A code without tears is continuous and one without folds is injective, at the grid's resolution; a continuous injective image of a torus
-    is a torus.
+    is a torus. Folds are measured by the shorter of the two directions, so that a torus of unequal circles has none.
     """
     steps, distance = grid_distance(side), code_distance(z)
     n, near = len(z), steps == 1
     apart = np.where(near, distance, np.nan)
     torn = float((apart[near] > STEP * np.median(apart[near])).mean())
     nearest_far = np.where(steps > FAR, distance, np.inf).min(axis=1)
-    folded = float((nearest_far < np.median(distance[_straight(side)].reshape(n, -1), axis=1)).mean())
+    shorter = np.sort(distance[_straight(side)].reshape(n, -1), axis=1)[:, 1]  # a direction has two steps: one of them may be torn
+    folded = float((nearest_far < shorter).mean())
     k = min(8, n - 1)
     order = np.argsort(distance + np.where(np.eye(n, dtype=bool), np.inf, 0.0), axis=1, kind="stable")[:, :k]
     kept = float(np.take_along_axis(near, order, axis=1).mean())

@@ -7,7 +7,8 @@ with the densities of the aggregate posterior by minibatch-weighted sampling (eq
 
     log q(z_i) ~ log 1/(N M) sum_j q(z_i | x_j),   for each dimension alike
 
-beta = 1 is the VAE. Its weights alpha = gamma = 1 of the other two terms are the paper's.
+beta = 1 is the VAE. Its weights alpha = gamma = 1 of the other two terms are the paper's. For M < N the estimate of TC has a constant of
+about (Z - 1) log N too much, which has no gradient: the objective is compared with itself alone, and the curves have the bound beside it.
 
 Differences from the paper: the network is the task's.
 """

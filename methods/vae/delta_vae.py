@@ -25,7 +25,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.kinds.topology import ManifoldCode
-from elboard.bench.method import Bases
+from elboard.bench.method import Bases, at_least_single
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.manifolds import Manifold, manifold
 from elboard.methods.parts.networks import MLP
@@ -71,7 +71,7 @@ class Walk(nn.Linear):
         self.space, self.steps, self.log_t = space, steps, log_t
 
     def forward(self, features: Tensor) -> Brownian:
-        h = super().forward(features)
+        h = at_least_single(super().forward(features))  # half precision would leave the manifold
         low, high = self.log_t
         t = torch.exp(low + (high - low) * h[:, -1].sigmoid())
         return Brownian(self.space.project(h[:, :-1]), t, self.space, self.steps)

@@ -2,7 +2,8 @@
 
     z = f(x),   x^ = g(z),   samples g(z) with z from the density fitted to f(training examples)
 
-Ghosh et al. 2020, section 4: ten components with full covariances. It is fitted before each validation, to at most 5,000 codes.
+Ghosh et al. 2020, section 4: ten components with full covariances. It is fitted to at most 5,000 codes, when samples are first drawn after
+an epoch: in epochs that are not validated nothing is.
 """
 
 from __future__ import annotations
@@ -33,11 +34,16 @@ class Deterministic(Autoencoding, Generator):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        self.__dict__["shown"] = None
+        self.__dict__.update(shown=None, stale=False)
 
     def make_posterior(self, n_features: int) -> nn.Module:
         """Features to the code."""
         return nn.Linear(n_features, self.config.latent_dim)
+
+    def make_likelihood(self) -> nn.Module:
+        """Of real vectors with variance 1, which is the squared error: codes without noise would drive a learned variance to zero, and with
+        it the weight of every penalty."""
+        return super().make_likelihood().requires_grad_(self.spec.likelihood != "gaussian")
 
     def make_prior(self) -> Prior:
         return GaussianMixture(self.config.latent_dim, self.config.components)
@@ -55,6 +61,15 @@ class Deterministic(Autoencoding, Generator):
         return -self.likelihood.log_prob(x.flatten(1), self.output(z))
 
     def before_validation(self) -> None:
-        if isinstance(self.prior, GaussianMixture):
-            with torch.no_grad():
-                self.prior.fit(torch.cat([self.code(part.to(self.device)) for part in self.shown.split(1000)]))
+        self.__dict__["stale"] = isinstance(self.prior, GaussianMixture)
+
+    def fit_prior(self) -> None:
+        """Fit the mixture to the codes of training examples."""
+        with torch.no_grad():
+            self.prior.fit(torch.cat([self.code(part.to(self.device)) for part in self.shown.split(1000)]))
+        self.__dict__["stale"] = False
+
+    def sample(self, n: int) -> Tensor:
+        if self.stale:
+            self.fit_prior()
+        return super().sample(n)

@@ -6,7 +6,8 @@
 
 By the law of total covariance the M of II is the covariance of q(z) = E_x q(z|x), which is drawn to that of the prior; that of I leaves
 the posterior's variance out, so that units which carry nothing are drawn to a variance that the divergence forbids. Covariances are the
-batch's, biased (1/B) as in the reference code, and gradients go through both of their terms.
+batch's, biased (1/B) as in the reference code, in single precision whatever the networks compute in; gradients go through both of their
+terms. Only linear dependence is seen by them.
 
 Differences from the paper: the network and the batches of 64 are the task's; the weights are of a likelihood summed over its pixels.
 """
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
-from elboard.bench.method import Bases
+from elboard.bench.method import Bases, at_least_single
 from elboard.bench.task import DataSpec
 from elboard.methods.parts.posteriors import Draw, Gaussian
 from elboard.methods.vae.disentangling import Disentangling
@@ -43,7 +44,7 @@ class DIPVAE(Disentangling):
     @dataclass(kw_only=True)
     class Config(Disentangling.Config):
         variant: str = "ii"  # or "i"
-        lambda_od: float = 10.0  # of 1 to 500
+        lambda_od: float = 10.0  # of 1, 2, 5, 10, 20, 50, 100, 500
         ratio: float = 0.0  # lambda_d / lambda_od; 0: the paper's, 10 for I and 1 for II
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
@@ -62,6 +63,7 @@ class DIPVAE(Disentangling):
 
 def inferred_covariance(q: Gaussian, with_variance: bool) -> Tensor:
     """Covariance of a batch's means, ``(Z, Z)``, and with the mean of their variances on its diagonal that of the batch's q(z)."""
-    centred = q.mean - q.mean.mean(0)
-    covariance = centred.T @ centred / len(centred)
-    return covariance + torch.diag(q.logvar.exp().mean(0)) if with_variance else covariance
+    mean, logvar = at_least_single(q.mean), at_least_single(q.logvar)
+    centred = mean - mean.mean(0)
+    covariance = (centred[:, :, None] * centred[:, None, :]).mean(0)  # a product of matrices would be one of half precision in mixed runs
+    return covariance + torch.diag(logvar.exp().mean(0)) if with_variance else covariance

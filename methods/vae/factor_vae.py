@@ -45,7 +45,7 @@ class FactorVAE(Disentangling):
     class Config(Disentangling.Config):
         gamma: float = 35.0  # section 5, for 2D shapes
         discriminator: list[int] = field(default_factory=lambda: [256, 256, 256])
-        discriminator_lr: float = 1e-4  # appendix A, with Adam's betas 0.5 and 0.9
+        discriminator_lr: float = 0.0  # with Adam's betas 0.5 and 0.9; 0: the autoencoder's, as both are 1e-4 in appendix A
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
@@ -57,7 +57,7 @@ class FactorVAE(Disentangling):
     def parameter_groups(self) -> list[dict]:
         own = list(self.discriminator.parameters())
         others = [p for name, p in self.named_parameters() if not name.startswith("discriminator.")]
-        return [{"params": others}, {"params": own, "lr": self.config.discriminator_lr, "betas": (0.5, 0.9)}]
+        return [{"params": others}, {"params": own, "lr": self.config.discriminator_lr or self.config.lr, "betas": (0.5, 0.9)}]
 
     def regulariser(self, q: Gaussian, draw: Draw, kl: Tensor) -> dict[str, Tensor]:
         fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}

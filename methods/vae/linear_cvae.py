@@ -30,7 +30,7 @@ CARD = MethodCard(
     home="collapse/linear-conditional",
     paper="004",
     cite="Dang et al. 2024",
-    defaults={"trials": 3, "on": "collapse/linear-conditional", "by": "collapse_gap", "options": ("lr",), "rest": "convention"},
+    defaults={"trials": 4, "on": "collapse/linear-conditional", "by": "collapse_gap", "options": ("lr",), "rest": "convention"},
 )
 
 

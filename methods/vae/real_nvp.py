@@ -5,7 +5,8 @@
 a and b are every second dimension in turn; s is a hyperbolic tangent times a learned factor a dimension (section 4.1). Data are
 standardised first, by the training set's mean and deviation, which counts in the density. Grey levels are dequantised by uniform noise.
 
-Differences from the paper: dense layers for vectors instead of residual convolutions on images, no squeezing, no batch normalisation.
+Differences from the paper: dense layers for vectors instead of residual convolutions on images, no squeezing, no batch normalisation;
+pixels are not taken to their logits.
 """
 
 from __future__ import annotations

@@ -55,6 +55,8 @@ DECODERS = {"linear": ("reparameterised", *DISCRETE), "mlp": ("reparameterised",
 class SilentVAE(RealVAE):
     """Trained by the exact gradient of a linear decoder, by a stochastic one, or by both in turn."""
 
+    resting = True  # the linear decoder, later
+
     @dataclass(kw_only=True)
     class Config(RealVAE.Config):
         latents: str = "gaussian"  # or bernoulli, categorical

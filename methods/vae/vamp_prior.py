@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.method import Bases
+from elboard.bench.method import Bases, at_least_single
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.posteriors import Gaussian
 from elboard.methods.parts.priors import Prior
@@ -49,12 +49,14 @@ class MixtureOfPosteriors(Prior):
         return Gaussian(q.mean[k], q.logvar[k]).sample().z
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """By one matrix product each for the quadratic, the linear and the constant terms."""
+        """By one matrix product each for the quadratic, the linear and the constant terms: never in half precision, as they cancel."""
         q: Gaussian = self.posterior()
-        precision = torch.exp(-q.logvar)
-        constant = (q.mean**2 * precision + q.logvar + math.log(2 * math.pi)).sum(1)
-        logs = z @ (q.mean * precision).T - 0.5 * (z**2 @ precision.T + constant)
-        return torch.logsumexp(logs, dim=-1) - math.log(len(q.mean))
+        mean, logvar, z = (at_least_single(of) for of in (q.mean, q.logvar, z))
+        with torch.autocast(z.device.type, enabled=False):
+            precision = torch.exp(-logvar)
+            constant = (mean**2 * precision + logvar + math.log(2 * math.pi)).sum(1)
+            logs = z @ (mean * precision).T - 0.5 * (z**2 @ precision.T + constant)
+        return torch.logsumexp(logs, dim=-1) - math.log(len(mean))
 
 
 class VampPrior(AnyDataVAE):
@@ -82,7 +84,8 @@ class VampPrior(AnyDataVAE):
             if self.spec.likelihood == "gaussian":
                 self.pseudo.copy_(x[torch.arange(k) % len(x)])
             else:
-                self.pseudo.copy_(x.mean(0) + x.std(0) * torch.randn(self.pseudo.shape, generator=torch.Generator().manual_seed(0)))
+                noise = torch.randn(self.pseudo.shape, generator=torch.Generator().manual_seed(0))
+                self.pseudo.copy_((x.mean(0) + x.std(0) * noise).clamp(0, 1))  # beyond the bounds no gradient would ever reach them
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         terms = self.elbo(batch["x"])

@@ -52,11 +52,12 @@ class WAE(Deterministic):
 
 def discrepancy(a: Tensor, b: Tensor) -> Tensor:
     """Unbiased squared discrepancy of ``(n, Z)`` and ``(n, Z)``; of a single code the inner means are left out."""
-    n, c = len(a), 2 * a.shape[1]
+    n, c = len(a), 2 * a.shape[1]  # C = 2 Z sigma^2 of a standard normal law
 
     def kernel(x: Tensor, y: Tensor) -> Tensor:
         squared = ((x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T).clamp(min=0)
         return sum(c * s / (c * s + squared) for s in SCALES)
 
-    inner = sum((kernel(x, x).sum() - n * len(SCALES)) / max(1, n * (n - 1)) for x in (a, b))
+    within = (kernel(x, x) for x in (a, b))
+    inner = sum((k.sum() - k.trace()) / max(1, n * (n - 1)) for k in within)  # a diagonal is all ones only up to rounding
     return inner - 2 * kernel(a, b).mean()

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elboard.bench.errors import UserError
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.disentanglement import FactorSpec
 from elboard.bench.metrics import disentanglement as metrics
@@ -62,8 +63,8 @@ class Disentanglement(DataTask):
 
     def load_train(self) -> Data:
         c = self.config
-        x, factors = self.images(0, c.n_train)
-        valid, of_valid = self.images(c.n_train, c.n_valid)
+        x, factors = self._part(0, c.n_train)
+        valid, of_valid = self._part(c.n_train, c.n_valid)
         train = {"x": x}
         if c.labels:
             train["factors"] = torch.from_numpy(np.where(np.arange(len(x))[:, None] < c.labels, factors, -1))
@@ -71,8 +72,15 @@ class Disentanglement(DataTask):
         return Data(spec, train, {"x": valid, "factors": torch.from_numpy(of_valid)})
 
     def load_test(self, data: Data) -> Test:
-        x, factors = self.images(self.config.n_train + self.config.n_valid, self.config.n_test)
+        x, factors = self._part(self.config.n_train + self.config.n_valid, self.config.n_test)
         return {"x": x, "factors": torch.from_numpy(factors)}
+
+    def _part(self, start: int, n: int) -> tuple[Tensor, np.ndarray]:
+        """:meth:`images`. Raises UserError where there are not as many."""
+        x, factors = self.images(start, n)
+        if len(x) < n:
+            raise UserError(f"n_train, n_valid and n_test take images up to number {start + n}, and there are {start + len(x)}")
+        return x, factors
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         x, factors = data.valid["x"].to(self.device), data.valid["factors"].numpy()
@@ -157,7 +165,7 @@ def of_units(observed: Mapping[str, np.ndarray], units: Mapping[str, np.ndarray]
         for name in ("mean", "sampled"):
             slice_ = "-".join(word for word in (of, name if name == "sampled" else "") if word)
             found |= {f"{key}/{slice_}" if slice_ else key: value for key, value in _of_set(observed, name, mask, i).items()}
-    passive, rest = units["passive"].any(), not units["passive"].all()
+    passive = units["passive"].any()
     for of in [of for of in SETS if of != "passive"]:
         end, sampled = (f"/{of}", f"/{of}-sampled") if of else ("", "/sampled")
         for key in ("tc", "pair_mi"):
@@ -167,9 +175,11 @@ def of_units(observed: Mapping[str, np.ndarray], units: Mapping[str, np.ndarray]
             found[f"tc_gap_left{end}"] = abs(found[f"tc_gap{end}"]) / max(found["tc_gap"], 1e-9)
         if of and passive and f"logistic_accuracy{end}" in found:
             found[f"logistic_drop{end}"] = found["logistic_accuracy"] - found[f"logistic_accuracy{end}"]
-    for name, end in (("mean", ""), ("sampled", "/sampled")):
-        if passive and rest and f"{name}_covariance" in observed:
-            found[f"passive_correlation{end}"] = metrics.passive_correlation(observed[f"{name}_covariance"], units)
+    for of in ("", "active+mixed"):
+        others = _union(units, of)
+        for name, end in (("mean", f"/{of}" if of else ""), ("sampled", f"/{of}-sampled" if of else "/sampled")):
+            if passive and others.sum() > (0 if of else 1) and f"{name}_covariance" in observed:
+                found[f"passive_correlation{end}"] = metrics.passive_correlation(observed[f"{name}_covariance"], units["passive"], others)
     return found
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import TaskCard
+from elboard.bench.errors import UserError
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import images, permutation
 from elboard.tasks.disentanglement.base import Disentanglement
@@ -38,7 +39,7 @@ BUDGETS = {
         "train": {"epochs": 2, "batch_size": 64},
         "task": {"n_train": 256, "n_valid": 60, "n_test": 120, "width": 16, "network": "conv-4-8"},
     },
-    "lite": {"train": {"epochs": 60, "batch_size": 64, "validate_every": 12}, "task": {}},
+    "lite": {"train": {"epochs": 50, "batch_size": 64, "validate_every": 10}, "task": {}},
     "full": {
         "train": {"epochs": 4918, "batch_size": 64, "validate_every": 82},
         "task": {"width": 64, "network": "conv-32-32-64-64"},
@@ -63,10 +64,12 @@ class Cars3D(Disentanglement):
     def images(self, start: int, n: int) -> tuple[Tensor, np.ndarray]:
         if self.budget == "smoke":
             return self._stand_in(start, n)
+        if 64 % self.config.width:
+            raise UserError(f"width={self.config.width} does not divide 64, the width of the images")
         factors = factors_of(permutation(int(np.prod(SIZES)), 0)[start : start + n], SIZES)
         elevation, azimuth, car = factors.T
         x = images(loaders.cars3d()[car, elevation, azimuth])
-        return torch.nn.functional.avg_pool2d(x, 64 // self.config.width) if self.config.width < 64 else x, factors
+        return torch.nn.functional.avg_pool2d(x, 64 // self.config.width), factors
 
     def _stand_in(self, start: int, n: int) -> tuple[Tensor, np.ndarray]:
         """Sprites of any scale and orientation; shapes have colours of their own, x, y and shape are the factors."""

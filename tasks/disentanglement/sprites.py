@@ -1,9 +1,9 @@
 """Sprites: binary images of a square, an ellipse or a heart in five factors, drawn here (:mod:`elboard.tasks.disentanglement.shapes`).
 
 The factors are those of dSprites, the pixels are not: numbers cannot be compared with papers. At lite 32 x 32 pixels and the combinations
-of 3 shapes, 6 scales, 20 orientations and 16 x 16 places, of which 20,000 train, 2,000 validate and 10,000 test, none twice. At full 64 x
-64 pixels, the 737,280 combinations of dSprites, of which 200,000 train, and network and length of disentanglement_lib (Locatello et al.
-2019): 300,000 steps of 64 images.
+of 3 shapes, 6 scales, 20 orientations and 16 x 16 places, of which 20,000 train, 2,000 validate and 10,000 test, no combination twice (a
+square that is turned by a right angle has the pixels of another one, as in dSprites). At full 64 x 64 pixels, the 737,280 combinations of
+dSprites, of which 200,000 train, and network and length of disentanglement_lib (Locatello et al. 2019): 300,000 steps of 64 images.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ BUDGETS = {
         "train": {"epochs": 2, "batch_size": 64},
         "task": {"n_train": 256, "n_valid": 100, "n_test": 200, "sizes": [3, 3, 4, 6, 6], "width": 16, "network": "conv-4-8"},
     },
-    "lite": {"train": {"epochs": 12, "batch_size": 64, "validate_every": 4}, "task": {}},
+    "lite": {"train": {"epochs": 10, "batch_size": 64, "validate_every": 5}, "task": {}},
     "full": {
         "train": {"epochs": 96, "batch_size": 64, "validate_every": 4},
         "task": {"n_train": 200_000, "n_valid": 10_000, "sizes": [3, 6, 40, 32, 32], "width": 64, "network": "conv-32-32-64-64"},

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from elboard.bench.evidence import Sets
 from elboard.bench.kinds.likelihood import LikelihoodSpec
@@ -36,6 +37,7 @@ class Samples(Generation):
     """The family's protocol; a subclass gives ``bernoulli``, ``network`` and the images."""
 
     sets: ClassVar[Sets] = {}
+    _valid: tuple[np.ndarray, np.ndarray] | None = None  # moments of the validation images, which are the same in each epoch
     # Correlations in 16 bits.
     rounding: ClassVar[Mapping[str, tuple[float, float]]] = {"fid": (2e-2, 0.0), "fd": (2e-2, 0.0)}
 
@@ -55,16 +57,21 @@ class Samples(Generation):
         return Data(LikelihoodSpec(tuple(train.shape[1:]), len(train), likelihood=kind, levels=self.levels), {"x": train}, {"x": valid})
 
     def load_test(self, data: Data) -> Test:
-        return {"grey": images(self._source("test")[: self.config.n_test], self.levels)}
+        return {"x": images(self._source("test")[: self.config.n_test], self.levels)}
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
+        if self._valid is None:
+            self._valid = self._moments(data.valid["x"])
+        return {self.card.selection: frechet_distance(*self._valid, *self._moments(method.sample(SELECT_N).cpu().clamp(0, 1)))}
+
+    def _moments(self, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and covariance of the features of ``x`` for the task's own network."""
         _, _, of = features.load(self.network, self.device)
-        sets = (data.valid["x"], method.sample(SELECT_N).cpu().clamp(0, 1))
-        found = [self._map(lambda part: {"f": of(part)}, x)["f"].astype(np.float64) for x in sets]
-        return {self.card.selection: frechet_distance(*(moment for f in found for moment in (f.mean(0), np.cov(f, rowvar=False))))}
+        f = self._map(lambda part: {"f": of(part)}, x)["f"].astype(np.float64)
+        return f.mean(0), np.cov(f, rowvar=False)
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
-        return self._samples(method, test["grey"])
+        return self._samples(method, test["x"])
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:

@@ -89,6 +89,14 @@ def test_variances_are_of_sampled_codes_and_carry_no_gradient() -> None:
     assert not torch.allclose(method.prior.variance, (q.mean**2).mean(0)) and not method.prior.variance.requires_grad
 
 
+def test_variances_are_there_before_the_first_step() -> None:
+    """With a0 = b0 = 0 there is no prior before there are codes."""
+    method = build()
+    assert (method.prior.variance == 1).all() and not method.held.any()
+    method.on_train_epoch_start()
+    assert method.held.sum() == 8 and (method.prior.variance != 1).all() and (method.prior.variance > 0).all()
+
+
 def test_examples_that_give_the_variances_are_not_trained_on() -> None:
     method, index = build(), torch.arange(40)
     method.__dict__["_trainer"] = None

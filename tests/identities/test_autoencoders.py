@@ -20,12 +20,21 @@ from elboard.methods.vae.real_nvp import RealNVP
 from elboard.methods.vae.trained import Trained
 from elboard.methods.vae.vae import VAE
 from elboard.methods.vae.vamp_prior import VampPrior
+from elboard.methods.vae.wae_gan import WAEGAN
 from elboard.methods.vae.wae_mmd import SCALES, discrepancy
 
 IDENTITIES = {
-    "autoencoder": ("test_penalties_of_no_weight_leave_the_autoencoder", "test_codes_have_the_law_that_is_fitted_to_them"),
+    "autoencoder": (
+        "test_penalties_of_no_weight_leave_the_autoencoder",
+        "test_the_distortion_of_real_vectors_is_half_the_squared_error",
+        "test_codes_have_the_law_that_is_fitted_to_them",
+    ),
     "rae-l2": ("test_penalties_of_no_weight_leave_the_autoencoder", "test_the_penalties_of_the_regularised_autoencoder"),
     "wae-mmd": ("test_the_discrepancy_by_brute_force", "test_the_discrepancy_of_equal_laws_is_zero_in_expectation"),
+    "wae-gan": (
+        "test_without_a_penalty_the_adversarial_autoencoder_is_an_autoencoder",
+        "test_a_discriminator_that_knows_gives_the_gradient_of_the_divergence",
+    ),
     "vamp-prior": ("test_the_learned_prior_is_the_mixture_of_posteriors", "test_one_pseudo_input_at_the_standard_posterior_is_the_vae"),
     "gaussian-mixture": ("test_the_density_of_a_mixture_is_scipys", "test_one_component_is_the_normal_law_of_the_moments"),
     "real-nvp": (
@@ -66,11 +75,24 @@ def test_the_penalties_of_the_regularised_autoencoder() -> None:
     torch.testing.assert_close(at, expected)
 
 
+def test_the_distortion_of_real_vectors_is_half_the_squared_error() -> None:
+    method, x = build(Autoencoder, REAL, **SMALL), torch.randn(6, 3)
+    with torch.no_grad():
+        z = method.code(x)
+        expected = 0.5 * (x - method.output(z)).square().sum(1) + 1.5 * math.log(2 * math.pi)
+        torch.testing.assert_close(method.distortion(x, z), expected)
+    method.loss({"x": x})["loss"].backward()
+    assert all(p.grad is None for p in method.likelihood.parameters()), "a variance would go to zero"
+
+
 def test_codes_have_the_law_that_is_fitted_to_them() -> None:
     """Of one component the maximum of the likelihood: mean and covariance of the codes."""
     method = build(Autoencoder, **SMALL, components=1)
     method.prepare(Data(SPEC, {"x": images(500)}))
+    untouched = method.prior.means.clone()
     method.before_validation()
+    assert torch.equal(method.prior.means, untouched), "an epoch whose samples nobody asks for costs no fit"
+    assert method.sample(5).shape == (5, 1, 4, 4)
     with torch.no_grad():
         z = method.code(images(500)).double().numpy()
     np.testing.assert_allclose(method.prior.means[0], z.mean(0), atol=1e-8)
@@ -79,7 +101,14 @@ def test_codes_have_the_law_that_is_fitted_to_them() -> None:
     torch.manual_seed(0)
     drawn = method.prior.sample(200_000, torch.zeros(())).double().numpy()
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(z.T, bias=True), rtol=0.03, atol=0.003)
-    assert method.sample(5).shape == (5, 1, 4, 4)
+    fitted = method.prior.means.clone()
+    with torch.no_grad():
+        method.posterior.bias.add_(1.0)
+    method.sample(5)
+    assert torch.equal(method.prior.means, fitted), "one fit an epoch"
+    method.before_validation()
+    method.sample(5)
+    torch.testing.assert_close(method.prior.means, fitted + 1, atol=1e-4, rtol=0)
 
 
 def test_the_discrepancy_by_brute_force() -> None:
@@ -101,6 +130,49 @@ def test_the_discrepancy_of_equal_laws_is_zero_in_expectation() -> None:
     assert moved.mean().item() > 10 * found.std().item() / math.sqrt(100)
 
 
+def test_rounding_does_not_bias_the_discrepancy() -> None:
+    """Far from the origin no code is at distance 0 from itself by the expansion of squares."""
+    torch.manual_seed(0)
+    pairs = [(torch.randn(10, 8) + 1000, torch.randn(10, 8) + 1000) for _ in range(100)]
+    errors = [(discrepancy(a, b) - discrepancy(a.double(), b.double())).item() for a, b in pairs]
+    assert abs(np.mean(errors)) < 0.015
+
+
+def test_without_a_penalty_the_adversarial_autoencoder_is_an_autoencoder() -> None:
+    """Whose gradients are those of the reconstruction, whatever the discriminator learns beside it."""
+    plain, adversarial = build(Autoencoder, **SMALL), build(WAEGAN, **SMALL, lambda_=0.0, discriminator=[8])
+    out = adversarial.loss({"x": images()})
+    expected = plain.loss({"x": images()})["loss"]
+    assert out["distortion"].item() == expected.item()
+    out["loss"].backward()
+    expected.backward()
+    for (name, a), b in zip(plain.named_parameters(), adversarial.parameters(), strict=False):
+        torch.testing.assert_close(a.grad, b.grad, msg=name)
+
+
+def test_a_discriminator_that_knows_gives_the_gradient_of_the_divergence() -> None:
+    """Of codes by N(m, 1) the logit is z m - m^2 / 2 from the prior's side with a minus: of the best one -log D has the gradient
+    m sigmoid(m z - m^2 / 2) in each code. The discriminator's loss has none for the encoder, and the penalty none for the discriminator."""
+    method, m = build(WAEGAN, hidden=[8], latent_dim=1, discriminator=[2], lambda_=1.0), 0.7
+    with torch.no_grad():  # max(z, 0) - max(-z, 0) = z
+        method.critic.body[1].weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        method.critic.body[1].bias.zero_()
+        method.critic.out.weight.copy_(-m * torch.tensor([[1.0, -1.0]]))
+        method.critic.out.bias.fill_(m**2 / 2)
+    z = torch.randn(9, 1, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    method.code = lambda x: z
+    method.distortion = lambda x, code: torch.zeros(len(x))
+    method.loss({"x": images(9)})["loss"].backward()
+    torch.testing.assert_close(z.grad, m * torch.sigmoid(m * z.detach() - m**2 / 2) / 9)
+    found = []
+    for method.config.lambda_ in (0.0, 50.0):
+        torch.manual_seed(1)
+        method.zero_grad()
+        method.loss({"x": images(9)})["loss"].backward()
+        found.append([p.grad.clone() for p in method.critic.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True)), "nothing of the penalty"
+
+
 def test_the_learned_prior_is_the_mixture_of_posteriors() -> None:
     method = build(VampPrior, **SMALL, components=5)
     method.prepare(Data(SPEC, {"x": images(50)}))
@@ -109,9 +181,13 @@ def test_the_learned_prior_is_the_mixture_of_posteriors() -> None:
         mean, logvar = method.encode(method.inputs())
         logs = [multivariate_normal(m, np.diag(v)).logpdf(z) for m, v in zip(mean.numpy(), logvar.exp().numpy(), strict=True)]
         np.testing.assert_allclose(method.prior.log_prob(z), logsumexp(logs, axis=0) - math.log(5), atol=1e-4)
+        normal = method.prior.log_prob(z)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = method.prior.log_prob(z)
+        assert half.dtype == torch.float32 and (half - normal).abs().max() < 0.2
     assert method.inputs().min() >= 0 and method.inputs().max() <= 1
     method.loss({"x": images()})["loss"].backward()
-    assert method.pseudo.grad.abs().sum() > 0, "pseudo-inputs are learned"
+    assert (method.pseudo.grad.abs() > 0).all(), "all pixels of pseudo-inputs are learned, also those that start at a bound"
 
 
 def test_one_pseudo_input_at_the_standard_posterior_is_the_vae() -> None:

@@ -12,6 +12,7 @@ from torch.distributions import Normal
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.disentanglement import FactorSpec
 from elboard.bench.kinds.likelihood import LikelihoodSpec
+from elboard.bench.registry import find
 from elboard.bench.task import Data
 from elboard.methods.parts.convolutions import widths
 from elboard.methods.parts.posteriors import Gaussian
@@ -130,6 +131,17 @@ def test_gradients_of_dip_vae_go_through_both_terms() -> None:
     torch.testing.assert_close(of_logvar[:, 0], logvar[:, 0].exp().detach() / 40)
 
 
+def test_covariances_are_in_single_precision_in_mixed_runs() -> None:
+    """Means of a standard deviation of 1.3 about 3, as a network in bfloat16 gives them, against the moments of just these in double."""
+    noise = torch.Generator().manual_seed(0)
+    half = Gaussian((1.3 * torch.randn(64, 3, generator=noise) + 3).bfloat16(), (torch.randn(64, 3, generator=noise) - 1).bfloat16())
+    double = Gaussian(half.mean.double(), half.logvar.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = inferred_covariance(half, True)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), inferred_covariance(double, True), rtol=1e-5, atol=1e-6)
+
+
 # --- total correlation -------------------------------------------------------------------------
 
 
@@ -178,7 +190,8 @@ def test_neither_loss_of_factor_vae_moves_the_other_network() -> None:
     assert all(g is None for g in torch.autograd.grad(out["discriminator"], others, retain_graph=True, allow_unused=True))
     groups = method.parameter_groups()
     assert sum(len(group["params"]) for group in groups) == len(list(method.parameters()))
-    assert groups[1]["lr"] == 1e-4 and groups[1]["betas"] == (0.5, 0.9)
+    assert groups[1]["lr"] == method.config.lr and groups[1]["betas"] == (0.5, 0.9), "both networks have one rate (appendix A)"
+    assert build(FactorVAE, discriminator_lr=0.02).parameter_groups()[1]["lr"] == 0.02
 
 
 def test_the_discriminator_s_logit_is_the_log_ratio_of_densities() -> None:
@@ -236,3 +249,18 @@ def test_names_of_networks() -> None:
     for name, shape in (("resnet8", (1, 32, 32)), ("conv-", (1, 32, 32)), ("conv-4-4-4", (1, 12, 12))):
         with pytest.raises(UserError, match=name):
             widths(name, shape)
+
+
+@pytest.mark.parametrize("cls", [AnnealedVAE, BetaTCVAE, BetaVAE, DIPVAE, FactorVAE])
+@pytest.mark.parametrize(("name", "channels"), [("disentanglement/sprites", 1), ("disentanglement/cars3d", 3)])
+def test_networks_of_the_full_budget_learn_in_mixed_precision(cls: type, name: str, channels: int) -> None:
+    """One step and one evaluation of four images of the full size; every weight has a finite gradient."""
+    options = find("task", name).budgets()["full"]["task"]
+    shape = (channels, options["width"], options["width"])
+    method = build(cls, FactorSpec(shape, 200_000, likelihood="bernoulli", network=options["network"]), latent_dim=10)
+    x = batch(4, shape)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss(method, x)["loss"].backward()
+        terms = method.elbo(x["x"])
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
+    assert terms["elbo"].shape == (4,) and terms["elbo"].isfinite().all()

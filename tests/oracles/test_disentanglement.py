@@ -193,11 +193,14 @@ def test_units_of_each_type() -> None:
 
 
 def test_passive_units_by_their_correlation_with_others() -> None:
-    covariance = np.array([[1.0, 0.6e-3, 0.0], [0.6e-3, 1e-6, 0.0], [0.0, 0.0, 1.0]])
-    of = {"passive": np.array([False, True, False])}
-    assert metrics.passive_correlation(covariance, of) == pytest.approx(0.6)
-    samples = covariance + np.diag([0.01, 1.0, 0.01])
-    assert metrics.passive_correlation(samples, of) < 1e-3
+    """Two of four units are passive: one follows an active one to 0.6, the other the passive one to 0.8 and an active one to 0.2."""
+    r = np.array([[1.0, 0.6, 0.0, 0.0], [0.6, 1.0, 0.0, -0.8], [0.0, 0.0, 1.0, 0.2], [0.0, -0.8, 0.2, 1.0]])
+    scale = np.array([1.0, 1e-3, 1.0, 1e-3])
+    covariance, passive = r * scale * scale[:, None], scale < 1
+    assert metrics.passive_correlation(covariance, passive, ~passive) == pytest.approx((0.6 + 0.2) / 2)
+    assert metrics.passive_correlation(covariance, passive, np.ones(4, bool)) == pytest.approx(0.8)
+    samples = covariance + np.diag([0.01, 1.0, 0.01, 1.0])
+    assert metrics.passive_correlation(samples, passive, np.ones(4, bool)) < 1e-3
 
 
 def test_effective_rank_counts_equal_dimensions() -> None:

@@ -11,6 +11,7 @@ from loading import loaded
 from scipy.linalg import hadamard
 from torch import Tensor
 
+from elboard.bench.errors import UserError
 from elboard.bench.evidence import scored
 from elboard.bench.registry import find
 from elboard.bench.task import Task
@@ -76,6 +77,15 @@ def test_splits_belong_to_the_task_and_do_not_overlap(name: str) -> None:
         assert len(seen) == c.n_train and not seen & {tuple(row) for row in test["factors"].tolist()}
 
 
+def test_sizes_that_do_not_fit_are_said() -> None:
+    with pytest.raises(UserError, match="number 2000, and there are 1296"):
+        make(n_train=2000).load_train()
+    if fetch.available("cars3d"):
+        cls = find("task", "disentanglement/cars3d").load()
+        with pytest.raises(UserError, match="width=48 does not divide 64"):
+            cls(cls.Config(width=48), "lite", 0).load_train()
+
+
 def test_factors_are_handed_out_only_where_the_run_says_so() -> None:
     train = make(labels=10).load_train().train
     assert (train["factors"][:10] >= 0).all() and (train["factors"][10:] == -1).all()
@@ -136,6 +146,8 @@ def test_a_passive_unit_tells_of_another_in_means_and_not_in_samples(of: dict[st
     found = of["perfect"]
     assert (found["units/active"], found["units/mixed"], found["units/passive"]) == (4, 0, 1)
     assert found["passive_correlation"] > 0.99 and found["passive_correlation/sampled"] < 0.1
+    assert found["passive_correlation"] == found["passive_correlation/active+mixed"], "there is one passive unit alone"
+    assert found["passive_correlation/sampled"] == found["passive_correlation/active+mixed-sampled"]
     assert found["tc_gap"] > 3 and found["tc_gap_left/active"] < 0.01 and found["pair_mi_gap"] > 5 * abs(found["pair_mi_gap/active"])
     assert found["tc_gap"] == found["tc"] - found["tc/sampled"] and found["tc/active"] < 0.05
     assert abs(found["logistic_drop/active"]) < 0.02 and found["logistic_accuracy/active"] > 0.5
@@ -149,7 +161,11 @@ def test_sets_without_units_have_no_metrics() -> None:
     assert {"tc", "tc/active", "tc/active-sampled", "tc_gap/active"} <= set(found)
     assert not any("passive" in key or "left" in key or "drop" in key for key in found)
     none = {"active": np.zeros(2, bool), "mixed": np.zeros(2, bool), "passive": np.ones(2, bool)}
-    assert "tc/active" not in of_units(observed, none) and "passive_correlation" not in of_units(observed, none)
+    found = of_units(observed, none)
+    assert "tc/active" not in found and "passive_correlation/active+mixed" not in found
+    assert found["passive_correlation"] == 0.0, "of two passive units the other one is another"
+    alone = {of: mask[:1] for of, mask in none.items()}
+    assert not any("correlation" in key for key in of_units({"mean_covariance": np.eye(1), "sampled_covariance": np.eye(1)}, alone))
 
 
 def test_cars_and_their_factors() -> None:

@@ -1,0 +1,136 @@
+"""Every method as budget full runs it, on few examples: what is run there, cut down, and two processes that take a step together.
+
+python full.py FOLDER TASK METHOD [...]     # in each of the processes, which the environment numbers; writes FOLDER/<rank>.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from elboard.bench import check
+from elboard.bench.config import RunSpec, resolve
+from elboard.bench.papers import papers
+from elboard.bench.registry import compatible, discover, find
+from elboard.bench.run import build, built, execute
+from elboard.bench.runs import Runs
+
+SIZES = {  # options of tasks that say how much data there is or how often something is drawn, and not what is built
+    *("n", "k", "side", "n_train", "n_valid", "n_test", "n_track", "n_shift", "n_samples", "valid_samples", "samples", "nll_k", "nll_n"),
+    *("held_out", "test_users"),
+}
+TOGETHER = 8  # examples of a batch of two processes: two steps of those of a light check, as unused parameters stop the second one only
+NUMBERED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")  # by which Lightning knows a process that others started
+
+
+class Case(NamedTuple):
+    """What is run at full: a task, a method, and the options that a paper gives it there (none: the method as it is, at home)."""
+
+    task: str
+    method: str
+    set: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.method} on {self.task}" + "".join(f", {name}={value}" for name, value in self.set)
+
+
+def cases() -> list[Case]:
+    """Each method at home, each task with one method, and what the papers ask for at full, of the pairs that can run here; once for options
+    that differ in length alone, and for several tasks of a family with the same options once."""
+    asked = [
+        *(Case(entry.card.home, name) for name, entry in discover("method").items()),
+        *(Case(*pair) for pair in sorted(check.thorough())),
+    ]
+    for entry in (entry for of in papers() if of.asked("full") for entry in of.runs("full")):
+        built_of = ((name, json.dumps(value)) for name, value in entry["set"].items() if not name.startswith("train."))
+        method = find("method", entry["methods"][0]).card.name
+        asked.append(Case(entry["tasks"][0], method, tuple((name, json.loads(value)) for name, value in built_of)))
+    first: dict[tuple[str, ...], Case] = {}
+    for case in (case for case in asked if case[:2] in compatible()):
+        options = structure(case.task)
+        first.setdefault((case.task.split("/")[0], case.method, repr(case.set), repr(sorted(options.items()))), case)
+    return list(first.values())
+
+
+def structure(task: str) -> dict[str, Any]:
+    """The options of ``task`` at full that decide what is built, where they are others than at smoke."""
+    at = {budget: resolve(task, next(method for of, method in compatible() if of == task), budget=budget) for budget in ("smoke", "full")}
+    smoke, full = (at[budget].config["task"] for budget in ("smoke", "full"))
+    return {f"task.{name}": value for name, value in full.items() if name not in SIZES and value != smoke[name]}
+
+
+def specification(case: Case, **trainer: str) -> RunSpec:
+    """The run of ``case`` on the data of smoke: networks, objective and options are those of full."""
+    options = {**structure(case.task), **dict(case.set), **{f"trainer.{name}": value for name, value in trainer.items()}}
+    return resolve(case.task, case.method, budget="smoke", overrides={"trainer.accelerator": "cpu", **options})
+
+
+# --- two processes --------------------------------------------------------------------------------
+
+
+def together(asked: list[Case], folder: Path) -> dict[str, list[str]]:
+    """What each of two processes that train together says of each case: a hash of the weights, or an error."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    (folder / "cases.json").write_text(json.dumps([list(case) for case in asked]), encoding="utf-8")
+    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": os.pathsep.join(sys.path)}
+    started = [subprocess.Popen([sys.executable, __file__, str(folder), rank], env=shared) for rank in ("0", "1")]
+    try:
+        for process in started:
+            process.wait(timeout=900)
+    except subprocess.TimeoutExpired:
+        pass  # what was not reached says so
+    finally:
+        for process in started:
+            process.kill()
+    files = [folder / f"{rank}.json" for rank in (0, 1)]
+    said = [json.loads(file.read_text(encoding="utf-8")) if file.exists() else {} for file in files]
+    return {str(case): [of.get(str(case), "not reached") for of in said] for case in asked}
+
+
+def _main(folder: Path, rank: int) -> None:
+    """One of the two: the cases one after another, what was said so far kept."""
+    said: dict[str, str] = {}
+    for given in json.loads((folder / "cases.json").read_text(encoding="utf-8")):
+        case = Case(given[0], given[1], tuple(map(tuple, given[2])))
+        try:
+            said[str(case)] = _weights(case, rank, folder / f"runs{rank}")
+        except Exception as error:
+            said[str(case)] = f"{type(error).__name__}: {error}"
+        (folder / f"{rank}.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+def _weights(case: Case, rank: int, root: Path) -> str:
+    """A hash of the parameters of ``case`` after the steps of two processes."""
+    from elboard.bench.task import Task
+    from elboard.bench.training import Training
+
+    for name in NUMBERED:
+        os.environ.pop(name, None)
+    for base in specification(case).starts_from():  # each by each process alone
+        if Runs(root).trained(base) is None:
+            execute(base, root)
+    os.environ |= dict(zip(NUMBERED, (str(rank), "0", "2"), strict=True))  # anew: the end of a training takes some away
+    spec = specification(case, devices="2", strategy="ddp")
+    whole = built(spec, root, check.LOADED)
+    own = type(whole.task).batches is not Task.batches
+    task, part, method = build(spec, whole.method.bases, whole.data if own else check.few(whole.data))
+    train = {**spec.config["train"], "epochs": 1, "batch_size": TOGETHER if not own else spec.config["train"]["batch_size"]}
+    with tempfile.TemporaryDirectory() as folder:
+        method.fit(part, Training(task, part, {**spec.config, "train": train}, spec.seed, Path(folder), lambda event: None))
+    digest = hashlib.sha256()
+    for parameter in method.parameters():
+        digest.update(parameter.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), int(sys.argv[2]))
