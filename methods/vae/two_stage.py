@@ -1,7 +1,7 @@
 """Two-stage VAE (Dai and Wipf 2019), whose second VAE learns how the codes of a first one are distributed (Asperti and Trentin 2020).
 
     stage 1: x -> q(z|x), p(x|z), trained before (``computed-gamma-vae``);   stage 2: z ~ q(z|x) -> q(u|z), p(z|u) = N(decode(u), gamma_z^2)
-    sample:  u ~ N(0, I) -> z = E p(z|u) -> x = E p(x|z)     ("GEN-2"; the samples of the first stage are its z ~ N(0, I), "GEN-1")
+    sample:  u ~ N(0, I) -> z ~ p(z|u) -> x = E p(x|z)       ("GEN-2"; the samples of the first stage are its z ~ N(0, I), "GEN-1")
 
 Stage 2 is trained with the same loss and the same update of its gamma. Together they are a model with two layers of codes:
 
@@ -11,7 +11,8 @@ Reconstructions, codes and the variance of the decoder are those of the first st
 ``gamma=learned`` is the model of Dai and Wipf.
 
 Differences from the paper: the input of a network of stage 2 is not appended to its last hidden layer; 256 instead of 2,048 units in three
-layers; the training is as long as the first, not twice; no renormalisation of generated codes.
+layers; the training is as long as the first, not twice. Codes are drawn from p(z|u), as in Dai and Wipf's algorithm: its mean alone, with
+the renormalisation that makes up for the variance that it lacks, is Asperti and Trentin's.
 """
 
 from __future__ import annotations
@@ -85,4 +86,5 @@ class TwoStageVAE(ComputedGammaVAE):
         return self.base.noise_variance()
 
     def sample(self, n: int) -> Tensor:
-        return self.base.decode(self.output(self.prior.sample(n, like=self.out.weight)))
+        mean = self.output(self.prior.sample(n, like=self.out.weight))
+        return self.base.decode(mean + super().noise_variance().sqrt() * torch.randn_like(mean))

@@ -53,6 +53,19 @@ def test_learned_is_the_vae_and_fixed_has_variance_one() -> None:
     assert fixed["loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
+def test_codes_of_samples_have_the_noise_of_the_second_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second stage that ignores u draws z ~ N(b, gamma_z^2 I): the variance of 20,000 draws within 4 standard errors."""
+    method, n = two_stages(), 20_000
+    monkeypatch.setattr(method.base, "decode", lambda z: z)
+    with torch.no_grad():
+        method.out.weight.zero_()
+        method.out.bias.copy_(torch.tensor([3.0, -1.0]))
+        method.likelihood.log_std.fill_(math.log(0.2))
+        z = method.sample(n)
+    assert ((z.mean(0) - method.out.bias).abs() < 4 * 0.2 / n**0.5).all()
+    assert ((z.var(0) - 0.04).abs() < 4 * 0.04 * (2 / n) ** 0.5).all()
+
+
 def test_gamma_follows_the_error_and_never_grows() -> None:
     noise, m = GivenNoise(), 1.0
     for error in (5.0, 0.4, 0.1, 3.0, 0.02):
