@@ -178,7 +178,7 @@ def light(spec: RunSpec, root: Path) -> dict[str, float]:
         config = {**spec.config, "train": {**spec.config["train"], "epochs": 1}}
         training = Training(task, part, config, spec.seed, Path(folder), lambda event: None)
         method.fit(part, training)
-        name = f"test data of {spec.task}"
+        name = json.dumps(["test", spec.task, spec.budget, spec.seed, spec.config["task"]])
         test = LOADED[name] = LOADED.get(name) or whole.task.load_test(whole.data)
         test = test if own else few_of(test, whole.data)
         metrics = _scores(spec, task, method, part, test, training.tracked(method, test))

@@ -57,7 +57,7 @@ def table(board: Board, top: int = 0, width: int = 0) -> Table:
         method.fold = max(1, method.full() + width - _width(columns))
     notes = short_names([key for key in board.columns if any(key == column.name for column in columns)], board.examples_said)[1]
     names = ", ".join(column.name for column in reversed(hidden))
-    left_out = f"not in {width} columns: {names}; --wide shows all, --metric NAME one metric" if hidden else ""
+    left_out = f"not in {width} columns: {names}; elboard leaderboard {board.task} --wide" if hidden else ""
     more = f"{len(board.rows) - len(rows)} more rows: elboard leaderboard {board.task}" if len(rows) < len(board.rows) else ""
     out = markup.frame(heading(board), "\n".join(filter(None, (caption(board), notes, left_out, more))))
     for column in columns:  # rich would find widths by itself, in twice the time that printing takes

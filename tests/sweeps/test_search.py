@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from tuning import PLUGINS, RANDOM, RATES, files, history, plan, run, write
 from elboard.bench.cli import main
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import UserError
-from elboard.bench.record import attempts
+from elboard.bench.record import attempts, now
 from elboard.bench.run import execute
 from elboard.sweeps.engines.local import run_all
 from elboard.sweeps.plan import Plan, expand, load, plan_of
@@ -145,6 +146,9 @@ def test_a_search_says_that_what_it_chose_had_been_run_before(tmp_path: Path) ->
     run(p)
     found = history(p)
     assert [spec.seed for spec in found.unnamed()] == [0] and "1 of its runs had been run before" in str(found)
+    ended = now()
+    while now() == ended:  # records tell the time in seconds, and of two in one second the id decides
+        time.sleep(0.05)
     assert [outcome.state for outcome in run(p, force=True)] == ["done", "done"]
     assert not history(p).unnamed() and "before" not in str(history(p))
 
