@@ -1,15 +1,21 @@
 """Codes whose dimensions stand for factors of variation, one each, and what units of a variational autoencoder do.
 
 The key of a metric of the sampled representation ends in ``/sampled``; without a slice it is of the mean. Where a metric is of a subset of
-the units, the slice names their types (``/active``, ``/active+mixed``).
+the units, the slice names their types (``/active``, ``/active+mixed``). ``/given``: of codes that were told the very factors that they are
+scored against, which is no achievement of the images' alone.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics.conventions import Convention, share
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +25,19 @@ class FactorSpec(LikelihoodSpec):
     Attributes:
         network: of the encoder, which the decoder mirrors: the task names it, so that a difference on the board is one of methods
             (:func:`elboard.methods.parts.convolutions.widths`); empty for the method's own.
+        factors: how many values each factor has, for methods that learn from the labels of some images.
     """
 
     network: str = ""
+    factors: tuple[int, ...] = ()
+
+
+class FactorsGiven(ABC):
+    """Has a second posterior, of images whose factors it is told."""
+
+    @abstractmethod
+    def encode_given(self, x: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x, u), each ``(B, latent)``; ``factors`` (B, K) are whole numbers."""
 
 
 METRICS = (

@@ -9,6 +9,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class Reconstructor(ABC):
+    """Gives each example back from its code."""
+
+    @abstractmethod
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """``(B, *shape)`` in data units; of a code that is random from its mean."""
+
+
 class Encoder(ABC):
     """Has one code an example."""
 

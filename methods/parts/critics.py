@@ -8,6 +8,11 @@ from torch.func import functional_call
 from elboard.methods.parts.networks import MLP
 
 
+def held(network: nn.Module, x: Tensor) -> Tensor:
+    """``network(x)`` with weights that count as constants: gradients reach ``x`` alone."""
+    return functional_call(network, {name: p.detach() for name, p in network.named_parameters()}, (x,))
+
+
 class Critic(nn.Module):
     """A number ``(B,)`` for each example ``(B, ...)``, by dense layers of ``sizes`` units from the input on."""
 
@@ -19,5 +24,5 @@ class Critic(nn.Module):
         return self.out(self.body(x))[:, 0]
 
     def fixed(self, x: Tensor) -> Tensor:
-        """The same with weights that count as constants: gradients reach ``x`` alone."""
-        return functional_call(self, {name: p.detach() for name, p in self.named_parameters()}, (x,))
+        """The same with weights that are :func:`held`."""
+        return held(self, x)

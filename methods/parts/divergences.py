@@ -12,6 +12,12 @@ def kl_to_standard_normal(mean: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mean**2 + logvar.exp() - 1 - logvar).sum(-1)
 
 
+def kl_diagonal(mean: Tensor, logvar: Tensor, other_mean: Tensor, other_logvar: Tensor) -> Tensor:
+    """``KL(N(mean, diag exp(logvar)) || N(other_mean, diag exp(other_logvar)))``, summed over the last dimension."""
+    ratio = logvar - other_logvar
+    return 0.5 * (ratio.exp() + (mean - other_mean) ** 2 * (-other_logvar).exp() - 1 - ratio).sum(-1)
+
+
 def kl_to_isotropic(mean: Tensor, factor: Tensor, prior: float) -> Tensor:
     """KL(N(mean_k, L_k L_k^T) || N(0, prior I)) for each k, ``(C,)``.
 

@@ -22,6 +22,9 @@ class Bernoulli(nn.Module):
     def mean(self, out: Tensor) -> Tensor:
         return out.sigmoid()
 
+    def draw(self, out: Tensor) -> Tensor:
+        return torch.bernoulli(out.sigmoid())
+
     def initial_bias(self, mean: Tensor) -> Tensor:
         """Logit of the mean training pixel, clipped to [0.001, 0.999] (Burda et al. 2016)."""
         return mean.clamp(0.001, 0.999).logit()
@@ -53,6 +56,11 @@ class DiscretisedLogistic(nn.Module):
         """The location; it differs from the mean only by truncation at the edges."""
         return out.sigmoid()
 
+    def draw(self, out: Tensor) -> Tensor:
+        uniform = torch.rand_like(out).clamp(1e-6, 1 - 1e-6)
+        value = out.sigmoid() + self.log_scale.clamp(min=-7.0).exp() * uniform.logit()
+        return (value.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
+
     def initial_bias(self, mean: Tensor) -> Tensor:
         return mean.clamp(0.001, 0.999).logit()
 
@@ -71,6 +79,9 @@ class Gaussian(nn.Module):
     def mean(self, out: Tensor) -> Tensor:
         return out
 
+    def draw(self, out: Tensor) -> Tensor:
+        return out + self.log_std.clamp(min=-7.0).exp() * torch.randn_like(out)
+
     def initial_bias(self, mean: Tensor) -> Tensor:
         return mean
 
@@ -85,3 +96,14 @@ def likelihood(spec: DataSpec) -> Bernoulli | DiscretisedLogistic | Gaussian:
     if spec.likelihood not in known:
         raise UserError(f"no likelihood {spec.likelihood!r}: {nearest(spec.likelihood, known)}")
     return known[spec.likelihood]()
+
+
+def pairs(model: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+    """``log p(x_i | out_j)`` of x ``(N, D)`` and out ``(M, D)``, ``(N, M)``; by a matrix product where the likelihood has one."""
+    if isinstance(model, Bernoulli):
+        return x @ out.T - F.softplus(out).sum(1)
+    if isinstance(model, Gaussian):
+        log_std = model.log_std.clamp(min=-7.0)
+        squared = (x.square().sum(1)[:, None] + out.square().sum(1) - 2 * x @ out.T).clamp(min=0)
+        return -0.5 * torch.exp(-2 * log_std) * squared - out.shape[1] * (log_std + 0.5 * math.log(2 * math.pi))
+    return torch.stack([model.log_prob(one, out) for one in x])

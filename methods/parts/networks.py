@@ -16,12 +16,12 @@ class MLP(nn.Sequential):
 
     Args:
         sizes: widths from the input to the features, at least two.
-        activation: "relu", "tanh" or "softplus".
+        activation: "relu", "tanh", "softplus", "elu" or "silu".
         dropout: probability after each hidden layer.
     """
 
     def __init__(self, sizes: list[int], activation: str = "relu", dropout: float = 0.0):
-        kinds = {"relu": nn.ReLU, "tanh": nn.Tanh, "softplus": nn.Softplus}
+        kinds = {"relu": nn.ReLU, "tanh": nn.Tanh, "softplus": nn.Softplus, "elu": nn.ELU, "silu": nn.SiLU}
         layers: list[nn.Module] = [nn.Flatten()]
         for a, b in zip(sizes, sizes[1:], strict=False):
             layers += [nn.Linear(a, b), kinds[activation]()] + ([nn.Dropout(dropout)] if dropout > 0 else [])

@@ -51,3 +51,19 @@ class DiagonalGaussian(nn.Linear):
     def forward(self, features: Tensor) -> Gaussian:
         mean, logvar = super().forward(features).chunk(2, dim=-1)
         return Gaussian(mean, logvar.clamp(-12.0, 12.0))  # exp neither overflows nor underflows
+
+
+class GaussianLayers(nn.Sequential):
+    """Hidden layers of leaky rectifiers and a Gaussian of ``outputs`` dimensions, whose log-variances are held between ``logvar``: the
+    prior of other codes must not shrink to a point, where the divergence has no bound."""
+
+    def __init__(self, inputs: int, hidden: list[int], outputs: int, logvar: tuple[float, float]):
+        layers: list[nn.Module] = []
+        for a, b in zip([inputs, *hidden], hidden, strict=False):
+            layers += [nn.Linear(a, b), nn.LeakyReLU(0.2)]
+        super().__init__(*layers, DiagonalGaussian([inputs, *hidden][-1], outputs))
+        self.bounds = logvar
+
+    def forward(self, x: Tensor) -> Gaussian:
+        found = super().forward(x)
+        return Gaussian(found.mean, found.logvar.clamp(*self.bounds))

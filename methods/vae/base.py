@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elboard.bench.kinds.codes import AggregatePosterior
 from elboard.bench.kinds.generation import Generator, LatentModel
 from elboard.bench.kinds.likelihood import BinaryLikelihood, GreyLikelihood, LikelihoodModel, RealLikelihood
 from elboard.bench.method import Bases, Method
@@ -28,6 +29,14 @@ from elboard.methods.parts.priors import Prior, StandardNormal
 from elboard.methods.parts.scores import NegativeBound
 
 ROWS = 20_000  # decoded at once: bounds the memory of many-sample bounds
+
+
+def initialise(network: nn.Module) -> None:
+    """Glorot and Bengio's weights for all dense layers (Burda et al. 2016)."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
 
 
 class Autoencoding(Method):
@@ -46,10 +55,7 @@ class Autoencoding(Method):
         self.decoder = self.make_decoder()
         self.out = self.make_output(self.decoder.n_features)
         self.likelihood, self.prior = self.make_likelihood(), self.make_prior()
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)  # Burda et al. 2016: Glorot and Bengio's
-                nn.init.zeros_(module.bias)
+        initialise(self)
 
     @property
     def network(self) -> str:
@@ -98,12 +104,8 @@ class Autoencoding(Method):
         return self.decode(self.prior.sample(n, like=self.out.weight))
 
 
-class GaussianVAE(Autoencoding, Generator, LatentModel, LikelihoodModel):
-    """An autoencoder, by default with a diagonal Gaussian posterior and a standard normal prior; subclasses give the objective."""
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        q = self.posterior(self.encoder(x))
-        return q.mean, q.logvar
+class Variational(Autoencoding, Generator, LikelihoodModel):
+    """An autoencoder with a posterior of any kind, the bound of one sample and that of k; subclasses give the objective."""
 
     def elbo(self, x: Tensor) -> dict[str, Tensor]:
         """One sample of z an example, KL in closed form where the prior has it (Kingma and Welling 2014, estimator B)."""
@@ -126,5 +128,23 @@ class GaussianVAE(Autoencoding, Generator, LatentModel, LikelihoodModel):
         return torch.logsumexp(torch.stack(parts), dim=0) - math.log(k)
 
 
-class AnyDataVAE(GaussianVAE, BinaryLikelihood, GreyLikelihood, RealLikelihood, NegativeBound):
-    """One for data of every likelihood, with minus the ELBO as OOD score."""
+class GaussianVAE(Variational, LatentModel):
+    """One with a Gaussian posterior, by default a diagonal one, and a standard normal prior."""
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        q = self.posterior(self.encoder(x))
+        return q.mean, q.logvar
+
+
+class AnyData(BinaryLikelihood, GreyLikelihood, RealLikelihood, NegativeBound):
+    """Data of every likelihood, with minus the ELBO as OOD score."""
+
+
+class AnyDataVAE(GaussianVAE, AnyData, AggregatePosterior):
+    """A Gaussian one for data of every likelihood."""
+
+    def draw_codes(self, x: Tensor) -> Tensor:
+        return self.posterior(self.encoder(x)).sample().z
+
+    def draw_prior(self, n: int) -> Tensor:
+        return self.prior.sample(n, like=self.out.weight)

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elboard.bench.kinds.codes import AggregatePosterior
 from elboard.bench.kinds.generation import Generator
+from elboard.bench.kinds.representation import Reconstructor
 from elboard.bench.method import Bases
 from elboard.bench.task import Data, DataSpec
 from elboard.methods.parts.mixtures import GaussianMixture
@@ -24,7 +26,7 @@ from elboard.methods.vae.base import Autoencoding
 CODES = 5000
 
 
-class Deterministic(Autoencoding, Generator):
+class Deterministic(Autoencoding, Generator, Reconstructor, AggregatePosterior):
     """A subclass gives the objective, and another ``make_prior`` where its codes have a law of their own."""
 
     @dataclass(kw_only=True)
@@ -56,6 +58,18 @@ class Deterministic(Autoencoding, Generator):
         """``(B, latent_dim)``."""
         return self.posterior(self.encoder(x))
 
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return self.decode(self.code(x))
+
+    def draw_codes(self, x: Tensor) -> Tensor:
+        return self.code(x)
+
+    def draw_prior(self, n: int) -> Tensor:
+        """Of the density of codes, which is fitted first where codes have changed."""
+        if self.stale:
+            self.fit_prior()
+        return self.prior.sample(n, like=self.out.weight)
+
     def distortion(self, x: Tensor, z: Tensor) -> Tensor:
         """Minus the log-likelihood of ``x`` given the codes, ``(B,)``."""
         return -self.likelihood.log_prob(x.flatten(1), self.output(z))
@@ -70,6 +84,4 @@ class Deterministic(Autoencoding, Generator):
         self.__dict__["stale"] = False
 
     def sample(self, n: int) -> Tensor:
-        if self.stale:
-            self.fit_prior()
-        return super().sample(n)
+        return self.decode(self.draw_prior(n))

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.collapse import BetaSpec, PosteriorGrid
 from elboard.bench.method import Bases, Method
 from elboard.bench.task import Batch, Data
+from elboard.methods.parts.batched import batched_mlp
 from elboard.methods.parts.divergences import kl_to_standard_normal
 from elboard.methods.parts.likelihoods import likelihood
 
@@ -35,19 +36,6 @@ CARD = MethodCard(
 )
 
 
-class GridLinear(nn.Module):
-    """G linear layers side by side: ``(G, N, inputs)`` -> ``(G, N, outputs)``, each with Glorot and Bengio's weights."""
-
-    def __init__(self, models: int, inputs: int, outputs: int):
-        super().__init__()
-        limit = math.sqrt(6 / (inputs + outputs))
-        self.weight = nn.Parameter(torch.empty(models, inputs, outputs).uniform_(-limit, limit))
-        self.bias = nn.Parameter(torch.zeros(models, 1, outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, x, self.weight)
-
-
 class VAEGrid(Method, PosteriorGrid):
     """See the module; G models, one for each of the spec's betas."""
 
@@ -60,14 +48,9 @@ class VAEGrid(Method, PosteriorGrid):
         super().__init__(config, spec, bases)
         self.register_buffer("betas", torch.tensor(spec.betas), persistent=False)
         pixels, z = math.prod(spec.shape), config.latent_dim
-        self.encoder = self._network([pixels, *config.hidden], 2 * z)
-        self.decoder = self._network([z, *reversed(config.hidden)], pixels)
+        self.encoder = batched_mlp(len(spec.betas), [pixels, *config.hidden, 2 * z], "tanh")
+        self.decoder = batched_mlp(len(spec.betas), [z, *reversed(config.hidden), pixels], "tanh")
         self.likelihood = likelihood(spec)
-
-    def _network(self, sizes: list[int], outputs: int) -> nn.Sequential:
-        models = len(self.spec.betas)
-        hidden = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (GridLinear(models, a, b), nn.Tanh())]
-        return nn.Sequential(*hidden, GridLinear(models, sizes[-1], outputs))
 
     def prepare(self, data: Data) -> None:
         mean = data.train["x"].flatten(1).mean(0)

@@ -8,6 +8,7 @@ import io
 import json
 import struct
 import warnings
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -107,6 +108,33 @@ def cifar_bins(files: Files) -> Arrays:
 def car_sheets(files: Files) -> Arrays:
     """A sheet a car, in the order of the roles: 4 rows of elevation by 24 columns of azimuth, tiles of 64 x 64 pixels."""
     return {"x": np.stack([_pixels(path).reshape(4, 64, 24, 64, 3).transpose(0, 2, 1, 3, 4) for path in files.values()])}
+
+
+def _strokes(data: bytes) -> np.ndarray:
+    """A drawing of 105 x 105 pixels, ink 0 on 1, as 28 x 28 levels with ink 255: the mean over the area of a pixel, in whole numbers."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        ink = 1 - np.asarray(image.convert("1"), dtype=np.int64)
+    edges = np.minimum(np.maximum(4 * np.arange(105) - 15 * np.arange(28)[:, None], 0), 15)  # quarters of an old pixel, 15 a new one
+    ends = np.minimum(np.maximum(4 * np.arange(1, 106) - 15 * np.arange(28)[:, None], 0), 15)
+    weights = ends - edges
+    return ((weights @ ink @ weights.T * 255 * 2 + 225) // 450).astype(np.uint8)
+
+
+def omniglot_zips(files: Files) -> Arrays:
+    """Drawings ``x`` (characters, 20 drawers, 28, 28) by alphabet and character, and the ``alphabet`` of each character, a number by name;
+    characters that several archives hold once."""
+    drawings: dict[tuple[str, str], dict[str, bytes]] = {}
+    for path in files.values():
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith(".png"):
+                    _, alphabet, character, file = name.split("/")
+                    drawings.setdefault((alphabet, character), {})[file[-6:]] = archive.read(name)
+    characters, alphabets = sorted(drawings), sorted({alphabet for alphabet, _ in drawings})
+    x = np.stack([np.stack([_strokes(data) for _, data in sorted(drawings[character].items())]) for character in characters])
+    return {"x": x, "alphabet": np.array([alphabets.index(alphabet) for alphabet, _ in characters], np.uint8)}
 
 
 def _ratings(rows: list[list[str]]) -> Arrays:

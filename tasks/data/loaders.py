@@ -64,6 +64,16 @@ def cars3d() -> np.ndarray:
     return arrays("cars3d")["x"]
 
 
+def omniglot() -> np.ndarray:
+    """``(242, 20, 28, 28)`` uint8, ink 255: character, drawer of its alphabet; no split of its own."""
+    return arrays("omniglot")["x"]
+
+
+def frey_faces() -> np.ndarray:
+    """``(1965, 28, 20)`` uint8: frames of one film in their order; no split of its own."""
+    return arrays("frey-faces")["images"]
+
+
 def cifar10n() -> dict[str, np.ndarray]:
     """Labels ``(50000,)`` of the CIFAR-10 training images: clean_label, aggre_label, random_label1..3, worse_label."""
     return {name: labels.astype(np.int64) for name, labels in arrays("cifar10n").items()}

@@ -2,11 +2,12 @@
 
 Protocol, common to the family:
 
-* Methods see images alone. With ``labels`` the factors of as many training images are handed to them too (``factors`` of the batch, -1 for
-  the others): supervision is an option of the task, so that it shows wherever a run does. Validation images carry their factors, which
-  select and are not for learning.
+* Methods see images alone. With ``labels`` the factors of this share of the training images are handed to them too (``factors`` of the
+  batch, -1 for the others): supervision is an option of the task, so that it shows wherever a run does. Validation images carry their
+  factors, which select and are not for learning.
 * Network. The task names the encoder, which the decoder mirrors, for all methods; pixels are Bernoulli, of grey levels by cross-entropy.
-* Representations. The mean of q(z|x), and one sample of it (``/sampled``).
+* Representations. The mean of q(z|x), and one sample of it (``/sampled``). Of methods that can be told the factors also the mean of
+  q(z|x, u) with those of the test images (``/given``): what a paper may report, and what leaks what it is scored against.
 * Factors. Mutual information gap, DCI (disentanglement, completeness, informativeness), SAP, FactorVAE score, modularity
   (:mod:`elboard.bench.metrics.disentanglement` states each), on images that belong to the task and not to the run. Trees and linear models
   learn from the first half of them.
@@ -31,7 +32,7 @@ from torch import Tensor
 
 from elboard.bench.errors import UserError
 from elboard.bench.evidence import Examples, Sets
-from elboard.bench.kinds.disentanglement import FactorSpec
+from elboard.bench.kinds.disentanglement import FactorsGiven, FactorSpec
 from elboard.bench.metrics import disentanglement as metrics
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.task import DataTask
@@ -54,7 +55,7 @@ class Disentanglement(DataTask):
         n_train: int = 20_000
         n_valid: int = 2_000
         n_test: int = 10_000  # Bonheme and Grzes 2023
-        labels: int = 0  # training images whose factors methods see
+        labels: float = 0.0  # share of the training images whose factors methods see, the same ones in all epochs
         network: str = "conv-8-16-32"
 
     def images(self, start: int, n: int) -> tuple[Tensor, np.ndarray]:
@@ -63,12 +64,15 @@ class Disentanglement(DataTask):
 
     def load_train(self) -> Data:
         c = self.config
+        if not 0 <= c.labels <= 1:
+            raise UserError(f"labels={c.labels:g} is a share of the training images, from 0 to 1")
         x, factors = self._part(0, c.n_train)
         valid, of_valid = self._part(c.n_train, c.n_valid)
         train = {"x": x}
         if c.labels:
-            train["factors"] = torch.from_numpy(np.where(np.arange(len(x))[:, None] < c.labels, factors, -1))
-        spec = FactorSpec(tuple(x.shape[1:]), len(x), likelihood="bernoulli", network=c.network)
+            train["factors"] = torch.from_numpy(np.where(np.arange(len(x))[:, None] < round(c.labels * len(x)), factors, -1))
+        sizes = tuple(int(n) for n in np.concatenate([factors, of_valid]).max(axis=0) + 1)
+        spec = FactorSpec(tuple(x.shape[1:]), len(x), likelihood="bernoulli", network=c.network, factors=sizes)
         return Data(spec, train, {"x": valid, "factors": torch.from_numpy(of_valid)})
 
     def load_test(self, data: Data) -> Test:
@@ -104,32 +108,38 @@ class Disentanglement(DataTask):
         units = metrics.types(found["variance_mean"], found["variance_variance"])
         for name, codes in (("mean", mean), ("sampled", sampled)):
             found |= {f"{name}_{key}": array for key, array in self._statistics(codes, factors, units).items()}
+        if isinstance(method, FactorsGiven):
+            parts = zip(test["x"].split(BATCH), test["factors"].split(BATCH), strict=True)
+            told = torch.cat([method.encode_given(x.to(self.device), u.to(self.device))[0] for x, u in parts]).double().cpu().numpy()
+            found |= {f"given_{key}": array for key, array in self._of_factors(told, factors).items()}
         return Observed(found)
 
     def _statistics(self, codes: np.ndarray, factors: np.ndarray, units: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        importances, accuracy = metrics.importances(codes, factors)
         whole = {
             "covariance": np.cov(codes, rowvar=False, bias=True).reshape(codes.shape[1], -1),
             "logistic": np.array([_logistic(codes[:, _union(units, of)], factors) for of in SETS]),
         }
+        return {**whole, **self._of_factors(codes, factors), "pairs": metrics.pairwise_information(codes).astype(np.float32)}
+
+    def _of_factors(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, np.ndarray]:
+        importances, accuracy = metrics.importances(codes, factors)
         kept = {
             "information": metrics.information(codes, factors),
             "importances": importances,
             "accuracy": accuracy,
             "predictability": metrics.predictability(codes, factors, self.continuous),
-            "pairs": metrics.pairwise_information(codes),
         }
         counts = metrics.votes(codes, factors, np.random.default_rng(0)).astype(np.uint16)
-        return {**whole, **{name: array.astype(np.float32) for name, array in kept.items()}, "votes": counts}
+        return {**{name: array.astype(np.float32) for name, array in kept.items()}, "votes": counts}
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
         found = {name: float(observed[name].mean(dtype=np.float64)) for name in TERMS if name in observed}
         units = metrics.types(observed["variance_mean"], observed["variance_variance"])
         found |= {f"units/{of}": float(mask.sum()) for of, mask in units.items()}
-        for name, slice_ in (("mean", ""), ("sampled", "/sampled")):
+        for name, slice_ in (("mean", ""), ("sampled", "/sampled"), ("given", "/given")):
             arrays = {key.removeprefix(f"{name}_"): array for key, array in observed.items() if key.startswith(f"{name}_")}
-            found |= {f"{key}{slice_}": value for key, value in of_factors(arrays, observed["entropies"]).items()}
+            found |= {f"{key}{slice_}": value for key, value in of_factors(arrays, observed["entropies"]).items()} if arrays else {}
         return found | of_units(observed, units)
 
 

@@ -33,6 +33,8 @@ CARD = TaskCard(
         "factorvae_score",
         "modularity",
         "mig/sampled",
+        "mig/given",
+        "sap/given",
         "reconstruction",
         "kl",
         "tc",
@@ -43,7 +45,7 @@ CARD = TaskCard(
         "units/passive",
     ),
     selection="mig",
-    papers=("046", "064"),
+    papers=("046", "064", "065"),
     full="the factors of dSprites in pixels of our own, of which 200,000 train; network and 300,000 steps of Locatello et al. 2019",
     work={"lite": (20_000, 20_000), "full": (200_000, 20_000)},
 )

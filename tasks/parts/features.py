@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from elboard.bench.errors import UserError, nearest
 
 WEIGHTS = Path(__file__).parent / "weights"
-SHAPES = {"mnist-cnn": (28, 28), "fashion-cnn": (28, 28), "digits-cnn": (8, 8)}
+# height, width, logits
+SHAPES = {"mnist-cnn": (28, 28, 10), "fashion-cnn": (28, 28, 10), "digits-cnn": (8, 8, 10), "sprites-cnn": (32, 32, 6)}
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # the file that torch-fidelity publishes; the name ends in its sha256
 Features = Callable[[Tensor], Tensor]
 
@@ -28,7 +29,7 @@ Features = Callable[[Tensor], Tensor]
 class FeatureCNN(nn.Module):
     """A classifier of single-channel images whose 64 hidden activations are the features."""
 
-    def __init__(self, height: int, width: int, n_classes: int = 10):
+    def __init__(self, height: int, width: int, n_classes: int):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 16, 3, padding=1)
         self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
@@ -59,7 +60,7 @@ def small_network(name: str) -> tuple[str, FeatureCNN]:
     with torch.random.fork_rng(devices=[]):  # the initial weights must not move the random state of a run that loads first
         network = FeatureCNN(*SHAPES[name])
     network.load_state_dict({key: value.float() for key, value in torch.load(io.BytesIO(data), weights_only=True).items()})
-    return files[0].stem, network.eval()
+    return files[0].stem, network.eval().requires_grad_(False)
 
 
 def _inception() -> Features:
@@ -96,7 +97,14 @@ def load(name: str, device: torch.device | str) -> tuple[str, str, Features]:
         return "fd", name, features(device)
     full, network = small_network(name)
     network.to(device)
-    return "fd", full, lambda x: network.features(_small_grey(x, SHAPES[name]))
+    return "fd", full, lambda x: network.features(_small_grey(x, SHAPES[name][:2]))
+
+
+def classifier(name: str, device: torch.device | str) -> tuple[str, Features]:
+    """The full name of a small network, and the function from images ``(B, C, H, W)`` in [0, 1] to its logits."""
+    full, network = small_network(name)
+    network.to(device)
+    return full, lambda x: network(_small_grey(x, SHAPES[name][:2]))
 
 
 def _small_grey(x: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -108,12 +108,19 @@ class Generation(DataTask):
     def _source(self, split: str) -> np.ndarray:
         return self.smoke_source(split) if self.budget == "smoke" else self.source(split)
 
-    def load_train(self) -> Data:
-        c, pool = self.config, self._source("train")
+    def split_train(self, pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Training and validation images out of ``pool``, by a permutation that belongs to the task."""
         pool = pool[permutation(len(pool), 1)]
-        train, valid = images(pool[c.n_valid :][: c.n_train], self.levels), images(pool[: c.n_valid], self.levels)
+        return pool[self.config.n_valid :][: self.config.n_train], pool[: self.config.n_valid]
+
+    def grey(self) -> tuple[LikelihoodSpec, Tensor, Tensor]:
+        """The facts of the data, and the grey training and validation images."""
+        train, valid = (images(x, self.levels) for x in self.split_train(self._source("train")))
         kind = "bernoulli" if self.bernoulli else "discretised-logistic"
-        spec = LikelihoodSpec(tuple(train.shape[1:]), len(train), likelihood=kind, levels=self.levels)
+        return LikelihoodSpec(tuple(train.shape[1:]), len(train), likelihood=kind, levels=self.levels), train, valid
+
+    def load_train(self) -> Data:
+        spec, train, valid = self.grey()
         if not self.bernoulli:
             return Data(spec, {"x": train}, {"x": valid})
         return Data(spec, {"x": train}, binarise({"x": valid}, torch.Generator().manual_seed(0)), on_batch=binarise)

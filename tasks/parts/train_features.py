@@ -1,6 +1,7 @@
 """Train the small feature networks: ``python -m elboard.tasks.parts.train_features [NAME ...]``. Replaces the files in ``weights/``.
 
-Cross-entropy on the training images, Adam with a cosine schedule, one fixed seed; stored in half precision, the hash in the file's name.
+Cross-entropy on the training images (of binary attributes: of each), Adam with a cosine schedule, one fixed seed; stored in half precision,
+the hash in the file's name.
 """
 
 from __future__ import annotations
@@ -9,17 +10,29 @@ import hashlib
 import io
 import sys
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from elboard.tasks.data import loaders
+from elboard.tasks.data.attributes import draw, every
 from elboard.tasks.data.task import images, permutation
 from elboard.tasks.parts.features import SHAPES, WEIGHTS, FeatureCNN
 
+ATTRIBUTES = "sprites-cnn"
+
 
 def _data(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training and test images and labels. The digits' test part is that of ``generation/digits``, so that it stays unseen here too."""
+    """Training and test images and labels. The digits' test part is that of ``generation/digits``, so that it stays unseen here too; the
+    pictures of attributes are of all combinations, and of random streams that no task draws from."""
+    if name == ATTRIBUTES:
+        found = []
+        for stream, n in ((101, 20_000), (102, 2000)):
+            rng = np.random.default_rng(stream)
+            y = every()[rng.integers(64, size=n)]
+            found += [torch.from_numpy(draw(y, rng)).float()[:, None], torch.from_numpy(y).float()]
+        return found[0], found[1], found[2], found[3]
     if name == "digits-cnn":
         x, y = loaders.digits()
         order = permutation(len(x), 0)
@@ -42,12 +55,14 @@ def train(name: str, epochs: int) -> tuple[FeatureCNN, float]:
     for _ in range(epochs):
         for index in torch.randperm(len(x))[: len(x) // 128 * 128].split(128):
             optimizer.zero_grad()
-            F.cross_entropy(network(x[index]), y[index]).backward()
+            (F.binary_cross_entropy_with_logits if name == ATTRIBUTES else F.cross_entropy)(network(x[index]), y[index]).backward()
             optimizer.step()
             schedule.step()
     network.half().float()
     with torch.no_grad():
-        return network, (network(test_x).argmax(1) == test_y).float().mean().item()
+        logits = network(test_x)
+        hits = ((logits > 0) == test_y) if name == ATTRIBUTES else logits.argmax(1) == test_y
+        return network, hits.float().mean().item()
 
 
 def main(names: list[str]) -> None:

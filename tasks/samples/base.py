@@ -5,10 +5,15 @@ that autoencoders, adversarial and diffusion models stand beside each other. A m
 ``trained`` starts from its run. Splits are those of ``generation/*``.
 
 * ``fd``, ``kid``, ``gen_precision``, ``gen_recall`` of features of n samples and of the grey test images, as in ``generation/*``.
+* ``mse``, ``prior_mmd2``, ``model_size`` and ``sample_flops``: :mod:`elboard.tasks.parts.beside`.
+* ``code_perplexity[n=...]`` of the codes of the n test images, for methods with a codebook.
 * Selection: the Frechet distance of 500 samples from the validation images, always in the task's own network.
 
 Evidence: means, standard deviations and correlations of the features, these in 16 bits, and under the name of distance and network the
-number of samples. Kernel distance, precision and recall need the features themselves: only running the method again checks them.
+number of samples; how often each code is used. Kernel distance, precision and recall need the features themselves: only running the method
+again checks them.
+
+Batches carry ``index``, the number of the training example, for methods that keep something for each.
 """
 
 from __future__ import annotations
@@ -18,14 +23,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from elboard.bench.evidence import Sets
-from elboard.bench.kinds.likelihood import LikelihoodSpec
+from elboard.bench.kinds.codebooks import DiscreteCodes
+from elboard.bench.metrics.codes import code_perplexity
 from elboard.bench.metrics.generation import frechet_distance
 from elboard.bench.task import Data, Observed, Test
-from elboard.tasks.data.task import DataTask, images, permutation
+from elboard.tasks.data.task import DataTask, images
 from elboard.tasks.parts import features
+from elboard.tasks.parts.beside import beside, kept, measured
 from elboard.tasks.parts.images import Generation, distances
 
 SELECT_N = 500
@@ -50,11 +58,8 @@ class Samples(Generation):
         network: str = ""  # another feature network than the task's: inception-2015, efficientnet-lite0
 
     def load_train(self) -> Data:
-        c, pool = self.config, self._source("train")
-        pool = pool[permutation(len(pool), 1)]
-        train, valid = images(pool[c.n_valid :][: c.n_train], self.levels), images(pool[: c.n_valid], self.levels)
-        kind = "bernoulli" if self.bernoulli else "discretised-logistic"
-        return Data(LikelihoodSpec(tuple(train.shape[1:]), len(train), likelihood=kind, levels=self.levels), {"x": train}, {"x": valid})
+        spec, train, valid = self.grey()
+        return Data(spec, {"x": train, "index": torch.arange(len(train))}, {"x": valid})
 
     def load_test(self, data: Data) -> Test:
         return {"x": images(self._source("test")[: self.config.n_test], self.levels)}
@@ -71,27 +76,36 @@ class Samples(Generation):
         return f.mean(0), np.cov(f, rowvar=False)
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
-        return self._samples(method, test["x"])
+        seen = self._samples(method, test["x"])
+        seen.arrays |= beside(method, test["x"], self.device)
+        if isinstance(method, DiscreteCodes):
+            found = self._map(lambda part: {"k": method.indices(part)}, test["x"])["k"].astype(np.int64)
+            counts = np.bincount(found.ravel(), minlength=method.n_codes)
+            seen.arrays |= {"code_counts": counts.astype(np.uint32), "code_examples": np.array(len(found))}
+        return seen
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
-        return distances({**observed, **_unpacked(observed)}, asked)
+        found = measured(observed) | distances({**observed, **_unpacked(observed)}, asked)
+        if "code_counts" in observed:
+            found[f"code_perplexity[n={int(observed['code_examples'])}]"] = code_perplexity(observed["code_counts"])
+        return found
 
     @classmethod
     def rounded(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        kept = {name: array for name, array in observed.items() if not name.endswith(("_features", "_covariance"))}
+        small = {name: array for name, array in kept(observed).items() if not name.endswith(("_features", "_covariance"))}
         for of in ("real", "fake"):
             if f"{of}_covariance" in observed:
-                kept |= {f"{of}_mean": observed[f"{of}_mean"].astype(np.float32), **_packed(of, observed[f"{of}_covariance"])}
-        return kept
+                small |= {f"{of}_mean": observed[f"{of}_mean"].astype(np.float32), **_packed(of, observed[f"{of}_covariance"])}
+        return small
 
     @classmethod
     def compact(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Without the moments where they are of so many features that they do not fit."""
-        kept = cls.rounded(observed)
-        if sum(array.nbytes for array in kept.values()) > 15_000:
-            kept = {name: array for name, array in kept.items() if not name.startswith(("real_", "fake_"))}
-        return kept
+        small = cls.rounded(observed)
+        if sum(array.nbytes for array in small.values()) > 15_000:
+            small = {name: array for name, array in small.items() if not name.startswith(("real_", "fake_"))}
+        return small
 
 
 def _packed(of: str, covariance: np.ndarray) -> dict[str, np.ndarray]:

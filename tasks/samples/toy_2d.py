@@ -3,7 +3,8 @@
 2,000 samples against as many test points, at every budget, in steps of 1/4096 and at most 8 from the origin. ``mmd2`` is primary, and that
 of 1,000 samples and the validation points chooses epochs and options. ``on_support``, ``share_error`` and, for the patterns of Gaussians,
 ``mode_coverage`` say what is wrong: samples between the patterns, patterns in wrong shares, lost modes. The method ``trained`` scores a
-model of ``density/toy-2d``.
+model of ``density/toy-2d``. ``mse``, ``prior_mmd2``, ``model_size`` and ``sample_flops``: :mod:`elboard.tasks.parts.beside`. Batches carry
+``index``, the number of the training point, for methods that keep something for each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
@@ -20,6 +22,7 @@ from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics.points import mmd2, mode_coverage
 from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.data.toy import NAMES, PITCH, Atlas, points
+from elboard.tasks.parts.beside import beside, kept, measured
 
 CARD = TaskCard(
     name="samples/toy-2d",
@@ -56,7 +59,7 @@ class ToySamples(Task):
     def load_train(self) -> Data:
         c = self.config
         train, valid = (points(c.patterns, n, split)[0] for n, split in ((c.n_train, "train"), (SELECT_N, "valid")))
-        return Data(LikelihoodSpec((2,), len(train), likelihood="gaussian"), {"x": train}, {"x": valid})
+        return Data(LikelihoodSpec((2,), len(train), likelihood="gaussian"), {"x": train, "index": torch.arange(len(train))}, {"x": valid})
 
     def load_test(self, data: Data) -> Test:
         return {"x": points(self.config.patterns, N, "test")[0]}
@@ -68,7 +71,7 @@ class ToySamples(Task):
         numbers = np.array([NAMES.index(name) for name in self.config.patterns], dtype=np.uint8)
         fake = method.sample(len(test["x"])).float().cpu().numpy()
         arrays = {"real": _coarse(test["x"].numpy()), "fake": _coarse(fake), "patterns": numbers}
-        return Observed(arrays, {"samples": _picture(fake)})
+        return Observed(arrays | beside(method, test["x"], self.device), {"samples": _picture(fake)})
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
@@ -76,13 +79,18 @@ class ToySamples(Task):
         atlas = Atlas([NAMES[i] for i in observed["patterns"]])
         low = np.quantile(atlas.log_density(real), 0.01)
         shares = [np.bincount(atlas.tile(x) + 1, minlength=len(atlas.names) + 1) / len(x) for x in (real, fake)]
-        found = {
+        found = measured(observed) | {
             "mmd2": mmd2(real, fake),
             "on_support": float((atlas.log_density(fake) >= low).mean()),
             "share_error": float(np.abs(shares[0] - shares[1]).sum() / 2),
         }
         share = 1 / len(atlas.names)
         return found | {f"mode_coverage/{name}": mode_coverage(fake, *of, share) for name, of in atlas.modes().items()}
+
+    @classmethod
+    def rounded(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Without codes, for which there is no room beside the points."""
+        return kept(observed)
 
 
 def _coarse(x: np.ndarray) -> np.ndarray:

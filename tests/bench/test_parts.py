@@ -12,7 +12,7 @@ from elboard.bench.config import resolve
 from elboard.bench.method import in_parts, may_split
 from elboard.bench.record import attempts
 from elboard.bench.registry import discover
-from elboard.bench.run import build
+from elboard.bench.run import built, execute
 from elboard.bench.runs import Runs
 from elboard.sweeps.work import run_one, verdict
 
@@ -26,14 +26,18 @@ def gradients(method: torch.nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", SPLITTING)
-def test_parts_give_the_gradient_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_give_the_gradient_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     card = discover("method")[name].card
     spec = resolve(TASKS.get(card.family, card.home), name, budget="smoke")
-    _, data, method = build(spec)
+    for base in spec.starts_from():
+        execute(base, tmp_path)
+    _, data, method = built(spec, tmp_path, {})
     batch = next(iter(Batches(data.train, 50, 0, data.on_batch)))
     method.eval()  # the noise of the parts is other noise than that of the whole: there is none here
     monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
     monkeypatch.setattr(torch, "randn", torch.zeros)
+    monkeypatch.setattr(torch, "bernoulli", torch.round)
+    monkeypatch.setattr(torch, "randint", lambda high, size, device=None: torch.zeros(size, dtype=torch.long, device=device))
     assert may_split(method)
     whole = method.loss(batch)
     whole["loss"].backward()
@@ -60,7 +64,7 @@ def test_noise_of_a_part_is_the_same_when_it_is_computed_again() -> None:
 
 
 def test_batch_norm_is_not_split() -> None:
-    _, _, method = build(resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS))
+    _, _, method = built(resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS), Path(), {})
     assert may_split(method)
     method.norm = torch.nn.BatchNorm1d(3)
     assert not may_split(method)

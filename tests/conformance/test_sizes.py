@@ -39,6 +39,15 @@ def test_examples_of_an_epoch(task: str, budget: str) -> None:
     assert TASKS[task].card.work[budget][0] == data.spec.n_train
 
 
+OF_EACH = {  # passes of a test example, by family
+    "disentanglement": 2,  # codes, and bounds
+    "conditional": 2,  # bounds, and decoding samples
+    "inpainting": 20 + 50 + 1,  # completions, codes of the likelihood, and bounds
+    "artefacts": 2,  # encoding and decoding
+    "reencoding": 1 + 10,  # samples, and decoding ten times
+}
+
+
 @pytest.mark.parametrize(("task", "budget"), REAL)
 def test_passes_of_the_evaluation(task: str, budget: str) -> None:
     card, c = TASKS[task].card, options(task, budget)
@@ -56,10 +65,13 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == c["n_test"] * (1 + c["k"]), "codes and bounds"
     elif card.family == "samples":
         assert passes == c.get("samples", 2000), "decoding samples"
-    elif task == "collapse/mnist":
+    elif task in ("collapse/bits", "collapse/mnist"):
         assert passes == c["n_test"] * (1 + 50), "codes and bounds"
     elif card.family == "collapse":
         assert passes == c["n"]
+    elif card.family == "rates":
+        cls = TASKS[task].load()
+        assert passes == len(cls(cls.Config(**c), budget, 0).fits()) * c["n_test"], "codes of all fits"
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
     elif card.family == "calibration":
@@ -76,7 +88,7 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         fixed = (c["n_samples"] + 1) * of["*"] + 2 * c["n_valid"]
         assert sizes[0] == of["*"] and fixed + n_sets * least <= passes <= fixed + n_sets * most, "draws, and scores of all sets"
         assert of["*/validation"] == f"{c['n_valid']} against {c['n_valid']}"
-    elif card.family == "disentanglement":
-        assert passes == 2 * c["n_test"], "codes, and bounds"
+    elif card.family in OF_EACH:
+        assert passes == OF_EACH[card.family] * c["n_test"] + (c["n_unseen"] if card.family == "conditional" and of else 0)
     elif card.family == "recommendation":
         assert passes == c["test_users"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from elboard.bench.registry import discover
 from elboard.tasks.data import convert, fetch, loaders
@@ -102,6 +104,34 @@ def test_cars_turn_a_full_circle() -> None:
 
     assert distance(1) < 0.8 * distance(4), "neighbouring directions look alike, the last and the first too"
     assert len({car.tobytes() for car in x}) == 61
+
+
+def test_drawings_of_omniglot() -> None:
+    found = here("omniglot")
+    x, alphabet = found["x"], found["alphabet"]
+    assert x.shape == (242, 20, 28, 28) and x.dtype == np.uint8 and x.min() == 0 and x.max() == 255
+    assert alphabet.shape == (242,) and set(alphabet.tolist()) == set(range(8)) and (np.diff(alphabet.astype(int)) >= 0).all()
+    assert len({drawing.tobytes() for drawing in x.reshape(-1, 784)}) == 4840, "no character of both archives is there twice"
+    same, other = (np.abs(x[:, 0].astype(float) - np.roll(x[:, 1], steps, axis=0)).mean() for steps in (0, 100))
+    assert same < other, "two drawers' drawings of a character are more alike than those of two characters"
+
+
+def test_strokes_are_means_over_areas() -> None:
+    ink = np.random.default_rng(0).random((105, 105)) < 0.1
+    file = io.BytesIO()
+    Image.fromarray(~ink).save(file, "PNG")
+    expected = ink.repeat(4, axis=0).repeat(4, axis=1).reshape(28, 15, 28, 15).mean(axis=(1, 3)) * 255
+    assert np.abs(convert._strokes(file.getvalue()) - expected).max() <= 0.5
+
+
+def test_frey_faces_are_in_the_order_of_the_film() -> None:
+    film = here("frey-faces")["images"]
+    assert film.shape == (1965, 28, 20) and film.dtype == np.uint8
+
+    def distance(steps: int) -> float:
+        return float(np.abs(film[steps:].astype(float) - film[:-steps]).mean())
+
+    assert distance(1) < distance(10) < distance(50) and distance(50) == pytest.approx(distance(200), rel=0.1)
 
 
 def test_labels_of_cifar10n() -> None:

@@ -71,7 +71,7 @@ def test_splits_belong_to_the_task_and_do_not_overlap(name: str) -> None:
     assert (len(data.train["x"]), len(data.valid["x"]), len(test["x"])) == (c.n_train, c.n_valid, c.n_test)
     assert torch.equal(data.train["x"], again.train["x"]) and set(data.train) == {"x"}
     assert data.train["x"].min() == 0 and data.train["x"].max() <= 1 and data.spec.network == "conv-4-8"
-    whole = make(name, labels=10**6, n_valid=c.n_valid)
+    whole = make(name, labels=1.0, n_valid=c.n_valid)
     seen = {tuple(row) for row in whole.load_train().train["factors"].tolist()}
     if name.endswith("sprites"):
         assert len(seen) == c.n_train and not seen & {tuple(row) for row in test["factors"].tolist()}
@@ -87,8 +87,11 @@ def test_sizes_that_do_not_fit_are_said() -> None:
 
 
 def test_factors_are_handed_out_only_where_the_run_says_so() -> None:
-    train = make(labels=10).load_train().train
-    assert (train["factors"][:10] >= 0).all() and (train["factors"][10:] == -1).all()
+    train = make(labels=0.1).load_train().train
+    n = round(0.1 * len(train["x"]))
+    assert n > 10 and (train["factors"][:n] >= 0).all() and (train["factors"][n:] == -1).all(), "a share, at any budget"
+    with pytest.raises(UserError, match="labels=200 is a share"):
+        make(labels=200.0).load_train()
     assert torch.equal(train["x"], make().load_train().train["x"])
 
 

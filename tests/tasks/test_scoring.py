@@ -19,10 +19,12 @@ from elboard.results.untrusted import read_evidence
 from elboard.tasks.calibration.base import _log
 
 RUNS = [
+    ("aggregate/mnist", "vae"),
     ("calibration/mnist", "softmax"),
     ("density/digits", "ppca"),
     ("disentanglement/sprites", "beta-vae"),
     ("generation/digits", "vae"),
+    ("gradients/mnist", "sgvb"),
     ("links/cora", "adamic-adar"),
     ("noisy/digits-sym40", "co-teaching"),
     ("ood/digits", "softmax"),

@@ -1,0 +1,1 @@
+"""How the codes of all examples together are distributed."""

@@ -1,0 +1,1 @@
+"""Artefacts: what reconstructions of image autoencoders show that images do not."""

@@ -1,0 +1,1 @@
+"""Conditional generation: images with the attributes that are asked for."""

@@ -1,0 +1,1 @@
+"""Inpainting: images of which a part is seen, completed."""

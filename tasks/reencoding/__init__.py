@@ -1,0 +1,1 @@
+"""Autoencoders that read what they write."""
