@@ -149,7 +149,7 @@ def _take_in(report: Report, contents: Mapping[str, bytes], into: Path) -> None:
     evident, illustrated = lacking(taken, into, "npz"), lacking(taken, into, "jsonl", "png")  # before anything of them is there
     boards: dict[Path, list[dict[str, Any]]] = defaultdict(list)
     for found in report.accepted:
-        boards[board_file(found.record, into)].append({"record": found.tree, "verified": [found.verification.to_dict()]})
+        boards[board_file(found.record, into)].append({"record": found.tree, "verified": [found.verification.beside(found.record)]})
     for file, trees in boards.items():
         write_lines(file, trees)
         report.written.append(file)

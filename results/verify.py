@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -106,13 +106,37 @@ class Verification:
         }
         return {**asdict(self), "checked": checked}
 
+    def beside(self, record: Record) -> dict:
+        """As :meth:`to_dict`, for the place that has ``record``: without what that says itself, and the commonest check said once, in
+        ``rest``, of all metrics that are neither in ``checked`` nor in ``unchecked``. The digest says of which content."""
+        tree = self.to_dict()
+        if self.digest != digest_of(record) or {*self.checked, *self.unchecked} != set(record.metrics):
+            return tree
+        known = _known(record)
+        tree = {name: value for name, value in tree.items() if value != known.get(name)}
+        agreeing = Counter(tuple(of) for of in tree["checked"].values() if len(of) == 2)
+        if agreeing:
+            tree["rest"] = list(agreeing.most_common(1)[0][0])
+            tree["checked"] = {name: of for name, of in tree["checked"].items() if of != tree["rest"]}
+        return tree
+
     @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> Verification:
-        """Raises TypeError, KeyError or ValueError for what :meth:`to_dict` has not made."""
+    def from_dict(cls, tree: Mapping[str, Any], record: Record | None = None) -> Verification:
+        """Of what :meth:`to_dict` made, or :meth:`beside` with ``record``. Raises TypeError, KeyError or ValueError for anything else."""
         fields = {name: value for name, value in tree.items() if name != "largest_difference"}  # older ones say it
+        if record is not None:
+            fields = _known(record) | fields
+        if "rest" in fields:
+            rest = fields.pop("rest")
+            fields["checked"] = {name: fields["checked"].get(name, rest) for name in record.metrics if name not in fields["unchecked"]}
         if fields["kind"] not in KINDS or fields["ok"] not in (True, False, None) or not isinstance(fields["digest"], str):
             raise ValueError("not a verification")
         return cls(**{**fields, "checked": {name: _check_of(of) for name, of in fields["checked"].items()}})
+
+
+def _known(record: Record) -> dict[str, Any]:
+    """What a verification of ``record``, done where and as it was run, has in common with it."""
+    return {"key": record.key, "attempt": record.attempt, "versions": record.provenance.get("versions", {}), "note": ""}
 
 
 def _check_of(said: Any) -> Check:
@@ -258,7 +282,7 @@ def write_verification(verification: Verification, place: Place) -> Path | None:
     """
     if any(_says(known) == _says(verification) for known in verifications(place)):
         return None
-    return place.say("verified", verification.to_dict())
+    return place.say("verified", verification.beside(place.record))
 
 
 def _says(verification: Verification) -> tuple:
@@ -270,7 +294,7 @@ def verifications(place: Place) -> list[Verification]:
     found = []
     for tree in place.said("verified"):
         with suppress(ValueError, TypeError, KeyError, AttributeError):
-            found.append(Verification.from_dict(tree))
+            found.append(Verification.from_dict(tree, place.record))
     return found
 
 

@@ -8,10 +8,12 @@ are moved by the second term alone (``update=loss``), or without it by moving av
 
     N_j <- gamma N_j + (1 - gamma) n_j,   m_j <- gamma m_j + (1 - gamma) sum_{k_g = j} z_e,g,   e_j = m_j / N_j
 
-The prior is uniform in training. What samples come from is fitted to the codes of 5,000 training images afterwards, when samples are first
-drawn after an epoch: a mixture of 100 products of categorical laws over the G positions (:mod:`elboard.methods.parts.categoricals`), in
-the place of the paper's PixelCNN. ``components=1`` is the product of the marginals. ``perplexity`` in the curves is that of the codes of a
-batch; :meth:`VQVAE.training_step` is overridden because moving averages are no gradients.
+The prior is uniform in training. What samples come from is fitted to the codes of at most 20,000 training images afterwards, when samples
+are first drawn after an epoch: a mixture of 100 products of categorical laws over the G positions
+(:mod:`elboard.methods.parts.categoricals`), in the place of the paper's PixelCNN. ``components=1`` is the product of the marginals. A
+mixture of 5,000 images knows them by heart: in one pilot of ``samples/mnist`` its log mass on validation codes was -80 nats, below the -75
+of the marginals; of 20,000 it was -68, and the validation Frechet distance 122 instead of 203. No likelihood is claimed. ``perplexity`` in
+the curves is that of the codes of a batch; :meth:`VQVAE.training_step` is overridden because moving averages are no gradients.
 
 Differences from the paper: that prior; the family's dense network, whose last layer gives 16 positions of 4 dimensions, with 128 entries,
 where the paper has maps of a convolutional network and 512 entries; entries start at codes of training images, since from small random
@@ -46,6 +48,7 @@ CARD = MethodCard(
     defaults="convention",
 )
 UPDATES = ("loss", "ema")
+CODES = 20_000  # images that the prior is fitted to
 UNUSED = 1e-6  # moving count below which an entry stays where it is
 
 
@@ -79,8 +82,9 @@ class VQVAE(Deterministic, DiscreteCodes):
 
     def prepare(self, data: Data) -> None:
         super().prepare(data)
+        first, self.__dict__["shown"] = self.shown, data.train["x"][:CODES]
         with torch.no_grad():
-            z = self.positions(self.shown.to(self.device)).flatten(0, 1)
+            z = self.positions(first.to(self.device)).flatten(0, 1)
             at = torch.randint(len(z), (self.n_codes,), generator=torch.Generator().manual_seed(0))
             self.codebook.copy_(z[at.to(z.device)])
             self.sums.copy_(self.codebook)

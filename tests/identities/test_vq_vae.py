@@ -134,6 +134,14 @@ def test_samples_come_from_codes_that_are_fitted_once_an_epoch() -> None:
         assert {one.numpy().round(5).tobytes() for one in method.sample(50)} <= every, "nothing but decoded entries"
 
 
+def test_the_prior_is_fitted_to_more_codes_than_a_mixture_learns_by_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, seen = build(), []
+    method.prepare(Data(SPEC, {"x": images(6000)}))
+    monkeypatch.setattr(method.prior, "fit", seen.append)
+    method.fit_prior()
+    assert torch.equal(seen[0], method.indices(images(6000)))
+
+
 @pytest.mark.parametrize(("options", "said"), [({"positions": 4}, "no multiple"), ({"update": "emma"}, "ema")])
 def test_options_that_cannot_be(options: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):

@@ -156,6 +156,9 @@ def test_verifications_are_written_once_in_both_layouts(home: Path, no_package: 
         assert file.match(f"verified/{record.key}/*.json" if place is path else "links/cora.jsonl")
         assert write_verification(dataclasses.replace(found, when="later"), place) is None
         assert [said.to_dict() for said in verifications(place)] == [Verification.from_dict(found.to_dict()).to_dict()] == [found.to_dict()]
+        (written,) = place.said("verified")
+        assert written["digest"] == found.digest and {"key", "attempt", "versions"}.isdisjoint(written), "what the record says itself"
+        assert len(json.dumps(written)) < len(json.dumps(found.to_dict())) and len(written["checked"]) < len(found.checked)
         assert write_verification(dataclasses.replace(found, kind="rerun"), place)
         place.say("verified", {"kind": "rerun"})
         assert {of.kind for of in verifications(place)} == {"recomputed", "rerun"}, "what is none is passed over"
