@@ -30,7 +30,6 @@ CARD = MethodCard(
     family="vae",
     home="generation/mnist-small",
     cite="Kingma and Welling 2014",
-    splits=True,
     defaults="convention",
 )
 DRAWS = 16  # of a code, in the likelihood of a reconstruction
