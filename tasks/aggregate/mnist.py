@@ -21,12 +21,10 @@ import torch
 
 from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
-from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics import codes
 from elboard.bench.task import Data, Observed, Test
-from elboard.tasks.data.loaders import mnist
-from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
-from elboard.tasks.parts.images import TERMS, binarise, mean_of, split_digits
+from elboard.tasks.parts.binarised import BinarisedMNIST
+from elboard.tasks.parts.images import TERMS, binarise, mean_of
 
 CARD = TaskCard(
     name="aggregate/mnist",
@@ -48,7 +46,7 @@ BUDGETS = {
 CODES = 1000  # at most, of either set: pairs are what costs
 
 
-class AggregateMNIST(DataTask):
+class AggregateMNIST(BinarisedMNIST):
     """See the module."""
 
     sets: ClassVar[Sets] = {
@@ -63,22 +61,10 @@ class AggregateMNIST(DataTask):
     }
 
     @dataclass(kw_only=True)
-    class Config(DataTask.Config):
+    class Config(BinarisedMNIST.Config):
         n_train: int = 500
         n_valid: int = 1000
         n_test: int = 1000
-
-    def _grey(self, split: str) -> torch.Tensor:
-        if self.budget == "smoke":
-            return images(split_digits(upsampled_digits()[0], split))
-        return images(mnist(split)[0])
-
-    def load_train(self) -> Data:
-        c, pool = self.config, self._grey("train")
-        pool = pool[torch.from_numpy(permutation(len(pool), 1))]
-        train, valid = pool[c.n_valid :][: c.n_train].clone(), pool[: c.n_valid]
-        spec = LikelihoodSpec(tuple(train.shape[1:]), len(train), likelihood="bernoulli")
-        return Data(spec, {"x": train}, binarise({"x": valid}, torch.Generator().manual_seed(0)), on_batch=binarise)
 
     def load_test(self, data: Data) -> Test:
         fixed = torch.Generator().manual_seed(1)

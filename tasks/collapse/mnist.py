@@ -20,7 +20,6 @@ the variance of the posterior mean, (G, Z) each; ``information`` (G,).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,9 +30,7 @@ from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.collapse import BetaSpec
 from elboard.bench.metrics import collapse, likelihood
 from elboard.bench.task import Data, Observed, Test
-from elboard.tasks.data.loaders import mnist
-from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
-from elboard.tasks.parts.images import binarise, split_digits
+from elboard.tasks.parts.binarised import BinarisedMNIST
 
 CARD = TaskCard(
     name="collapse/mnist",
@@ -67,32 +64,14 @@ BETAS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 K, EPS, DELTA = 50, 0.01, 0.05
 
 
-class CollapseMNIST(DataTask):
+class CollapseMNIST(BinarisedMNIST):
     """See the module."""
 
     sets: ClassVar[Sets] = {"images": Examples(arrays=("log_evidence",), metrics=("nll/*",))}
     rounding: ClassVar[Mapping[str, tuple[float, float]]] = {"nll": (5e-4, 0.0)}
 
-    @dataclass(kw_only=True)
-    class Config(DataTask.Config):
-        n_train: int = 5000
-        n_valid: int = 500
-        n_test: int = 500
-
-    def _grey(self, split: str) -> torch.Tensor:
-        if self.budget == "smoke":
-            return images(split_digits(upsampled_digits()[0], split))
-        return images(mnist(split)[0])
-
-    def load_train(self) -> Data:
-        c, pool = self.config, self._grey("train")
-        pool = pool[torch.from_numpy(permutation(len(pool), 1))]
-        train, valid = pool[c.n_valid :][: c.n_train].clone(), pool[: c.n_valid]
-        spec = BetaSpec(tuple(train.shape[1:]), len(train), likelihood="bernoulli", betas=BETAS)
-        return Data(spec, {"x": train}, binarise({"x": valid}, torch.Generator().manual_seed(0)), on_batch=binarise)
-
-    def load_test(self, data: Data) -> Test:
-        return binarise({"x": self._grey("test")[: self.config.n_test]}, torch.Generator().manual_seed(1))
+    def make_spec(self, shape: tuple[int, ...], n_train: int) -> BetaSpec:
+        return BetaSpec(shape, n_train, likelihood="bernoulli", betas=BETAS)
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         x = data.valid["x"][:500].to(self.device)

@@ -23,11 +23,9 @@ import torch
 
 from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
-from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.task import Data, Observed, Test
-from elboard.tasks.data.loaders import mnist
-from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
-from elboard.tasks.parts.images import binarise, mean_of, split_digits
+from elboard.tasks.parts.binarised import BinarisedMNIST
+from elboard.tasks.parts.images import mean_of
 
 CARD = TaskCard(
     name="gradients/mnist",
@@ -55,34 +53,16 @@ BUDGETS = {
 AT_ONCE = 200  # draws whose gradients are held at once
 
 
-class GradientsMNIST(DataTask):
+class GradientsMNIST(BinarisedMNIST):
     """See the module."""
 
     sets: ClassVar[Sets] = {"images": Examples(arrays=("elbo",), metrics=("elbo",))}
     rounding: ClassVar[Mapping[str, tuple[float, float]]] = {"elbo": (5e-4, 0.0)}
 
     @dataclass(kw_only=True)
-    class Config(DataTask.Config):
-        n_train: int = 5000
-        n_valid: int = 500
-        n_test: int = 500
+    class Config(BinarisedMNIST.Config):
         batch: int = 100  # images of the batch whose gradient is estimated
         draws: int = 200
-
-    def _grey(self, split: str) -> torch.Tensor:
-        if self.budget == "smoke":
-            return images(split_digits(upsampled_digits()[0], split))
-        return images(mnist(split)[0])
-
-    def load_train(self) -> Data:
-        c, pool = self.config, self._grey("train")
-        pool = pool[torch.from_numpy(permutation(len(pool), 1))]
-        train, valid = pool[c.n_valid :][: c.n_train].clone(), pool[: c.n_valid]
-        spec = LikelihoodSpec(tuple(train.shape[1:]), len(train), likelihood="bernoulli")
-        return Data(spec, {"x": train}, binarise({"x": valid}, torch.Generator().manual_seed(0)), on_batch=binarise)
-
-    def load_test(self, data: Data) -> Test:
-        return binarise({"x": self._grey("test")[: self.config.n_test]}, torch.Generator().manual_seed(1))
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         return {"elbo": method.elbo(data.valid["x"][:500].to(self.device))["elbo"].mean().item()}
