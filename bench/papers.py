@@ -21,6 +21,7 @@ One file a paper, ``sweeps/papers/<slug>.yaml``, names what is run once; its run
         margin: 0.02                  # in the metric's unit; below 0 for "not worse by more than"
         because: how the check stands for the claim
         tuning: why it favours neither side that one was tuned more; only where it was and that does not
+        given: 2                      # number of an earlier claim without which the sentence speaks of nothing: a lead that is to shrink
       missing: ...                    # instead of a check: what is not here yet
       ours: true                      # not the paper's: a control that it lacks; such claims come last
     reported:                         # published numbers, verbatim
@@ -130,6 +131,7 @@ class Check:
     margin: float
     because: str
     tuning: str = ""
+    given: int = 0
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -268,6 +270,9 @@ def _build(tree: Any, entry: Mapping[str, Any]) -> Paper:
     table = fields_of("table", given.pop("table"), parts) if "table" in given else {}
     cells = each(partial(_cell, given["reported"], table.get("margins", {}), named))("table.cells", table.pop("cells", []))
     claims = each(partial(_claim, named))("claims", given["claims"])
+    for i, check in enumerate([claim.check for claim in claims], 1):
+        if check and check.given and (check.given not in range(1, i) or claims[check.given - 1].check is None):
+            raise UserError(f"claims: given={check.given} of number {i} is no number of an earlier claim with a check")
     if [claim.ours for claim in claims] != sorted(claim.ours for claim in claims):
         raise UserError("claims: those that are `ours` come last, so that the paper's keep their numbers")
     also = tuple(pair for pairs in each(partial(_also, named))("also", given.get("also", [])) for pair in pairs)
@@ -294,7 +299,9 @@ def _claim(named: Mapping[str, Side], where: str, given: Any) -> Claim:
 
 def _check(named: Mapping[str, Side], where: str, given: Any) -> Check:
     readers = {"tasks": each(text), "budget": one_of(BUDGETS), "metric": _metric, "left": one_of(named), "right": partial(_side, named)}
-    words = fields_of(where, given, readers | {"relation": one_of(RELATIONS), "margin": number, "because": text}, {"tuning": text})
+    words = fields_of(
+        where, given, readers | {"relation": one_of(RELATIONS), "margin": number, "because": text}, {"tuning": text, "given": kind(int)}
+    )
     if words["relation"] == "equal" and words["margin"] <= 0:
         raise UserError(f"{where}.margin={words['margin']:g} must be positive for the relation equal")
     if not words["tasks"]:

@@ -10,6 +10,8 @@ board that both sides stand on (:mod:`elboard.results.stats.ranks`):
 Where the options of one side were searched on the data of the check with more trials than those of the other, and that may be why, the
 verdict is ``undecided`` (:func:`elboard.results.tuning.judged`).
 
+A check may be ``given`` an earlier claim, of a lead that is to shrink, say: unless that holds, its verdict is ``undecided``.
+
 One seed leaves a claim undecided, and so do equal differences of few seeds, or of values that vary, where the board does not say how
 much. Of several tasks one that refutes refutes the claim, and it holds only if all hold. A claim without a check, or with one that needs a
 method or task which is not here, is ``not implemented``. Each claim is tested at its own level: with many claims a few verdicts are wrong
@@ -41,6 +43,7 @@ LEGEND = (
     "each claim is tested at its own level of 5 %"
 )
 HEAD = ("paper", "claim", "status", "tested as", "left - right")
+VOID = "speaks of nothing without claim"
 ONE, STILL, SAME = "one seed has no interval", "equal differences say nothing of the spread", "both sides are one configuration"
 _EQUAL = {"equal": "holds", "different": "refuted", "open": "undecided"}
 
@@ -92,11 +95,23 @@ def ledger(measurements: Measurements, methods: Collection[str], tasks: Collecti
     Raises UserError for a check with an option that its method does not have.
     """
     methods = {*methods, *aliases("method", measurements.paths)}
-    return [
-        _entry(paper, number, claim, measurements, methods, tasks)
-        for paper in (papers() if of is None else of)
-        for number, claim in enumerate(paper.claims, 1)
-    ]
+    found = []
+    for paper in papers() if of is None else of:
+        own: list[Entry] = []
+        for number, claim in enumerate(paper.claims, 1):
+            own.append(_given(_entry(paper, number, claim, measurements, methods, tasks), own))
+        found += own
+    return found
+
+
+def _given(entry: Entry, before: Sequence[Entry]) -> Entry:
+    """``entry`` without its verdict where the claim ``before`` it that its check is given does not hold."""
+    given = entry.claim.check.given if entry.claim.check else 0
+    if not given or before[given - 1].status == "holds":
+        return entry
+    note = f"{VOID} {given}, which is {before[given - 1].status}"
+    parts = [replace(part, status="undecided", note=note) if part.status in _EQUAL.values() else part for part in entry.parts]
+    return replace(entry, status=together([part.status for part in parts]) if parts else entry.status, parts=tuple(parts))
 
 
 def _entry(paper: Paper, number: int, claim: Claim, measurements: Measurements, methods: Collection[str], tasks: Collection[str]) -> Entry:
@@ -209,11 +224,12 @@ def summary_text(entries: Sequence[Entry]) -> str:
 def relation_text(check: Check) -> str:
     """``nll: iwae < vae - 1``: what the check asks for."""
     left, right = check.left.label, check.right.label
+    given = f", given claim {check.given}" if check.given else ""
     if check.relation == "equal":
-        return f"{check.metric}: {left} = {right} ± {check.margin:g}"
+        return f"{check.metric}: {left} = {right} ± {check.margin:g}{given}"
     shift = check.margin if check.relation == "higher" else -check.margin
     words = f" {'+' if shift > 0 else '-'} {abs(shift):g}" if shift else ""
-    return f"{check.metric}: {left} {'>' if check.relation == 'higher' else '<'} {right}{words}"
+    return f"{check.metric}: {left} {'>' if check.relation == 'higher' else '<'} {right}{words}{given}"
 
 
 def effect_text(part: Part) -> str:

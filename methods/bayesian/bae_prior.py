@@ -9,12 +9,15 @@
 ``prior=normal`` leaves out the first step: m = 0, rho = 0. Chains of all sizes run side by side, each from a draw of the prior, so that
 weights of which no image says anything, those of pixels that are always 0, have its law from the first step on. Half of the training is
 burn-in, from the rest S samples are taken at equal distances. Before the first one nothing is predicted: likelihoods are NaN, and no such
-epoch can be chosen. ``prior_sd`` in the curves, the mean of exp(rho / 2), says whether the prior has collapsed.
+epoch can be chosen. ``prior_sd`` in the curves, the mean of exp(rho / 2), says whether the prior has collapsed. U in them falls at the end
+of the burn-in: while the sampler adapts to gradients of the prior alone, which change slowly, it follows each of them, and the chain is too
+hot; once it is held its law is the posterior's.
 
 Differences from the paper: dense networks of 64 and 16 tanh units instead of convolutions; 300 iterations of 8 draws with 200 projections
 and 10 inner steps instead of 2,000 of 32 with 1,000 and 30, at a rate so much larger that m and rho may go as far; they begin at once, not
 after 50 iterations of the directions alone; the autoencoder from which m starts has as many steps, of all prior images, instead of 200
-epochs; Bernoulli, not continuous Bernoulli, pixels for grey levels; 16 samples instead of 32, from 6,000 steps instead of 38,000.
+epochs; each draw has images of its own; Bernoulli, not continuous Bernoulli, pixels for grey levels; 16 samples instead of 32, from 6,000
+steps instead of 37,000, in batches of 64 (the paper's are not verified), and those up to the epoch that validation images choose.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ class Truncation(nn.Module):
 
     def latents(self, n: int) -> Tensor:
         """``(F, n, Z)``."""
-        enough = int((n + 4 * math.sqrt(n) + 8) / self.acceptance)  # too few are accepted once in a million times, where half are
+        # too few are accepted once in a million times, where half are; 2 % more, as tau is an estimate
+        enough = int((1.02 * n + 4 * math.sqrt(n) + 8) / self.acceptance)
         drawn = n if self.rule == "none" else enough
         z = torch.randn(len(self.own), drawn, self.own.shape[2], device=self.own.device) * self.own
         if self.rule == "none":

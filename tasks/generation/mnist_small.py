@@ -9,8 +9,8 @@ By size, as slices ``/n50``, as the mean over sizes ``/mean``, and over those of
 * ``recon_nll``: minus the log-likelihood of each test image as reconstructed (Tran et al. 2021), which is no density of images, as each is
   its own input: the same for all methods. Its mean is primary, and that over validation images selects; an epoch at which a method has no
   prediction yet has none.
-* ``fd[pca-32,n=...]``: the Frechet distance of samples from 2,000 other test images in the first 32 principal components of training
-  images, the same for all runs.
+* ``fd[pca-32,n=...]``: the Frechet distance of samples from 2,000 other test images (at full: from all) in the first 32 principal
+  components of training images, the same for all runs.
 * ``recon_nll_growth``, ``fd_growth[...]``: the value of the fewest images minus that of the most. Where one method's is smaller than
   another's, its advantage is: the gap closes.
 

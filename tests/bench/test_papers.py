@@ -236,6 +236,7 @@ MISTAKES = [
     (["configurations", "gae", "search"], {"trials": 2, "space": {"lr": [1]}}, "configurations.gae.search: needs 'sampler'"),
     (["configurations", "gae", "search"], {"trails": 2}, "configurations.gae.search: unknown field 'trails', did you mean 'trials'"),
     (["claims", 0, "check", "tunning"], "x", "claims 1.check: unknown field 'tunning', did you mean 'tuning'"),
+    (["claims", 0, "check", "given"], 1, "claims: given=1 of number 1 is no number of an earlier claim with a check"),
     (["also"], [{"tasks": ["links/cora"], "configurations": ["vgea"]}], "also 1.configurations 1 'vgea': did you mean 'vgae'"),
     (["seeds"], {"links/coar": "0-9"}, "seeds: task 'links/coar': did you mean 'links/cora'"),
     (["full"], {"data": {"text": "all of it"}}, "full.data: needs 'source'"),

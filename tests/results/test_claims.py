@@ -180,6 +180,7 @@ def test_what_a_check_asks_for_in_words() -> None:
     assert relation_text(check("lower", 1.0, Side("gae", {"latent_dim": 8}))) == "auc: vgae < gae (latent_dim=8) - 1"
     assert relation_text(check("higher", -0.01)) == "auc: vgae > gae - 0.01"
     assert relation_text(check("equal", 0.02, Side(value=0.91))) == "auc: vgae = 0.91 ± 0.02"
+    assert relation_text(dataclasses.replace(check(), given=2)) == "auc: vgae > gae, given claim 2"
 
 
 def test_the_whole_ledger() -> None:
@@ -290,6 +291,18 @@ def test_a_check_may_say_why_unequal_tuning_favours_neither(tmp_path: Path) -> N
     assert [entry.status for entry in judged] == ["undecided", "holds", "undecided"]
     assert judged[0].parts[0].found == ("defaults of 5 trials on version 1", "none")
     assert judged[1].parts[0].note == "unequal tuning (5 trials against none): popularity has no options"
+
+
+def test_a_lead_that_is_none_cannot_shrink(tmp_path: Path) -> None:
+    found = Measurements(store(tmp_path, {("links/cora", "vgae"): [0.90, 0.92], ("links/cora", "gae"): [0.80, 0.83]}))
+    for margin, lead, shrinks in ((0.0, "holds", "holds"), (0.1, "undecided", "undecided"), (0.5, "refuted", "undecided")):
+        claims = [Claim("leads", check(margin=margin)), Claim("shrinks", dataclasses.replace(check(), given=1))]
+        first, second = ledger(found, METHODS, TASKS, [paper_of(*claims)])
+        assert (first.status, second.status, second.parts[0].status) == (lead, shrinks, shrinks)
+        assert second.parts[0].note == ("" if lead == "holds" else f"speaks of nothing without claim 1, which is {lead}")
+    for given, methods in ((Claim("c", dataclasses.replace(check(tasks=TASKS[1:]), given=1)), METHODS), (claims[1], ("gae",))):
+        entries = ledger(found, methods, TASKS, [paper_of(claims[0], given)])
+        assert entries[1].status == ("not run" if methods == METHODS else "not implemented"), "what was not run stays so"
 
 
 def test_what_is_ours_says_so() -> None:
