@@ -119,11 +119,17 @@ def flops_per_example(method: Any, batch: dict) -> float | None:
     parameters = [p for p in method.parameters() if p.requires_grad]
     if type(method).fit is not Method.fit or not parameters:
         return None
+    was_training, buffers = method.training, {name: buffer.clone() for name, buffer in method.named_buffers()}
+    gradients = [p.grad for p in parameters]
+    for p in parameters:
+        p.grad = None
     with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
-        was_training, buffers = method.training, {name: buffer.clone() for name, buffer in method.named_buffers()}
         method.train()
-        torch.autograd.grad(method.loss(batch)["loss"], parameters, allow_unused=True)
+        # not torch.autograd.grad, in which the counter cannot hook a leaf that a module takes, such as a weight that is normed
+        method.loss(batch)["loss"].backward(inputs=parameters)
         method.train(was_training)
+    for p, gradient in zip(parameters, gradients, strict=True):
+        p.grad = gradient
     for name, buffer in method.named_buffers():
         buffer.copy_(buffers[name])
     return counter.get_total_flops() / size(batch)

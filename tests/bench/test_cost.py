@@ -1,12 +1,16 @@
-"""Energy counters."""
+"""Energy and operations."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
-from elboard.bench.cost import energy_since, package_energy, together
+from elboard.bench.cost import energy_since, flops_per_example, package_energy, together
+from elboard.bench.method import Method
 
 
 def zone(root: Path, name: str, used: int, limit: int = 1_000_000_000) -> None:
@@ -51,3 +55,26 @@ def test_an_interrupted_run_costs_what_its_parts_cost() -> None:
     }
     assert together({}, after) == after
     assert "energy_cpu_j" not in together({"wall_s": 1.0}, after), "a part that was not measured"
+
+
+class Normed(Method):
+    """A loss of one layer, whose weight is what a module takes."""
+
+    def __init__(self, layer: nn.Linear):
+        nn.Module.__init__(self)
+        self.layer, self.unused = layer, nn.Parameter(torch.ones(3))
+
+    def loss(self, batch: dict) -> dict:
+        return {"loss": self.layer(batch["x"]).square().mean()}
+
+
+def test_operations_are_counted_where_modules_take_weights_and_nothing_is_left() -> None:
+    """Of a layer of n inputs and m outputs forward and for the weight backward, 2 n m each; products with vectors are not counted."""
+    batch, plain, normed = {"x": torch.randn(6, 5)}, Normed(nn.Linear(5, 4)), Normed(spectral_norm(nn.Linear(5, 4)))
+    assert flops_per_example(plain, batch) == 2 * (2 * 5 * 4)
+    held = torch.full((3,), 7.0)
+    normed.unused.grad = held
+    before = {name: value.clone() for name, value in normed.state_dict().items()}
+    assert flops_per_example(normed, batch) == 2 * (2 * 5 * 4)
+    assert normed.unused.grad is held and held.eq(7).all() and normed.layer.bias.grad is None
+    assert all(torch.equal(value, before[name]) for name, value in normed.state_dict().items())
