@@ -23,6 +23,8 @@ class Fit:
         latent: the dimension of its code.
         n: training examples; 0: new ones at each step.
         outliers: share of them that are none of the law's.
+        start: fits of one law and dimension with the same start begin with the same weights, and all with the same start draw their
+            batches by the same random numbers, so that a difference of two is that of their examples; None: it shares neither.
     """
 
     world: str
@@ -30,6 +32,7 @@ class Fit:
     latent: int
     n: int
     outliers: float = 0.0
+    start: int | None = None
 
     @property
     def key(self) -> str:
@@ -70,7 +73,12 @@ class WassersteinFits(ABC):
 _RATE = "minus the slope of its logarithm against that of the number of training examples"
 METRICS = (
     Convention("risk", "squared error of the reconstruction", "", "lower", 0.0, note="summed over dimensions, mean over test examples"),
-    Convention("excess_risk", "risk above that with unlimited data", "", "lower", note="same network and steps; new examples at each step"),
+    Convention("excess_risk", "risk above that with unlimited data", "", "lower", note="same start and steps; new examples at each step"),
+    Convention("excess_noise", "standard error over starts of the excess risk with the most examples", "", "lower", 0.0),
+    Convention(
+        "excess_signal", "excess risk with the most examples in units of its standard error", "", "higher", note="least of the worlds"
+    ),
+    share("excess_falls", "share of steps to more examples at which the excess risk falls", "higher"),
     Convention("risk_rate", "rate of the excess risk", "", "higher", note=_RATE),
     Convention("risk_rate_margin", "smallest rate above 1 / (2 + d)", "", "higher", note="Chakraborty and Bartlett 2024; over the worlds"),
     Convention("risk_rate_fall", "rate with one intrinsic dimension minus that with eight", "", "none"),

@@ -99,6 +99,13 @@ def restrict(network: nn.Sequential, inputs: Sequence[int], outputs: Sequence[in
         iterate(network)
 
 
+@torch.no_grad()
+def begin_alike(network: nn.Module, first: Sequence[int]) -> None:
+    """Give model i of G the weights of model ``first[i]``."""
+    for value in network.state_dict().values():
+        value.copy_(value[list(first)])
+
+
 def iterate(module: nn.Module) -> None:
     """One iteration of the power method in each layer that has a norm."""
     for layer in module.modules():

@@ -4,10 +4,10 @@
     diss = MMD^2 with k(a, b) = sum_s C s / (C s + |a - b|^2), C = 2 Z, s in {.1, .2, .5, 1, 2, 5, 10}    (``penalty=mmd``)
          = mean over random directions t of W_2^2( t^T E(x), t^T z ), z ~ N(0, I), times Z                 (``penalty=sliced``)
 
-No model has a parameter of another, and each has its own batches: it trains as it would alone. Batches are drawn with replacement, so that
-the U-statistic of their codes estimates the discrepancy of the empirical law E_# mu_n, which V_n has, without bias. The inner mean of the
-draws of nu has no gradient and is left out of the MMD, so that ``penalty`` in the curves is less by a constant. A code has as many units as
-its fit says, and 0 in the others.
+No model has a parameter of another, and each has its own batches: it trains as it would alone. Fits of one start begin with the same
+weights. Batches are drawn with replacement, so that the U-statistic of their codes estimates the discrepancy of the empirical law
+E_# mu_n, which V_n has, without bias. The inner mean of the draws of nu has no gradient and is left out of the MMD, so that ``penalty`` in
+the curves is less by a constant. A code has as many units as its fit says, and 0 in the others.
 
 Differences from the paper: networks of a fixed size that is large for all n instead of one that grows with n; the first Wasserstein
 distance of codes, which is not feasible, as a sliced second one. ``penalty=none`` is an autoencoder, whose codes have no law of their own
@@ -16,6 +16,7 @@ and whose samples therefore mean nothing. The rate 1e-3 falls to zero along half
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +25,10 @@ from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
-from elboard.bench.kinds.rates import FitsSpec, WassersteinFits
+from elboard.bench.kinds.rates import Fit, FitsSpec, WassersteinFits
 from elboard.bench.method import Bases, Method
 from elboard.bench.task import Batch
-from elboard.methods.parts.batched import batched_mlp, restrict
+from elboard.methods.parts.batched import batched_mlp, begin_alike, restrict
 from elboard.methods.parts.multiquadrics import SCALES, Multiquadrics
 
 CARD = MethodCard(
@@ -65,6 +66,8 @@ class WAEGrid(Method, WassersteinFits):
             units, all_of = [fit.latent for fit in fits], [d] * len(fits)
             restrict(self.encoders[key], all_of, units)
             restrict(self.decoders[key], units, all_of)
+            for network in (self.encoders[key], self.decoders[key]):
+                begin_alike(network, first_of_start(fits))
             own = torch.tensor([[float(unit < fit.latent) for unit in range(z)] for fit in fits])
             self.register_buffer(f"own_{key}", own[:, None], persistent=False)  # (F, 1, Z)
 
@@ -102,6 +105,12 @@ class WAEGrid(Method, WassersteinFits):
         of = {"mmd": discrepancy, "sliced": sliced}.get(self.config.penalty)
         with torch.autocast(z.device.type, enabled=False):  # differences of distances need single precision
             return of(z.float(), prior, dims) if of else prior.new_zeros(len(z))
+
+
+def first_of_start(fits: Sequence[Fit]) -> list[int]:
+    """For each fit of a group the first one that begins with the same weights."""
+    first: dict[tuple[str, int], int] = {}
+    return [i if fit.start is None else first.setdefault((fit.world, fit.start), i) for i, fit in enumerate(fits)]
 
 
 def discrepancy(z: Tensor, prior: Tensor, dims: Tensor) -> Tensor:

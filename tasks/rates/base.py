@@ -31,7 +31,9 @@ from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.parts.stacked import StackedBatches
 
 PARTS = {"train": 0, "valid": 1, "test": 2}
+OUTLIERS = 2**31  # from the seed of clean points to that of outliers; of 2**32 and beyond a generator sees nothing
 PROJECTIONS = 50
+STRIDE = 2_654_435_761  # between the seeds of starts, far from those between the seeds of batches and epochs
 
 
 class FitBatches(StackedBatches):
@@ -44,8 +46,14 @@ class FitBatches(StackedBatches):
     def make(self, epoch: int, i: int, generator: Generator) -> Batch:
         found = {}
         for key, fits in self.data.spec.groups().items():
-            found[key] = torch.stack([self.task.embedded(fit, self._base(fit, generator)) for fit in fits])
+            found[key] = torch.stack([self.task.embedded(fit, self._base(fit, self._numbers(fit, generator))) for fit in fits])
         return found
+
+    def _numbers(self, fit: Fit, generator: Generator) -> Generator:
+        """A generator that stands at the same place for all fits of a start. Only the last 32 bits of its seed count."""
+        if fit.start is None:
+            return generator
+        return Generator().manual_seed((generator.initial_seed() + (fit.start + 1) * STRIDE) % 2**63)
 
     def _base(self, fit: Fit, generator: Generator) -> Tensor:
         law = self.task.laws.index(fit.world)
@@ -93,8 +101,7 @@ class Rates(Task):
 
     def load_train(self) -> Data:
         c, fits = self.config, self.fits()
-        x, generator = self._part("train", c.n_train), self._generator("train")
-        generator.manual_seed(generator.initial_seed() + 2**32)
+        x, generator = self._part("train", c.n_train), Generator().manual_seed(self._generator("train").initial_seed() + OUTLIERS)
         bad = torch.stack([self.outliers(law, c.n_train, generator) for law in self.laws], dim=1)
         spec = FitsSpec((self.base,), c.n_train, fits=fits)
         return Data(spec, {"x": x, "outliers": bad}, {"x": self._part("valid", c.n_valid)})

@@ -19,6 +19,7 @@ IDENTITIES = {
         "test_the_penalty_is_the_unbiased_discrepancy",
         "test_no_model_has_a_gradient_from_another",
         "test_the_sliced_penalty_of_shifted_codes_is_the_shift",
+        "test_fits_of_one_start_begin_alike",
     ),
     "wae-groupsort": ("test_networks_are_lipschitz", "test_without_bound_and_sorting_it_is_the_grid"),
 }
@@ -85,6 +86,17 @@ def test_no_model_has_a_gradient_from_another() -> None:
                 assert parameter.grad is None or not parameter.grad.any(), name
             else:
                 assert parameter.grad[1].abs().sum() > 0 and not parameter.grad[0].any(), name
+
+
+def test_fits_of_one_start_begin_alike() -> None:
+    """Of one batch they make the same risk; those of another law or start another one, and so do fits without a start."""
+    laws, starts = "aabaa", (0, 0, 0, 1, None)
+    fits = tuple(Fit(law, 4, 2, n, start=start) for n, (law, start) in enumerate(zip(laws, starts, strict=True)))
+    x = batch()["x4"][:1].expand(5, -1, -1)
+    for of in (WAEGrid, WAEGroupSort):
+        torch.manual_seed(0)
+        risk = of(of.Config(hidden=[8, 8], penalty="none"), FitsSpec((4,), 10, fits=fits)).terms({"x4": x})[0].tolist()
+        assert risk[0] == pytest.approx(risk[1], rel=1e-6) and len({round(value, 6) for value in risk}) == 4
 
 
 def test_codes_have_the_units_of_their_fit() -> None:

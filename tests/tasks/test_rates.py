@@ -10,6 +10,7 @@ import pytest
 import torch
 from loading import loaded
 
+from elboard.bench.errors import UserError
 from elboard.bench.evidence import scored
 from elboard.tasks.rates.contamination import Contamination, centres
 from elboard.tasks.rates.wasserstein import LAWS, PAIRS, Wasserstein, embedding
@@ -51,12 +52,31 @@ def test_each_fit_draws_from_its_own_examples() -> None:
     task = wasserstein()
     data, _ = loaded(task)
     batch = task.batches(data, {"batch_size": 64}, 0).make(0, 0, torch.Generator().manual_seed(0))
-    assert {key: x.shape for key, x in batch.items()} == {"x16": (3, 64, 16), "x64": (12, 64, 64), "x256": (3, 64, 256)}
+    assert {key: x.shape for key, x in batch.items()} == {"x16": (9, 64, 16), "x64": (36, 64, 64), "x256": (9, 64, 256)}
     for key, fits in data.spec.groups().items():
         for fit, x in zip(fits, batch[key], strict=True):
             own = task.embedded(fit, data.train["x"][:, LAWS.index(fit.world)])
             row, column = (apart(x, own) < 1e-4).nonzero(as_tuple=True)
             assert len(row) == (64 if fit.n else 0) and (not fit.n or 0.6 * fit.n < len(set(column.tolist())) and column.max() < fit.n)
+
+
+def test_fits_of_one_start_draw_by_the_same_numbers() -> None:
+    """New points of one law are the same ones in all ambient dimensions; of few examples those of a smaller n are often the same."""
+    task = wasserstein()
+    data, _ = loaded(task)
+    batches = task.batches(data, {"batch_size": 64}, 0)
+    batch, again, later = (batches.make(0, 0, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    drawn = {}
+    for key, fits in data.spec.groups().items():
+        assert torch.equal(batch[key], again[key])
+        drawn |= {(fit.world, fit.ambient, fit.start, fit.n): x @ embedding(fit.ambient) for fit, x in zip(fits, batch[key], strict=True)}
+        assert not any(torch.equal(x, other) for x, other in zip(batch[key], later[key], strict=True))
+    for start in range(3):
+        for ambient in (64, 256):
+            torch.testing.assert_close(drawn["d2", ambient, start, 0], drawn["d2", 16, start, 0], atol=1e-4, rtol=0)
+        few, more = drawn["d4", 64, start, 20], drawn["d4", 64, start, 40]
+        assert (few - more).abs().amax(1).lt(1e-4).float().mean() == pytest.approx(0.5, abs=0.2)
+    assert apart(drawn["d2", 64, 0, 0], drawn["d2", 64, 1, 0]).min() > 1e-4, "starts have their own"
 
 
 def test_outliers_stand_in_the_place_of_their_share() -> None:
@@ -71,6 +91,8 @@ def test_outliers_stand_in_the_place_of_their_share() -> None:
     assert data.train["outliers"].abs().max() <= 100 and test["x"].abs().max() < 5
     quartile = data.train["outliers"].abs().median()
     assert quartile == pytest.approx(5, rel=0.2), "half of a Cauchy law lies within its scale"
+    same = task.outliers(task.laws[0], len(data.train["x"]), task._generator("train"))
+    assert not torch.equal(data.train["outliers"][:, 0], same), "drawn by the numbers of the clean points"
 
 
 def test_balls_and_roll() -> None:
@@ -91,7 +113,7 @@ class Known:
 
     def error(self, fit: Any) -> float:
         d = int(fit.world[1:])
-        return 0.1 + (fit.n and 5 * fit.n ** -(1 / (2 + d) + 0.05))
+        return 0.1 + (fit.n and 5 * fit.n ** -(1 / (2 + d) + 0.05) + 0.01 * (fit.start - 1))
 
     def encode(self, key: str, x: torch.Tensor) -> torch.Tensor:
         return torch.randn(len(x), x.shape[1], max(fit.latent for fit in self.spec.groups()[key]))
@@ -116,6 +138,9 @@ def test_known_errors_give_known_rates() -> None:
     for d, ambient in PAIRS:
         assert found[f"risk_rate/d{d}-D{ambient}"] == pytest.approx(1 / (2 + d) + 0.05, abs=1e-3)
         assert found[f"excess_risk/d{d}-D{ambient}-n20"] == pytest.approx(5 * 20 ** -(1 / (2 + d) + 0.05), rel=1e-3)
+    noise = 0.01 / math.sqrt(3)  # of 0.01 below, at and above the curve
+    assert [found[f"excess_noise/d{d}-D{ambient}"] for d, ambient in PAIRS] == pytest.approx([noise] * 6, rel=0.02)
+    assert found["excess_signal"] == pytest.approx(5 * 40 ** -(1 / 3 + 0.05) / noise, rel=0.02) and found["excess_falls"] == 1
     assert found["risk_rate_margin"] == pytest.approx(0.05, abs=1e-3) and found["risk_rate_trend"] == -1
     assert found["risk_rate_fall"] == pytest.approx(1 / 3 - 1 / 10, abs=1e-3) and found["risk_rate_shift"] == pytest.approx(0, abs=1e-3)
     assert found["sw1/mean"] == pytest.approx(0, abs=1e-4)
@@ -176,6 +201,13 @@ def test_contaminated_fits_choose_no_epoch() -> None:
     assert task.validate(Exact(task, data.spec, errors), data)["risk/mean"] == pytest.approx(3.0)
 
 
-def test_the_sizes_are_the_cards() -> None:
+def test_sizes_and_starts() -> None:
+    """Of contamination as the card has them; of intrinsic dimensions fewer examples, three times each."""
+    sizes: dict[tuple[str, int], list[int]] = {}
+    for fit in Wasserstein(Wasserstein.Config(), "lite", 0).fits():
+        sizes.setdefault((fit.world, fit.ambient), []).append(fit.n)
+        assert fit.latent == int(fit.world[1:]) + 1
     assert [fit.n for fit in Contamination(Contamination.Config(), "lite", 0).fits()][:9] == [250, 500, 1000, 2000, 4000, 8000] + [4000] * 3
-    assert Wasserstein.Config().n == [100, 200, 400, 800, 1600, 3200]
+    assert {of.count(0) for of in sizes.values()} == {3} and {(*of[:6],) for of in sizes.values()} == {(10, 20, 40, 80, 160, 0)}
+    with pytest.raises(UserError, match="at least 2"):
+        wasserstein(starts=1).fits()
