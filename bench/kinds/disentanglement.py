@@ -25,12 +25,10 @@ class FactorSpec(LikelihoodSpec):
     Attributes:
         network: of the encoder, which the decoder mirrors: the task names it, so that a difference on the board is one of methods
             (:func:`elboard.methods.parts.convolutions.widths`); empty for the method's own.
-        warmup: share of training over which the weight of what methods put on codes rises linearly from 0: the task's, as the network is.
         factors: how many values each factor has, for methods that learn from the labels of some images.
     """
 
     network: str = ""
-    warmup: float = 0.0
     factors: tuple[int, ...] = ()
 
 

@@ -2,13 +2,12 @@
 
 Labels are of all images or of some.
 
-    minimise  E_q[-log p(x|z)] + w beta KL(q(z|x, u) || N(c(u), diag v(u)))                        factors known
+    minimise  E_q[-log p(x|z)] + beta KL(q(z|x, u) || N(c(u), diag v(u)))                          factors known
               the same with u = sigmoid(l), minus the entropy of q(l|x);  l ~ q(l|x)               factors not known (-1)
             + alpha E_q(l|x)[cross-entropy of sigmoid(l) and u], a mean over the images whose factors are known
 
-w is 1, or rises from 0 over the share of training that the task names. q(l|x), the reader, is a network of its own. Factors are numbered
-from 0 and divided by how many values they have, as in the papers' released code, so that they lie in [0, 1); networks see them
-standardised.
+q(l|x), the reader, is a network of its own. Factors are numbered from 0 and divided by how many values they have, as in the papers'
+released code, so that they lie in [0, 1); networks see them standardised.
 
 Two representations. ``encode`` reads the factors from the image: the one that counts. ``encode_given`` is told them, as at the papers' test
 time. Bounds are of the model with the prior N(0, I), which is told nothing, so that they compare with those of other methods.
@@ -107,7 +106,7 @@ class AuxiliaryVAE(Autoencoding, FactorsGiven, GaussianPosterior, BinaryLikeliho
         reading = F.binary_cross_entropy_with_logits(logits, u.detach(), reduction="none").sum(1)
         supervised = c.alpha * reading + self.of_factors(self.encoder.standard(u.detach()))
         labels = (supervised * known).sum() / known.sum().clamp(min=1)
-        loss = (reconstruction + self.kl_weight * c.beta * kl - entropy).mean() + labels
+        loss = (reconstruction + c.beta * kl - entropy).mean() + labels
         return {"loss": loss, "reconstruction": reconstruction.mean(), "kl": kl.mean(), "labels": labels}
 
     encode = GaussianVAE.encode

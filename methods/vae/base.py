@@ -26,7 +26,6 @@ from elboard.methods.parts.likelihoods import likelihood
 from elboard.methods.parts.networks import MLP
 from elboard.methods.parts.posteriors import DiagonalGaussian
 from elboard.methods.parts.priors import Prior, StandardNormal
-from elboard.methods.parts.schedules import ramp
 from elboard.methods.parts.scores import NegativeBound
 
 ROWS = 20_000  # decoded at once: bounds the memory of many-sample bounds
@@ -62,11 +61,6 @@ class Autoencoding(Method):
     def network(self) -> str:
         """The network that the task names, or none."""
         return getattr(self.spec, "network", "")
-
-    @property
-    def kl_weight(self) -> float:
-        """Of what an objective puts on codes, 0 to 1: rises over the share of training that the task names (``spec.warmup``), else 1."""
-        return ramp(self.progress, getattr(self.spec, "warmup", 0.0))
 
     def make_encoder(self) -> nn.Module:
         """Examples ``(B, *shape)`` to features ``(B, n_features)``."""

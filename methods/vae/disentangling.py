@@ -1,11 +1,9 @@
 """What methods of disentanglement share: ten codes, and a regulariser of the posterior in the place of its divergence from the prior.
 
-    minimise  -E_q(z|x)[log p(x|z)] + w R,   R = KL(q(z|x) || p(z)) for the VAE
+    minimise  -E_q(z|x)[log p(x|z)] + R,   R = KL(q(z|x) || p(z)) for the VAE
 
-w is 1, or rises from 0 over the share of training that the task names, for all methods alike: in a training of a few thousand steps the
-codes are else put out before the decoder has learned to use them. The curves show the evidence lower bound beside the objective, which is
-no bound. Where training is short, Adam has a rate of 1e-3; in Locatello et al. 2019 it is 1e-4 for 300,000 steps, which the papers' files
-set at budget full.
+The curves show the evidence lower bound beside the objective, which is no bound. Where training is short, Adam has a rate of 1e-3; in
+Locatello et al. 2019 it is 1e-4 for 300,000 steps, which the papers' files set at budget full.
 """
 
 from __future__ import annotations
@@ -42,4 +40,4 @@ class Disentangling(GaussianVAE, BinaryLikelihood):
         reconstruction = -self.likelihood.log_prob(x.flatten(1), self.output(draw.z)).mean()
         kl = self.prior.divergence(q, draw).mean()
         found = self.regulariser(q, draw, kl)
-        return {**found, "loss": reconstruction + self.kl_weight * found["loss"], "elbo": -reconstruction - kl, "kl": kl}, draw
+        return {**found, "loss": reconstruction + found["loss"], "elbo": -reconstruction - kl, "kl": kl}, draw

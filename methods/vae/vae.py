@@ -3,8 +3,8 @@
     L(x) = E_q(z|x)[log p(x|z)] - beta KL(q(z|x) || p(z)),   z = mu + sigma eps,  eps ~ N(0, I)
 
 with one sample an example and the KL in closed form (estimator B). beta = 1 is the evidence lower bound; beta is there for the limits:
-0 is an autoencoder with noise, and ``kl_warmup`` raises it linearly from 0 over a share of training, as does a task that names one. The
-curves and the selection use the bound with beta = 1.
+0 is an autoencoder with noise, and ``kl_warmup`` raises it linearly from 0 over a share of training. The curves and the selection use
+the bound with beta = 1.
 
 Differences from the paper: Adam instead of Adagrad, no weight decay, two hidden layers of 200 instead of one of 500 (the network of
 Burda et al. 2016, shared by the family).
@@ -43,6 +43,6 @@ class VAE(AnyDataVAE):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         terms = self.elbo(batch["x"])
-        beta = self.config.beta * self.kl_weight * ramp(self.progress, self.config.kl_warmup)
+        beta = self.config.beta * ramp(self.progress, self.config.kl_warmup)
         objective = terms["reconstruction"] + beta * terms["kl"]
         return {"loss": objective.mean(), "elbo": terms["elbo"].mean(), "kl": terms["kl"].mean()}

@@ -6,8 +6,6 @@ Protocol, common to the family:
   batch, -1 for the others): supervision is an option of the task, so that it shows wherever a run does. Validation images carry their
   factors, which select and are not for learning.
 * Network. The task names the encoder, which the decoder mirrors, for all methods; pixels are Bernoulli, of grey levels by cross-entropy.
-* Warm-up. The task names the share of training over which the weight of what methods put on codes (beta-VAE's divergence, the penalties of
-  others) rises linearly from 0, as well for all. Importance-weighted bounds, aggregate posteriors and learned priors have no such weight.
 * Representations. The mean of q(z|x), and one sample of it (``/sampled``). Of methods that can be told the factors also the mean of
   q(z|x, u) with those of the test images (``/given``): what a paper may report, and what leaks what it is scored against.
 * Factors. Mutual information gap, DCI (disentanglement, completeness, informativeness), SAP, FactorVAE score, modularity
@@ -59,7 +57,6 @@ class Disentanglement(DataTask):
         n_test: int = 10_000  # Bonheme and Grzes 2023
         labels: float = 0.0  # share of the training images whose factors methods see, the same ones in all epochs
         network: str = "conv-8-16-32"
-        warmup: float = 0.0  # share of training over which the weight of what methods put on codes rises from 0
 
     def images(self, start: int, n: int) -> tuple[Tensor, np.ndarray]:
         """``n`` images ``(n, C, H, W)`` in [0, 1] and their factors ``(n, K)``, from ``start`` on in an order of the task's own."""
@@ -67,16 +64,15 @@ class Disentanglement(DataTask):
 
     def load_train(self) -> Data:
         c = self.config
-        for name, of in (("labels", "the training images"), ("warmup", "training")):
-            if not 0 <= getattr(c, name) <= 1:
-                raise UserError(f"{name}={getattr(c, name):g} is a share of {of}, from 0 to 1")
+        if not 0 <= c.labels <= 1:
+            raise UserError(f"labels={c.labels:g} is a share of the training images, from 0 to 1")
         x, factors = self._part(0, c.n_train)
         valid, of_valid = self._part(c.n_train, c.n_valid)
         train = {"x": x}
         if c.labels:
             train["factors"] = torch.from_numpy(np.where(np.arange(len(x))[:, None] < round(c.labels * len(x)), factors, -1))
         sizes = tuple(int(n) for n in np.concatenate([factors, of_valid]).max(axis=0) + 1)
-        spec = FactorSpec(tuple(x.shape[1:]), len(x), likelihood="bernoulli", network=c.network, warmup=c.warmup, factors=sizes)
+        spec = FactorSpec(tuple(x.shape[1:]), len(x), likelihood="bernoulli", network=c.network, factors=sizes)
         return Data(spec, train, {"x": valid, "factors": torch.from_numpy(of_valid)})
 
     def load_test(self, data: Data) -> Test:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,29 +76,6 @@ def test_beta_weighs_the_divergence() -> None:
     one, four = loss(build(BetaVAE, beta=1.0)), loss(build(BetaVAE, beta=4.0))
     assert (four["loss"] - one["loss"]).item() == pytest.approx(3 * one["kl"].item(), rel=1e-5)
     assert one["loss"].item() == -one["elbo"].item() and four["elbo"].item() == one["elbo"].item()
-
-
-@pytest.mark.parametrize(
-    ("cls", "options"),
-    [(BetaVAE, {}), (DIPVAE, {}), (DIPVAE, {"variant": "i"}), (BetaTCVAE, {}), (FactorVAE, {}), (AnnealedVAE, {}), (VAE, {})],
-)
-def test_what_is_put_on_codes_weighs_as_much_as_the_task_s_warm_up_says(cls: type, options: dict[str, object]) -> None:
-    """Nothing at first, when the loss is the reconstruction's alone; half at half of its share; all from there on, and without one."""
-    method, plain = build(cls, replace(SPEC, warmup=0.2), **options), build(cls, SPEC, **options)
-    for one in (method, plain):
-        torch.nn.init.constant_(one.posterior.bias, 0.5)  # of a random network codes are almost those of the prior
-    of, found = batch(shape=SPEC.shape), {}
-    for progress in (0.0, 0.1, 0.2, 1.0):
-        method.progress = progress
-        out = loss(method, of)
-        found[progress] = (out["loss"] - out.get("discriminator", 0.0) + out["elbo"] + out["kl"]).item()
-    assert found[0.0] == pytest.approx(0.0, abs=1e-4)
-    for progress, weight in ((0.1, 0.5), (0.2, 1.0), (1.0, 1.0)):
-        plain.progress = progress
-        out = loss(plain, of)
-        regulariser = (out["loss"] - out.get("discriminator", 0.0) + out["elbo"] + out["kl"]).item()
-        assert abs(regulariser) > 0.1
-        assert found[progress] == pytest.approx(weight * regulariser, rel=1e-3, abs=1e-3)
 
 
 # --- DIP-VAE ------------------------------------------------------------------------------------

@@ -95,14 +95,6 @@ def test_factors_are_handed_out_only_where_the_run_says_so() -> None:
     assert torch.equal(train["x"], make().load_train().train["x"])
 
 
-def test_the_lite_budget_of_sprites_names_a_warm_up_and_the_papers_length_has_none() -> None:
-    budgets = find("task", "disentanglement/sprites").budgets()
-    assert make().load_train().spec.warmup == 0.0 == budgets["full"]["task"].get("warmup", 0.0)
-    assert make(warmup=budgets["lite"]["task"]["warmup"]).load_train().spec.warmup == 0.1
-    with pytest.raises(UserError, match="warmup=2 is a share of training"):
-        make(warmup=2.0).load_train()
-
-
 class Oracle:
     """Codes by looking up the factors of an image; units beyond them are passive. ``kind``: perfect, rotated or noise."""
 
