@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from elboard.bench.errors import UserError, nearest
+from elboard.bench.plain import WORD
 
 FOUND = {
     "paper": "those of the paper",
@@ -90,7 +91,11 @@ class MethodCard:
     offers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises UserError for ``defaults`` and ``recipes`` that nothing can be computed with."""
+        """Raises UserError for names that no record may have, and for ``bases``, ``defaults`` and ``recipes`` that nothing can be computed
+        with."""
+        _check_names(self, 1)
+        if not isinstance(self.bases, Mapping) or not all(isinstance(of, Mapping) and "method" in of for of in self.bases.values()):
+            raise UserError(f"bases={self.bases!r:.80} is not a mapping from roles to mappings that name a `method`")
         if not isinstance(self.recipes, Mapping):
             raise UserError(f"recipes={self.recipes!r} is not a mapping from names to recipes")
         for name, recipe in self.recipes.items():
@@ -126,6 +131,13 @@ class MethodCard:
             there = nearest(name, list(self.recipes)) if self.recipes else "it has none"
             raise UserError(f"{self.name} has no recipe {name!r}: {there}")
         return dict(self.recipes[name]["set"])
+
+
+def _check_names(card: MethodCard | TaskCard, parts: int) -> None:
+    for name in (card.name, *card.aliases):
+        if not isinstance(name, str) or name.count("/") != parts - 1 or not all(map(WORD.fullmatch, name.split("/"))):
+            form = "a name" if parts == 1 else "of the form family/data"
+            raise UserError(f"name {name!r:.80} is not {form}: letters, digits, '.', '_' and '-', at most 64, a letter or digit first")
 
 
 def _check_trials(where: str, given: Any, words: tuple[str, ...]) -> None:
@@ -184,7 +196,8 @@ class TaskCard:
     requires: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises UserError for ``work`` and ``examples`` that nothing can be computed with."""
+        """Raises UserError for names that no record may have, and for ``work`` and ``examples`` that nothing can be computed with."""
+        _check_names(self, 2)
         for budget, of in self.work.items():
             if not isinstance(of, list | tuple) or len(of) != 2 or not all(isinstance(n, int) and n > 0 for n in of):
                 raise UserError(f"work: {budget}={of!r} is not (examples of an epoch, passes of the evaluation), both positive")

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from elboard.bench.config import BUDGETS, RunSpec, resolve
 from elboard.bench.errors import nearest
 from elboard.bench.metrics.conventions import bare, better, in_range
+from elboard.bench.options import out_of_bounds
 from elboard.bench.registry import Entry, compatible, discover, find
 from elboard.bench.run import build, built, execute, load_trained, seed_everything
 from elboard.bench.runs import Runs
@@ -90,6 +91,7 @@ def of_entry(entry: Entry, paths: tuple[Path, ...] = ()) -> Found:
         yield from _found(entry, paths)
     else:
         yield from _task(entry)
+    yield from (("config", f"{name} is by default {wrong}") for name, wrong in out_of_bounds(entry.config_class()).items())
     real, read = asdict(entry.load().Config()), asdict(entry.config_class()())
     for name in sorted(name for name in {*real, *read} if real.get(name, "absent") != read.get(name, "absent")):
         yield "config", f"{name} is {read.get(name, 'absent')!r} in the source, {real.get(name, 'absent')!r} in the code"

@@ -6,19 +6,22 @@ Nothing here imports torch: defaults are read from the source of methods and tas
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from elboard.bench import document, plain
 from elboard.bench.errors import UserError, nearest
+from elboard.bench.folders import places
 from elboard.bench.identity import IN_KEY, differing, key_of, tree_of
-from elboard.bench.registry import Entry, code_of, find
+from elboard.bench.options import Count, Form, Natural, kinds, schema_of_class
+from elboard.bench.registry import Entry, code_of, discover, find
 
 BUDGETS = ("smoke", "lite", "full")
+MOST_SEEDS, LARGEST_SEED = 100_000, 2**32  # of a seed torch's generator on the CPU uses 32 bits: beyond them two seeds are one
 RESOLVED = ("task", "task_version", "method", "method_version", "budget", "seed", "config")
 
 
@@ -26,35 +29,42 @@ RESOLVED = ("task", "task_version", "method", "method_version", "budget", "seed"
 class TrainConfig:
     """How long and on what batches a method trains; set by the task's budget, the same for all methods on it."""
 
-    epochs: int = 10
-    batch_size: int = 128  # 0: all examples in one batch
-    validate_every: int = 1  # epochs between validations; 0: only after the last
-    keep: str = "last"  # "last" epoch, or the "best" one by the task's selection metric on validation data
+    epochs: Natural = 10
+    batch_size: Natural = 128  # 0: all examples in one batch
+    validate_every: Natural = 1  # epochs between validations; 0: only after the last
+    keep: Literal["last", "best"] = "last"  # "last" epoch, or the "best" one by the task's selection metric on validation data
 
 
 @dataclass(kw_only=True)
 class TrainerConfig:
     """What reaches ``pytorch_lightning.Trainer``. Only ``precision`` changes results, so only it enters the key."""
 
-    accelerator: str = "auto"
-    devices: str = "1"
-    num_nodes: int = 1
-    strategy: str = "auto"
-    precision: str = "32-true"
-    threads: int = 1  # of the CPU; several small runs side by side are faster than one with many threads
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"
+    devices: Annotated[str, Form(r"auto|-1|[1-9]\d{0,4}|\d+(,\d*)+", "a number of at least 1, -1, auto or numbers with commas")] = "1"
+    num_nodes: Count = 1
+    strategy: Literal[
+        "auto", "single_device", "ddp", "ddp_spawn", "ddp_fork", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false",
+        "fsdp", "fsdp_cpu_offload", "deepspeed", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_2_offload",
+        "deepspeed_stage_3", "deepspeed_stage_3_offload", "deepspeed_stage_3_offload_nvme", "xla",
+    ] = "auto"  # fmt: skip
+    precision: Literal[
+        "32-true", "32", "16-mixed", "16", "bf16-mixed", "bf16", "16-true", "bf16-true", "64-true", "64",
+        "transformer-engine", "transformer-engine-float16",
+    ] = "32-true"  # fmt: skip
+    threads: Count = 1  # of the CPU; several small runs side by side are faster than one with many threads
 
 
 @dataclass(kw_only=True)
 class WandbConfig:
-    """Where Weights & Biases runs go. ``mode`` is online, offline or disabled."""
+    """Where Weights & Biases runs go."""
 
     project: str = "elboard"
     entity: str = ""
-    mode: str = "online"
+    mode: Literal["online", "offline", "disabled"] = "online"
     group: str = ""
 
 
-SECTIONS = {"train": TrainConfig, "trainer": TrainerConfig, "wandb": WandbConfig}
+SECTIONS = {name: schema_of_class(cls) for name, cls in (("train", TrainConfig), ("trainer", TrainerConfig), ("wandb", WandbConfig))}
 
 
 @dataclass(frozen=True)
@@ -139,64 +149,48 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
 
     Raises UserError for a word without ``=`` or with a value that is not YAML.
     """
-    import yaml
-
     overrides = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name:
             raise UserError(f"{word!r} is not of the form key=value")
-        try:
-            overrides[name] = numbers(yaml.safe_load(text))
-        except yaml.YAMLError:
-            raise UserError(f"{word!r}: the value is not valid YAML") from None
+        overrides[name] = document.read(repr(word if len(word) < 80 else f"{word[:77]}..."), text)
     return overrides
 
 
-def numbers(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-3`` as text; people mean a number. Goes into lists and mappings."""
-    if isinstance(value, list):
-        return [numbers(item) for item in value]
-    if isinstance(value, dict):
-        return {name: numbers(item) for name, item in value.items()}
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-        return float(value)
-    return value
-
-
 @cache
-def _defaults(schema: type) -> str:
-    """The defaults of a structured configuration, as JSON: cheap to copy."""
+def _structured(schema: type) -> tuple[Any, str]:
+    """A structured configuration, which takes OmegaConf milliseconds to make, and its defaults as JSON, which are cheap to copy."""
     from omegaconf import OmegaConf
 
-    return json.dumps(OmegaConf.to_container(OmegaConf.structured(schema), resolve=False))
+    node = OmegaConf.structured(schema)
+    return node, json.dumps(OmegaConf.to_container(node, resolve=False))
 
 
 @cache
 def _checked(schema: type, name: str, text: str) -> tuple[Any, str]:
-    """The value of JSON ``text`` as the type of ``schema``'s field ``name``, or the reason why it is none.
+    """The value of JSON ``text`` as ``schema``'s option ``name`` has it, or the reason why it cannot.
 
-    OmegaConf decides; it takes a millisecond, and a sweep sets the same few values thousands of times.
+    OmegaConf brings it to the type, which takes a millisecond, and a sweep sets the same few values thousands of times. What other options
+    of the node are set to is of no account.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    node = OmegaConf.structured(schema)
+    node, kind, given = _structured(schema)[0], kinds(schema)[name], json.loads(text)
     try:
-        OmegaConf.update(node, name, json.loads(text))
-    except OmegaConfBaseException as error:
-        kind = schema.__dataclass_fields__[name].type
-        kind = getattr(kind, "__name__", str(kind)) if not getattr(kind, "__args__", None) else str(kind)
-        return None, f"is not a valid {kind} ({str(error).splitlines()[0]})"
-    found = OmegaConf.to_container(node, resolve=False)[name]
-    values = [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, float)]
-    return (found, "") if all(map(math.isfinite, values)) else (None, "is not finite")  # which JSON, and so a key, cannot say
+        OmegaConf.update(node, name, given)
+        found = OmegaConf.to_container(OmegaConf.masked_copy(node, name), resolve=False)[name]
+    except (OmegaConfBaseException, OverflowError):
+        return None, f" is no {kind}"
+    whole = kind.type is bool and type(given) is int and given not in (0, 1)  # which OmegaConf takes for true
+    return found, f" is no {kind}" if whole else kind.wrong(found)
 
 
 def merge(schema: type, origin: str, values: Mapping, section: str = "method", start: Mapping[str, Any] | None = None) -> dict:
-    """Merge ``values`` from ``origin`` into ``start``, else the defaults of the structured configuration ``schema``, checking keys and
-    types. An option without a default is "???" until one sets it."""
-    merged = json.loads(_defaults(schema)) if start is None else {**start}
+    """Merge ``values`` from ``origin`` into ``start``, else the defaults of the structured configuration ``schema``, checking keys,
+    types, words and ranges. An option without a default is "???" until one sets it."""
+    merged = json.loads(_structured(schema)[1]) if start is None else {**start}
     prefix = "" if section == "method" else f"{section}."
     for name, value in values.items():
         if name not in merged:
@@ -204,9 +198,9 @@ def merge(schema: type, origin: str, values: Mapping, section: str = "method", s
         try:
             found, reason = _checked(schema, name, json.dumps(value))
         except TypeError:
-            reason = "is no plain value"
+            reason = " is no plain value"
         if reason:
-            raise UserError(f"{origin}: {prefix}{name}={value!r} {reason}")
+            raise UserError(f"{origin}: {prefix}{name}={value!r}{reason}")
         merged[name] = found
     missing = "" if start is None else next((name for name, value in merged.items() if value == "???"), "")
     if missing:
@@ -272,6 +266,21 @@ def restated(spec: RunSpec, roots: Sequence[Path] = ()) -> RunSpec:
     return replace(spec, **names, **said, config=config, bases=bases)
 
 
+def check_options(spec: RunSpec, roots: Sequence[Path] = ()) -> None:
+    """Raises UserError where an option of ``spec``, or of a run that it starts from, is none of the task or method of its version here, or
+    not of its type; says nothing of versions that are not here."""
+    for run in (spec, *spec.starts_from()):
+        for kind in ("task", "method"):
+            entry = discover(kind, tuple(roots)).get(getattr(run, kind))
+            if entry is None or entry.card.version != getattr(run, f"{kind}_version"):
+                continue
+            for section, schema in ((kind, entry.config_class()), *((name, SECTIONS[name]) for name in ("train", "trainer"))):
+                said = run.config[section]
+                for name, value in merge(schema, f"{run.method} on {run.task}", said, section).items():
+                    if name in said and (said[name] != value or type(said[name]) is not type(value)):
+                        raise UserError(f"{run.method} on {run.task}: {section}.{name}={said[name]!r:.60} is {value!r:.60} by its type")
+
+
 def resolve(
     task: str,
     method: str,
@@ -296,25 +305,30 @@ def resolve(
     Raises:
         UserError: unknown names, unknown or badly typed options, a method that the task cannot use or that starts from itself.
     """
-    roots = tuple(Path(path) for path in paths)
+    roots = places(paths)
     t, m = find("task", task, roots), find("method", method, roots)
     task, method = t.card.name, m.card.name
     lacking = [need for need in t.card.needs if need not in m.card.offers]
     if lacking:
         raise UserError(f"{method} cannot run on {task}: it does not offer {', '.join(lacking)} (see `elboard show {method}`)")
     known = _declared_for(t, m, budget)
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise UserError(f"seed {seed!r} is not a whole number from 0 to 2**63 - 1")
+    if not isinstance(seed, int) or not 0 <= seed < LARGEST_SEED:
+        raise UserError(f"seed {seed!r} is not a whole number from 0 to {LARGEST_SEED - 1:,}")
     given = _split(overrides or {}, list(m.card.bases))
     config = {name: merge(schema, origin, given[name], name, known[name]) for name, schema in _schemas(t, m).items()}
-    _check_words(config, origin)
-    said = {"options": differing(config, known), "code": code_of(t, m), "paths": tuple(map(str, paths))}
+    said = {"options": differing(config, known), "code": code_of(t, m), "paths": tuple(map(str, roots))}
     spec = RunSpec(task, t.card.version, method, m.card.version, budget, seed, config, **said)
     within = (*within, f"{method} on {task}")
     if within[-1] in within[:-1]:
         raise UserError(f"{origin}: {', which starts from '.join(within)}: no run can start from itself")
     bases = {role: _base(spec, role, words, given, origin, within) for role, words in m.card.bases.items()}
-    return replace(spec, bases=bases, fixed=tuple(role for role, words in m.card.bases.items() if "seed" in words))
+    spec = replace(spec, bases=bases, fixed=tuple(role for role, words in m.card.bases.items() if "seed" in words))
+    if len(within) == 1:
+        try:
+            plain.check_spec(spec.resolved())
+        except ValueError as error:
+            raise UserError(f"{origin}: {error}: no record could say it") from None
+    return spec
 
 
 def _base(spec: RunSpec, role: str, words: Mapping, given: Mapping[str, Mapping], origin: str, within: tuple) -> tuple[RunSpec, ...]:
@@ -340,28 +354,17 @@ def _base(spec: RunSpec, role: str, words: Mapping, given: Mapping[str, Mapping]
     return tuple(first.reseeded(first.seed * n + i) for i in range(n))
 
 
-def _check_words(config: Mapping, origin: str) -> None:
-    if config["train"]["keep"] not in ("last", "best"):
-        raise UserError(f"{origin}: train.keep={config['train']['keep']!r} is neither 'last' nor 'best'")
-    if config["wandb"]["mode"] not in ("online", "offline", "disabled"):
-        raise UserError(f"{origin}: wandb.mode={config['wandb']['mode']!r} is none of online, offline, disabled")
-    if config["train"]["epochs"] < 0 or config["train"]["batch_size"] < 0:
-        raise UserError(f"{origin}: train.epochs must be at least 0 and train.batch_size at least 0")
-
-
 def parse_seeds(given: Any) -> list[int]:
     """``3``, ``"0-4"``, ``"0,2,5-7"`` or a list -> seeds in order. Raises UserError for anything else."""
-    if isinstance(given, int) and not isinstance(given, bool):
-        return [given]
-    if isinstance(given, list):
-        return [seed for item in given for seed in parse_seeds(item)]
     seeds: list[int] = []
-    try:
-        for part in str(given).split(","):
-            first, dash, last = part.partition("-")
-            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
-    except ValueError:
-        raise UserError(f"seeds {given!r} are not of the form 0-4 or 0,1,2") from None
-    if not seeds:
-        raise UserError(f"seeds {given!r} are empty")
+    for part in given if isinstance(given, list) else str(given).split(","):
+        found = re.fullmatch(r"\s*(\d{1,20})(?:-(\d{1,20}))?\s*", "" if isinstance(part, bool) else str(part))
+        if not found:
+            raise UserError(f"seeds {given!r} are not of the form 0-4 or 0,1,2")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if last >= LARGEST_SEED or last - first >= MOST_SEEDS:
+            raise UserError(f"seeds {given!r}: at most {MOST_SEEDS:,}, below {LARGEST_SEED:,}")
+        seeds += range(first, last + 1)
+    if not seeds or len(seeds) > MOST_SEEDS:
+        raise UserError(f"seeds {given!r} are {'too many' if seeds else 'empty'}")
     return seeds

@@ -126,7 +126,7 @@ def flops_per_example(method: Any, batch: dict) -> float | None:
     with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
         method.train()
         # not torch.autograd.grad, in which the counter cannot hook a leaf that a module takes, such as a weight that is normed
-        method.loss(batch)["loss"].backward(inputs=parameters)
+        method.checked_loss(batch)["loss"].backward(inputs=parameters)
         method.train(was_training)
     for p, gradient in zip(parameters, gradients, strict=True):
         p.grad = gradient

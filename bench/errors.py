@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable
+from typing import Any
 
 
 class UserError(Exception):
-    """A mistake in what was asked for. The command line prints its message alone and exits with code 2."""
+    """A mistake in what was asked for. The command line prints its message alone and exits with code 2; so does a notebook."""
+
+    def _render_traceback_(self) -> list[str]:  # by which IPython shows it
+        return [f"error: {printable(str(self))}"]
+
+
+class RunFailed(Exception):
+    """A run has failed; ``record`` says how, if there is one."""
+
+    def __init__(self, message: str, record: Any = None):
+        super().__init__(message)
+        self.record = record
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -30,3 +42,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
         return "there are none"
     shown = ", ".join(names[:12])
     return f"known: {shown}" + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
+
+
+def command(*words: object, out: object = None, paths: Iterable[object] = ()) -> str:
+    """A command line of ours that works as it is printed: on the folder of runs ``out`` and with what lies in ``paths``."""
+    import shlex
+
+    more = [*(["--out", out] if out else []), *(word for path in paths for word in ("--path", path))]
+    return shlex.join(map(str, ("elboard", *words, *more)))
+
+
+def printable(text: str) -> str:
+    """``text`` on one line with what a terminal would act on as its escape, ``\\x1b``: control characters, separators of lines, marks that
+    turn the direction of writing."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -75,6 +75,9 @@ def differing(config: Mapping[str, Mapping], declared: Mapping[str, Mapping]) ->
     return found
 
 
+UNSAID = ("group", "code")  # what :func:`changed` says of a run beside options
+
+
 def changed(tree: Mapping[str, Any], methods: Mapping[str, Entry]) -> dict[str, Any]:
     """The options that a label names, as the command line would set them: those that differ from what is declared.
 

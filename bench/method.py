@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from elboard.bench.batches import size
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import NonFiniteLoss
+from elboard.bench.options import NonNegative, Positive, Range, Share
 from elboard.bench.task import Batch, Data, DataSpec
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ Bases = Mapping[str, "Method | list[Method]"]
 class Method(pl.LightningModule):
     """A method: one class, one file, beside its ``CARD`` literal.
 
-    A subclass gives ``__init__`` (networks, from ``self.config`` and ``self.spec``) and ``loss``, plus the protocols that its card offers.
-    A closed-form or post-hoc method overrides :meth:`fit`; a method with several optimisers sets ``automatic_optimization = False``
-    and overrides :meth:`training_step`.
+    A subclass gives ``__init__`` (networks, from ``self.config`` and ``self.spec``), ``loss``, and what the protocols ask for that are
+    among its base classes. Its options are the fields of a ``Config(Method.Config)``, annotated with what they may be
+    (:mod:`elboard.bench.options`). A closed-form or post-hoc method overrides :meth:`fit`; a method with several optimisers sets
+    ``automatic_optimization = False`` and overrides :meth:`training_step`.
 
     Attributes:
         config: instance of ``Config``.
@@ -48,13 +50,13 @@ class Method(pl.LightningModule):
     class Config:
         """Options shared by gradient methods."""
 
-        lr: float = 1e-3
-        optimizer: str = "adam"  # adam, adamw or sgd
-        momentum: float = 0.9  # of sgd
-        weight_decay: float = 0.0
-        schedule: str = "constant"  # or "cosine", to zero over the whole training
-        warmup: float = 0.0  # share of training over which the learning rate rises linearly
-        clip: float = 0.0  # largest gradient norm; 0: no clipping
+        lr: Positive = 1e-3
+        optimizer: Literal["adam", "adamw", "sgd"] = "adam"  # adam, adamw or sgd
+        momentum: Annotated[float, Range(0, below=1)] = 0.9  # of sgd
+        weight_decay: NonNegative = 0.0
+        schedule: Literal["constant", "cosine"] = "constant"
+        warmup: Share = 0.0  # share of training over which the learning rate rises linearly
+        clip: NonNegative = 0.0  # largest gradient norm; 0: no clipping
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__()
@@ -137,8 +139,22 @@ class Method(pl.LightningModule):
         if self.config.clip > 0:
             torch.nn.utils.clip_grad_norm_(self.parameters(), self.config.clip)
 
+    def checked_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """:meth:`loss`. Raises TypeError where that is not what training needs; the message names it and what is wanted."""
+        out, of = self.loss(batch), f"{type(self).__name__}.loss"
+        if not isinstance(out, dict) or "loss" not in out:
+            found = f"a mapping of {', '.join(map(str, out)) or 'nothing'}" if isinstance(out, dict) else type(out).__name__
+            raise TypeError(f"{of} returned {found}: wanted is a dict with 'loss' and further scalars")
+        for name, value in out.items():
+            if not isinstance(value, Tensor) or value.shape:
+                found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                raise TypeError(f"{of} returned {name!r} as {found}: wanted is a scalar tensor, such as a mean over the batch")
+        if not out["loss"].requires_grad:
+            raise TypeError(f"{of} returned a 'loss' without gradient: wanted is one computed from the method's parameters by torch")
+        return out
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        out = self.loss(batch) if self.parts == 1 else in_parts(self.loss, batch, self.parts)
+        out = self.checked_loss(batch) if self.parts == 1 else in_parts(self.checked_loss, batch, self.parts)
         self.accumulate(out)
         return out["loss"]
 

@@ -55,7 +55,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from elboard.bench.config import BUDGETS, numbers
+from elboard.bench.config import BUDGETS
+from elboard.bench.document import read_file
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.full import CITED, Full
 from elboard.bench.metrics.conventions import convention
@@ -247,14 +248,9 @@ def paper(name: str) -> Paper:
 
 def read(file: Path, entry: Mapping[str, Any]) -> Paper:
     """The paper of ``file``; ``entry`` is its entry of the index. Raises UserError, one line that names the file and the nearest thing."""
-    import yaml
-
+    tree = read_file(file, ours=True)
     try:
-        return _build(yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), entry)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not valid YAML ({str(error).splitlines()[0]})") from None
+        return _build(tree, entry)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
 
@@ -320,7 +316,7 @@ def _configuration(where: str, given: Any) -> Side:
 def _search(where: str, given: Any) -> dict[str, Any]:
     """The rest is checked where the sweep is expanded."""
     needed = {"sampler": text, "trials": kind(int), "space": kind(dict)}
-    return numbers(fields_of(where, given, needed, dict.fromkeys(SEARCH, anything)))
+    return fields_of(where, given, needed, dict.fromkeys(SEARCH, anything))
 
 
 def _cell(reported: Iterable[Reported], margins: Mapping[str, Any], named: Mapping[str, Side], where: str, given: Any) -> Mapped:

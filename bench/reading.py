@@ -7,14 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
-from elboard.bench.config import numbers
 from elboard.bench.errors import UserError, nearest
 
 Reader = Callable[[str, Any], Any]
-
-
-def options(where: str, given: Any) -> dict[str, Any]:
-    return numbers(kind(dict)(where, given))
 
 
 def number(where: str, given: Any, above: float = -math.inf) -> float:
@@ -26,19 +21,33 @@ def number(where: str, given: Any, above: float = -math.inf) -> float:
 def kind(*kinds: type) -> Reader:
     def read(where: str, given: Any) -> Any:
         if not isinstance(given, kinds) or isinstance(given, bool) and bool not in kinds:
-            raise UserError(f"{where}={given!r} is no {' or '.join(kind.__name__ for kind in kinds)}")
+            raise UserError(f"{where}={short(given)} is no {' or '.join(kind.__name__ for kind in kinds)}")
         return given
 
     return read
 
 
+def short(given: Any) -> str:
+    """``given`` as a message shows it."""
+    said = repr(given)
+    return said if len(said) <= 60 else f"{said[:57]}..."
+
+
 anything, text, positive = kind(object), kind(str), partial(number, above=0)
+
+
+def options(where: str, given: Any) -> dict[str, Any]:
+    """Values by name."""
+    for name in kind(dict)(where, given):
+        if not isinstance(name, str):
+            raise UserError(f"{where}: {name!r} is no text")
+    return given
 
 
 def one_of(known: Collection[str]) -> Reader:
     def read(where: str, given: Any) -> str:
         if not isinstance(given, str) or given not in known:
-            raise UserError(f"{where} {given!r}: {nearest(str(given), known)}")
+            raise UserError(f"{where} {short(given)}: {nearest(str(given), known)}")
         return given
 
     return read
@@ -53,7 +62,7 @@ def tupled(**readers: Reader) -> Reader:
 
 
 def by_name(read: Reader) -> Reader:
-    return lambda where, given: {name: read(f"{where}.{name}", item) for name, item in kind(dict)(where, given).items()}
+    return lambda where, given: {name: read(f"{where}.{name}", item) for name, item in options(where, given).items()}
 
 
 def fields_of(where: str, given: Any, needed: Mapping[str, Reader], optional: Mapping[str, Reader] | None = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from elboard.bench import legacy
+from elboard.bench import legacy, plain
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import UserError
 from elboard.bench.identity import IN_KEY, difference, key_of, reseeded
@@ -24,6 +25,8 @@ from elboard.bench.registry import discover
 
 SCHEMA = 3
 STATUSES = ("done", "failed")
+DAY = 86400.0  # seconds
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{6,8}\.tmp|\.now\.[0-9a-f]{8}|\.claim\.[0-9a-f]{32}")  # of files that are moved or removed at once
 ARCHIVE = "archive"  # folder of runs, beside them, to which nothing is written any more
 FAILURES = ("bug", "nan", "oom", "timeout", "killed", "infra")
 
@@ -33,7 +36,8 @@ class Record:
     """One attempt at a run.
 
     Attributes:
-        spec: ``RunSpec.resolved()``: names, versions, budget, seed and the whole configuration, of the runs that it starts from too.
+        spec: ``RunSpec.resolved()`` without the section wandb: names, versions, budget, seed and the whole configuration, of the runs that
+            it starts from too.
         identity: ``RunSpec.identity()``, of which ``key`` is the hash.
         metrics: metric key -> value; ``primary`` names the one that orders the board.
         failure: ``{"class", "message", "log"}`` of a failed attempt, class one of bug, nan, oom, timeout, killed, infra.
@@ -68,7 +72,7 @@ class Record:
         """The record of an attempt at ``spec``."""
         method = discover("method", tuple(map(Path, spec.paths))).get(spec.method)
         said = {"identity": spec.identity(), "defaults": method.card.found if method else ""}
-        return cls(spec.key, attempt, status, spec.resolved(), **said, **fields)
+        return cls(spec.key, attempt, status, plain.shared(spec.resolved()), **said, **fields)
 
     @classmethod
     def from_dict(cls, tree: Any, digest: str = "") -> Record:
@@ -139,6 +143,7 @@ def flush(path: Path) -> None:
 def save_atomically(path: Path, save: Callable[[Path], Any]) -> None:
     """``save`` to a temporary file beside ``path``, flush it to disk, rename it: readers see the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep_up(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:6]}.tmp")
     try:
         save(temporary)
@@ -148,15 +153,27 @@ def save_atomically(path: Path, save: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def sweep_up(folder: Path, age: float = DAY) -> None:
+    """Remove from ``folder`` what writers that were killed left there, once it is ``age`` seconds old."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    if time.time() - entry.stat().st_mtime > age:
+                        os.unlink(entry.path)
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """:func:`save_atomically` of ``text``."""
     save_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 def write(record: Record, path: Path) -> Record:
-    """Seal ``record`` and write it as JSON, atomically. Returns the sealed record."""
+    """Seal ``record`` and write it as JSON, atomically. Returns the sealed record. Raises ValueError for one that nobody could read."""
     record = seal(record)
-    write_text_atomically(path, json.dumps(_plain(asdict(record)), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    tree = _plain(asdict(record))
+    validate(tree, record.digest)
+    write_text_atomically(path, json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n")
     return record
 
 
@@ -234,7 +251,7 @@ def validate(tree: Any, digest: str = "") -> None:
         raise ValueError(f"failure class {tree.get('failure', {}).get('class')!r} is none of {', '.join(FAILURES)}")
     check_metrics(tree)
     for name, value in tree.get("cost", {}).items():
-        if not _finite(value) or value < 0:
+        if not finite(value) or value < 0:
             raise ValueError(f"cost {_shown(name)} is {value!r:.60}, not a finite number of at least 0")
     _validate_times(tree)
     _validate_spec(tree)
@@ -244,6 +261,7 @@ def validate(tree: Any, digest: str = "") -> None:
         raise ValueError("its content has no canonical form") from None
     if not same:
         raise ValueError("its content does not match its digest; it was changed after it was written")
+    plain.check(tree)
 
 
 def _shown(name: str) -> str:
@@ -251,7 +269,7 @@ def _shown(name: str) -> str:
     return name[:80] if name.isprintable() else repr(name)[:80]
 
 
-def _finite(value: Any) -> bool:
+def finite(value: Any) -> bool:
     """Whether ``value`` is a number that a float can hold; True and False are none."""
     try:
         return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
@@ -283,7 +301,7 @@ def check_metrics(tree: dict) -> None:
     if tree["status"] == "done" and tree.get("primary") not in metrics:
         raise ValueError(f"its primary metric {tree.get('primary')!r} is not among its metrics")
     for name, value in metrics.items():
-        if not _finite(value):
+        if not finite(value):
             raise ValueError(f"metric {_shown(name)} is {value!r:.60}, not a finite number")
         try:
             possible = in_range(name, value)
@@ -322,6 +340,7 @@ def _validate_spec(tree: dict) -> None:
             raise ValueError(f"spec.{name} is {getattr(spec, name)!r:.60}, not {'text' if kind is str else 'a whole number'}")
     if not 0 <= spec.seed < 2**63:
         raise ValueError(f"spec.seed is {spec.seed}, not a whole number from 0 to 2^63 - 1")
+    plain.check_spec(spec.resolved() if old else tree["spec"])
     if wrong:
         raise ValueError(f"its identity is not that of its specification: {_shown(wrong)}")
     if key != tree["key"]:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
+import os
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from types import CodeType, ModuleType
 
 from elboard.bench.card import MethodCard, TaskCard, fits, missing
-from elboard.bench.errors import UserError, check_known
-from elboard.bench.kinds import broken, offered
-from elboard.bench.source import ancestors, config_class, hash_of, last_class, literal, text_of, tree
+from elboard.bench.errors import UserError, nearest
+from elboard.bench.folders import places
+from elboard.bench.kinds import offered
+from elboard.bench.plugins import FAULTS, aside, distribution, fault, left_out, points
+from elboard.bench.source import ancestors, config_class, edited, hash_of, last_class, literal, text_of, tree
 
 CARDS = {"method": MethodCard, "task": TaskCard}
 TYPES = {"str": str, "int": int, "bool": bool, "dict": dict, "str | dict": str | dict}  # of a card's fields; those of the others are tuples
+
+BESIDE = "elboard_plugin_"  # begins the names of modules that lie outside of any package
+VENV = "pyvenv.cfg"  # marks a folder of other people's packages
+Found = tuple[Path, str, str | None]  # a file, its module, and whose it is; None where a mistake in it ends the command
 
 
 @dataclass(frozen=True)
@@ -31,38 +40,61 @@ class Entry:
     module: str
 
     def load(self) -> type:
-        """Import the file and return its class, with ``card`` set on it."""
-        if self.module in sys.modules:
-            module = sys.modules[self.module]
-        elif self.module.startswith("elboard_plugin_"):
-            spec = importlib.util.spec_from_file_location(self.module, self.file)
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[self.module] = module
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(self.module)
-        cls = getattr(module, last_class(self.file))
+        """Import the file and return its class, with ``card`` set on it. Raises what its code raises, each time the same."""
+        with aside():
+            cls = getattr(sys.modules.get(self.module) or self._imported(), last_class(self.file))
         cls.card = self.card
         return cls
+
+    def _imported(self) -> ModuleType:
+        try:
+            if not self.module.startswith(BESIDE):
+                return importlib.import_module(self.module)
+            spec = importlib.util.spec_from_file_location(self.module, self.file, loader=_Source(self.module, str(self.file)))
+            module = sys.modules[self.module] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        except BaseException as error:
+            sys.modules.pop(self.module, None)  # half of it would be found the second time
+            if isinstance(error, SystemExit):
+                raise ImportError(f"{self.file.name} exits when it is imported ({error.code!r})") from error
+            raise
+        return module
 
     def config_class(self) -> type:
         """The dataclass of its configuration, read without importing the file."""
         return config_class(self.file, last_class(self.file))
 
     def budgets(self) -> dict[str, dict]:
-        """For a task: what each budget sets, ``{"smoke": {"train": {...}, "task": {...}}, ...}``."""
-        return literal(self.file, "BUDGETS") or {}
+        """For a task: what each budget sets, ``{"smoke": {"train": {...}, "task": {...}}, ...}``. Raises UserError for anything else."""
+        found = literal(self.file, "BUDGETS") or {}
+        for of in (found, *(found.values() if isinstance(found, dict) else ())):
+            if not isinstance(of, dict) or of is not found and not all(isinstance(words, dict) for words in of.values()):
+                raise UserError(f"{self.file}: BUDGETS says {of!r:.60}, not {{budget: {{section: {{option: value}}}}}}")
+        return found
 
     def code(self) -> str:
         """The hash of its code (:func:`elboard.bench.source.hash_of`) if that does not belong to the package, whose versions say it, else
         empty."""
         return "" if self.module.startswith("elboard.") else hash_of(self.file)
 
+    def edited(self) -> bool:
+        """Whether that code is another by now than what this process has read and imported."""
+        return bool(self.code()) and edited(self.file)
+
+
+class _Source(importlib.machinery.SourceFileLoader):
+    """Runs the text whose hash enters keys: bytecode that lies beside a file may be of another of the same second and length."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(text_of(Path(self.path)), self.path)
+
 
 def _read(kind: str, file: Path, module: str) -> Entry | None:
     words = literal(file, "CARD")
     if words is None:
         return None
+    if not isinstance(words, dict):
+        raise UserError(f"{file}: CARD={words!r:.60} is no {CARDS[kind].__name__}")
     if "offers" in words:
         raise UserError(f"{file}: CARD does not say `offers`: a method offers the protocols among the base classes of its class")
     for item in fields(CARDS[kind]):
@@ -88,64 +120,116 @@ def _files_of(name: str, *patterns: str) -> list[tuple[Path, str]]:
     return [(file, ".".join((name, *file.relative_to(root).with_suffix("").parts))) for file in files]
 
 
-def _files_of_plugin(point: importlib.metadata.EntryPoint) -> list[tuple[Path, str]]:
+def _files_of_plugin(point: importlib.metadata.EntryPoint) -> list[Found]:
     try:
-        found = _files_of(point.module, "*.py")
-    except Exception as error:  # which anybody's code may raise
-        raise broken(point, error) from None
-    if not found:
-        raise broken(point, UserError("there is no such module"))
-    return found
+        with aside():
+            found = _files_of(point.module, "*.py")
+        if not found:
+            raise UserError("there is no such module")
+    except FAULTS as error:
+        left_out(fault(point, error))
+        return []
+    return [(file, module, f"{distribution(point)}: ") for file, module in found]
 
 
-def _path_files(path: Path) -> list[tuple[Path, str]]:
-    if not path.exists():
+def _path_files(path: Path) -> list[Found]:
+    """Those of a folder that are modules: not what is hidden (of editors, notebooks, archives), nor links that lead nowhere."""
+    if not os.path.exists(path):
         raise UserError(f"--path {path}: no such folder or file")
-    files = [path] if path.is_file() else sorted(path.rglob("*.py"))
-    for file in files:
-        tree(file)  # a mistake in one's own file is told at once, even where its CARD could be read
-    return [(file.resolve(), f"elboard_plugin_{zlib.crc32(str(file.resolve()).encode()):08x}_{file.stem}") for file in files]
+    files, whose = [path], None
+    if path.is_dir():
+        files, whose = [], ""
+        for folder, folders, names in os.walk(path, onerror=lambda error: left_out(f"{error.filename}: cannot be read ({error.strerror})")):
+            hidden = [name for name in folders if name.startswith((".", "__pycache__")) or os.path.exists(os.path.join(folder, name, VENV))]
+            folders[:] = sorted({*folders} - {*hidden})
+            files += [Path(folder, name) for name in names if name.endswith(".py") and not name.startswith(".")]
+    found = [file.resolve() for file in sorted(files) if os.path.isfile(file)]
+    return [(file, f"{BESIDE}{zlib.crc32(str(file).encode()):08x}_{file.stem}", whose) for file in found]
+
+
+def _entry(kind: str, file: Path, module: str) -> Entry | None:
+    """The entry that the file holds, if it is one of ``kind``. Raises UserError for a mistake in what is read without importing it."""
+    if kind == "method" and "TaskCard(" in text_of(file) or kind == "task" and "MethodCard(" in text_of(file):
+        return None
+    if module.startswith("elboard."):
+        return _read(kind, file, module)
+    tree(file)  # a mistake in one's own file is told at once, even where its CARD could be read
+    try:
+        entry = _read(kind, file, module)
+        if entry is not None:
+            entry.config_class(), entry.budgets()
+    except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
+        raise UserError(f"{file}: cannot be read as a {kind} ({type(error).__name__}: {error})") from None
+    return entry
+
+
+def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
+    """All entries of ``kind`` ("method" or "task") by name: of the package, of plug-ins, of ``paths`` and of ``ELBOARD_PATH``. What is
+    broken of plug-ins and in folders is left out.
+
+    Raises UserError for a file of ``paths`` that is broken, and where two of theirs, or one of theirs and another, claim one name or alias.
+    """
+    return _discover(kind, places(paths))
 
 
 @cache
-def discover(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, Entry]:
-    """All entries of ``kind`` ("method" or "task") by name.
-
-    Raises UserError where two files claim one name or alias.
-    """
+def _discover(kind: str, paths: tuple[Path, ...]) -> dict[str, Entry]:
     if paths:  # what is installed is read once, whatever lies beside it
-        entries = dict(discover(kind))
-        files = [found for path in paths for found in _path_files(Path(path))]
+        entries = dict(_discover(kind, ()))
+        files = [found for path in paths for found in _path_files(path)]
     else:
         entries = {}
-        points = importlib.metadata.entry_points(group=f"elboard.{kind}s")
-        files = _files_of(f"elboard.{kind}s", "*/*.py", "*.py")
-        files += [found for point in points for found in _files_of_plugin(point)]
+        files = [(*found, None) for found in _files_of(f"elboard.{kind}s", "*/*.py", "*.py")]
+        files += [found for point in points(f"elboard.{kind}s") for found in _files_of_plugin(point)]
     claimed = {word: entry for entry in entries.values() for word in (entry.card.name, *entry.card.aliases)}
-    for file, module in files:
-        if kind == "method" and "TaskCard(" in text_of(file) or kind == "task" and "MethodCard(" in text_of(file):
+    for file, module, whose in files:
+        try:
+            entry = _entry(kind, file, module)
+        except UserError as error:
+            if whose is None:
+                raise
+            left_out(f"{whose}{error}")
             continue
-        entry = _read(kind, file, module)
-        if entry is None:
-            continue
-        for word in (entry.card.name, *entry.card.aliases):
-            other = claimed.setdefault(word, entry)
-            if other is not entry and other.file.resolve() != file.resolve():
-                raise UserError(f"{kind} {word!r} is claimed by two files: {other.file} and {file}")
-        entries[entry.card.name] = entry
+        words = (entry.card.name, *entry.card.aliases) if entry else ()
+        taken = next((word for word in words if word in claimed and claimed[word].file.resolve() != file.resolve()), "")
+        if taken:
+            said = f"{kind} {taken!r} is claimed by two files: {claimed[taken].file} and {file}"
+            if not whose:
+                raise UserError(said)
+            left_out(f"{whose}{said}")
+        elif entry:
+            claimed |= dict.fromkeys(words, entry)
+            entries[entry.card.name] = entry
     return entries
 
 
-@cache
+def broken(path: Path) -> dict[Path, str]:
+    """The files at ``path`` that hold a mistake, with what it is."""
+    found = {}
+    for file, module, _ in _path_files(path):
+        try:
+            any(_entry(kind, file, module) for kind in CARDS)
+        except UserError as error:
+            found[file] = str(error)
+    return found
+
+
 def aliases(kind: str, paths: tuple[Path, ...] = ()) -> dict[str, str]:
     """The name that each alias stands for."""
-    return {alias: name for name, entry in discover(kind, paths).items() for alias in entry.card.aliases}
+    return _aliases(kind, places(paths))
+
+
+@cache
+def _aliases(kind: str, paths: tuple[Path, ...]) -> dict[str, str]:
+    return {alias: name for name, entry in _discover(kind, paths).items() for alias in entry.card.aliases}
 
 
 def find(kind: str, name: str, paths: tuple[Path, ...] = ()) -> Entry:
     """The entry called ``name``, or that has it as an alias. Raises UserError with the nearest names."""
     entries, others = discover(kind, paths), aliases(kind, paths)
-    check_known(kind, name, [*entries, *others])
+    if name not in entries and name not in others:
+        elsewhere = "" if places(paths) else " (what lies outside the package needs --path FOLDER or ELBOARD_PATH)"
+        raise UserError(f"no {kind} {name!r}: {nearest(name, [*entries, *others])}{elsewhere}")
     return entries[others.get(name, name)]
 
 
@@ -168,7 +252,14 @@ def compatible(paths: tuple[Path, ...] = ()) -> list[tuple[str, str]]:
 
 
 def here(entries: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Those of ``entries`` that have here what they require; of each of the others a line on standard error says what it lacks."""
-    lacking = {name: missing(entry.card) for name, entry in entries.items()}
+    """Those of ``entries``, which are of one kind, that have here what they require and the methods that they start from; of each of the
+    others a line on standard error says what it lacks."""
+    names = {word for entry in entries.values() for word in (entry.card.name, *entry.card.aliases)}
+    lacking = {name: missing(entry.card) or _baseless(entry, names) for name, entry in entries.items()}
     sys.stderr.writelines(f"left out: {reason}\n" for reason in lacking.values() if reason)
     return {name: entry for name, entry in entries.items() if not lacking[name]}
+
+
+def _baseless(entry: Entry, names: Collection[str]) -> str:
+    absent = [words["method"] for words in getattr(entry.card, "bases", {}).values() if words["method"] not in names]
+    return f"{entry.card.name} starts from {absent[0]!r}, which is not here: {nearest(str(absent[0]), names)}" if absent else ""

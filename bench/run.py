@@ -6,14 +6,15 @@ An attempt has stages, each of which hands on what the next needs: load, train, 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
+import math
 import os
 import random
 import shutil
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,12 +22,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from elboard.bench import record as records
 from elboard.bench.config import RunSpec
 from elboard.bench.errors import NonFiniteLoss, UserError
-from elboard.bench.failures import class_of, message_of
-from elboard.bench.journal import Journal, Report, make_tracker
-from elboard.bench.metrics.conventions import bare, check_name, whole
-from elboard.bench.record import Record, save_atomically
-from elboard.bench.registry import find, require
-from elboard.bench.runs import EPOCHS, LAST, Runs
+from elboard.bench.failures import by_signal, class_of, message_of
+from elboard.bench.folders import named_by, path_of
+from elboard.bench.journal import Journal, Report, check_tracker
+from elboard.bench.keeping import admitted, check_card, checksums, keep, no_mistake
+from elboard.bench.record import Record
+from elboard.bench.registry import Entry, find, require
+from elboard.bench.runs import EPOCHS, LAST, Runs, again
 from elboard.bench.stopping import Preempted, Pruned
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 def root_folder(out: str | Path | None = None) -> Path:
     """Where runs lie: ``out``, else the environment's ``ELBOARD_HOME``, else ``runs`` in the current folder."""
-    return Path(out or os.environ.get("ELBOARD_HOME") or "runs")
+    return path_of(out) if out else named_by("ELBOARD_HOME") or Path("runs")
 
 
 def rank_of(spec: RunSpec) -> int:
@@ -68,8 +70,8 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
         record.
     """
     require(spec.task, spec.method, tuple(map(Path, spec.paths)))
-    report, rank, started = report or (lambda event: None), rank_of(spec), records.now()
-    runs = Runs(root)
+    check_tracker(tracker)
+    runs, report, rank, started = Runs(root), report or (lambda event: None), rank_of(spec), records.now()
     bases = ((base, runs.trained(base) or execute(base, root, "none", report)) for base in spec.starts_from())
     broken = next((base for base, record in bases if record.status != "done"), None)
     journal = _prepare(spec, runs.folder(spec), rank, report)
@@ -84,22 +86,23 @@ def execute(spec: RunSpec, root: Path, tracker: str = "none", report: Report | N
             journal.line(f"{spec.method} on {spec.task}, budget {spec.budget}, seed {spec.seed}, key {spec.key}")
             fields = _work(spec, runs, tracker if rank == 0 else "none", journal)
         except (Preempted, Pruned) as stop:
-            journal.line(str(stop) or "asked to stop; goes on from the checkpoint")
+            journal.stopped(str(stop) or "asked to stop; goes on from the checkpoint", isinstance(stop, Preempted))
             raise
-        except (KeyboardInterrupt, SystemExit):
-            if rank > 0:
-                raise  # a process of a distributed run whose work is done
-            journal.line("stopped by a signal")
-            end({}, **{"class": "killed", "message": "stopped by a signal"})
-            raise KeyboardInterrupt from None
-        except Exception as error:
-            if isinstance(error, UserError) and journal.stage != "load":
-                raise
+        except BaseException as error:
+            if isinstance(error, UserError) and journal.stage != "load" or isinstance(error, SystemExit) and rank > 0:
+                raise  # also in a process of a distributed run whose work is done
+            if by_signal(error):
+                journal.line("stopped by a signal")
+                end({}, **{"class": "killed", "message": "stopped by a signal"})
+                raise KeyboardInterrupt from None
             journal.line(traceback.format_exc())
             if rank > 0:
                 raise SystemExit(1) from None  # the first process hears of it and writes the record
             return end({}, **{"class": class_of(error), "message": message_of(error, spec)})
-        return end(fields)
+        try:
+            return end(fields)
+        except ValueError as error:
+            return end({}, **{"class": "bug", "message": f"no record can say what came of it: {error}"})
 
 
 def _prepare(spec: RunSpec, folder: Path, rank: int, report: Report) -> Journal:
@@ -130,26 +133,29 @@ def _tidied(folder: Path, rank: int) -> Iterator[None]:
 def _work(spec: RunSpec, runs: Runs, tracker: str, journal: Journal) -> dict[str, Any]:
     """All stages, one after another; the fields of the record that come of them."""
     from elboard.bench.cost import Meter, together
+    from elboard.bench.training import Unfit
 
     folder, meter = runs.folder(spec), Meter()
     loaded = _load(spec, runs, journal)
-    journal.tracker = make_tracker(tracker, spec, folder)
-    training, cost = _train(spec, runs, loaded, meter, journal)
+    journal.begin(tracker, spec, folder)
+    try:
+        training, cost = _train(spec, runs, loaded, meter, journal)
+    except Unfit as unfit:
+        warnings.warn(str(unfit), stacklevel=1)
+        loaded = _load(spec, runs, journal)
+        training, cost = _train(spec, runs, loaded, meter, journal)
     selection = _select(spec, loaded, training)
     start = time.perf_counter()
     scores = _evaluate(spec, loaded, training, journal)
+    primary = admitted(loaded.task.card.primary, scores)  # before anything of it is written
     cost = together(training.before, cost | {"evaluate_s": round(time.perf_counter() - start, 3)} | meter.read())
-    files = _keep(spec, folder, loaded.method, scores)
+    files = keep(spec, folder, loaded.method, scores)
     training.last.unlink(missing_ok=True)
     notes = spec.origin | ({"selection": selection} if selection else {})
     if loaded.method.parts > 1:
         notes["parts"] = loaded.method.parts
     if training.chosen_epoch is not None:
         notes["chosen_epoch"] = training.chosen_epoch
-    primary = _primary(loaded.task.card.primary, scores.metrics)
-    records.check_metrics({"status": "done", "primary": primary, "metrics": scores.metrics})  # now, so that the attempt fails
-    for key in scores.metrics:
-        check_name(key)
     return {"metrics": scores.metrics, "primary": primary, "cost": cost, "files": files, "notes": notes}
 
 
@@ -162,7 +168,7 @@ def _load(spec: RunSpec, runs: Runs, journal: Journal) -> Loaded:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(spec.config["trainer"]["threads"])
-    find("task", spec.task, tuple(map(Path, spec.paths))).load()  # a task that is not as it must be is no failure to load data
+    check_card(load_classes(spec)[0])  # what is not as it must be is no failure to load data
     journal.enter("load")
     loaded = built(spec, runs.root, {})
     journal.stage = "build"
@@ -198,18 +204,21 @@ def _train(spec: RunSpec, runs: Runs, loaded: Loaded, meter: Meter, journal: Jou
 
 
 def _select(spec: RunSpec, loaded: Loaded, training: Training) -> dict[str, Any]:
-    """The selection metric on validation data of the weights that were kept: what a search over options goes by."""
+    """The selection metric on validation data of the weights that were kept: what a search over options goes by. Without a value where
+    that is no number."""
     from elboard.bench.epochs import evaluating
 
     task, method, name = loaded.task, loaded.method, loaded.task.card.selection
-    for row in training.history:
-        if row["epoch"] == training.chosen_epoch and f"valid/{name}" in row:
-            return {"metric": name, "value": row[f"valid/{name}"]}
-    method.to(task.device)
-    seed_everything(spec.seed + 1)
-    with evaluating(method):
-        value = task.validate(method, loaded.data).get(name)
-    return {} if value is None else {"metric": name, "value": float(value)}
+    kept = [row for row in training.history if row["epoch"] == training.chosen_epoch]
+    found = next((row[f"valid/{name}"] for row in kept if f"valid/{name}" in row), None)
+    if found is None:
+        method.to(task.device)
+        seed_everything(spec.seed + 1)
+        with evaluating(method):
+            found = task.validate(method, loaded.data).get(name)
+    if found is None:
+        return {}
+    return {"metric": name} | ({"value": float(found)} if math.isfinite(found) else {})
 
 
 def _evaluate(spec: RunSpec, loaded: Loaded, training: Training, journal: Journal) -> Scores:
@@ -224,36 +233,16 @@ def _evaluate(spec: RunSpec, loaded: Loaded, training: Training, journal: Journa
     test = task.load_test(data)
     journal.enter("evaluate")
     method.to(task.device)
-    history = training.tracked(method, test)
-    journal.tracked(history)
-    seed_everything(spec.seed + 1)
-    with evaluating(method):
-        scores = scored(type(task), task.observe(method, data, test, history))
+    with no_mistake():
+        history = training.tracked(method, test)
+        journal.tracked(history)
+        seed_everything(spec.seed + 1)
+        with evaluating(method):
+            scores = scored(type(task), task.observe(method, data, test, history))
     bad = [name for name, value in scores.metrics.items() if not np.isfinite(value)]
     if bad:
         raise NonFiniteLoss(f"metric {bad[0]} is {scores.metrics[bad[0]]}")
     return scores
-
-
-def _keep(spec: RunSpec, folder: Path, method: Any, scores: Scores) -> dict[str, list[str]]:
-    """Write evidence, pictures and the final checkpoint; the files by kind, relative to the run's ``folder``."""
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    files: dict[str, list[str]] = {"evidence": [], "pictures": []}
-    if scores.evidence:
-        content = io.BytesIO()  # given the temporary file's name, NumPy would add a suffix to it
-        np.savez_compressed(content, **scores.evidence)
-        save_atomically(folder / "evidence" / "evidence.npz", lambda path: path.write_bytes(content.getvalue()))
-        files["evidence"].append("evidence/evidence.npz")
-    for name, picture in scores.pictures.items():
-        image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
-        save_atomically(folder / "pictures" / f"{name}.png", lambda path, image=image: image.save(path, format="PNG"))
-        files["pictures"].append(f"pictures/{name}.png")
-    state = {name: tensor.detach().cpu() for name, tensor in method.state_dict().items()}
-    save_atomically(folder / "checkpoints" / "final.ckpt", lambda path: torch.save({"state": state, "key": spec.key}, path))
-    return files
 
 
 def _record(spec: RunSpec, folder: Path, journal: Journal, started: str, fields: dict[str, Any], failure: dict[str, str]) -> Record:
@@ -268,31 +257,12 @@ def _record(spec: RunSpec, folder: Path, journal: Journal, started: str, fields:
         failure=failure and failure | {"log": "\n".join(journal.lines[-20:])},
         started=started,
         ended=max(started, records.now()),  # clocks step back
-        provenance=where | {"data": _checksums(spec), "argv0": Path(sys.argv[0]).name},
+        provenance=where | {"data": checksums(spec), "argv0": Path(sys.argv[0]).name},
         warnings=sorted(journal.heard)[:20],
         **({"notes": spec.origin} | fields),
     )
     journal.finish(record)
     return record
-
-
-def _primary(wanted: str, metrics: dict[str, float]) -> str:
-    """The key of the card's primary metric, which may leave out the parameters (``nll`` for ``nll[k=500]``)."""
-    found = [key for key in whole(tuple(metrics)) if wanted in (key, bare(key))]
-    if len(found) != 1:
-        raise RuntimeError(f"the task's primary metric {wanted!r} is {len(found)} times among its metrics {sorted(metrics)}")
-    return found[0]
-
-
-def _checksums(spec: RunSpec) -> dict[str, str]:
-    """Content checksums of the data sets that the task read, as its class reports them."""
-    if spec.budget == "smoke":
-        return {}
-    entry = find("task", spec.task, tuple(Path(path) for path in spec.paths))
-    try:
-        return entry.load().checksums()
-    except Exception as error:  # a failed download must not hide the failure being recorded
-        return {"error": str(error).splitlines()[0]}
 
 
 # --- tasks and methods of a run, which are built outside of runs too ---------------------------------------
@@ -332,6 +302,16 @@ class Loaded(NamedTuple):
     method: Any
 
 
+def load_classes(spec: RunSpec) -> tuple[Entry, Entry]:
+    """Task and method of ``spec``, imported. Raises UserError where their code, if it lies outside the package, is not that of its key."""
+    entries = find("task", spec.task, paths := tuple(map(Path, spec.paths))), find("method", spec.method, paths)
+    for entry in entries:
+        entry.load()
+        if entry.code() != spec.code.get(entry.kind, "") or entry.edited():
+            raise UserError(f"{entry.file}: it, or what it imports, was edited since the run was named: give the command again")
+    return entries
+
+
 def build(spec: RunSpec, bases: Any = None, data: Any = None) -> Loaded:
     """Task, data and method of ``spec``, freshly seeded. ``data`` is used instead of loading them again."""
     paths = tuple(Path(path) for path in spec.paths)
@@ -351,15 +331,19 @@ def build(spec: RunSpec, bases: Any = None, data: Any = None) -> Loaded:
 def load_trained(spec: RunSpec, root: Path, loaded: dict[str, Any] | None = None) -> Any:
     """The method of a finished run with its final weights, in evaluation mode. Data that are ``loaded`` are not read again.
 
-    Raises UserError if there is no final checkpoint.
+    Raises UserError if there is no final checkpoint, or one that cannot be read or is of other code.
     """
     import torch
 
     file = Runs(root).weights(spec)
     if not file.exists():
-        raise UserError(f"{file}: no final checkpoint; run `elboard run {spec.task} {spec.method} --seed {spec.seed}` first")
+        raise UserError(f"{file}: no final checkpoint; run `{again(spec, root)}` first")
     method = built(spec, root, {} if loaded is None else loaded).method
-    method.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state"])
+    try:
+        method.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state"])
+    except Exception as error:  # a damaged file raises what its bytes happen to mean
+        said = f"{file}: not the weights of {spec.method} ({type(error).__name__})"
+        raise UserError(f"{said}; make them again with `{again(spec, root)} --force`") from None
     method.progress = 1.0
     return method.eval()
 

@@ -5,7 +5,9 @@ Records are the truth. What an engine or a scheduler believes changes nothing.
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import escape
@@ -14,7 +16,10 @@ from pathlib import Path
 from elboard.bench import legacy
 from elboard.bench import record as records
 from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError, command, nearest
+from elboard.bench.identity import UNSAID, changed
 from elboard.bench.record import Record
+from elboard.bench.registry import discover
 
 RETRIABLE = ("oom", "timeout", "killed", "infra")
 RETRIES = 2
@@ -33,6 +38,37 @@ def folders_of(root: Path, key: str) -> list[Path]:
     """The folders under ``root`` with records of runs whose keys begin with ``key``, by whatever names: keys from before are others."""
     folders = sorted(file.parent for file in root.glob("*/attempts"))
     return [folder for folder in folders if any(record.key.startswith(key) for record in records.attempts(folder))]
+
+
+def folder_named(root: Path, key: str) -> Path:
+    """The folder under ``root`` of the run ``key``, else of the one run that begins so. Raises UserError for none or several."""
+    known = {folder.name: folder for folder in sorted(root.glob("*/")) if (folder / "log.txt").exists() or (folder / "attempts").is_dir()}
+    begun = [folder for name, folder in known.items() if key and name.startswith(key)]
+    found = [known[key]] if key in known else begun or (folders_of(root, key) if key else [])
+    if not found:
+        raise UserError(f"no run {key!r} in {root}: {nearest(key, known)}")
+    if len(found) > 1:
+        raise UserError(f"{key!r} is the beginning of {len(found)} runs in {root}: {', '.join(folder.name for folder in found[:6])}")
+    return found[0]
+
+
+def begin_anew(folder: Path, keep: bool = False) -> Path | None:
+    """Take the checkpoint away from which training in a run's ``folder`` would go on; where it is ``kept``, under which name."""
+    last, aside = folder / LAST, (folder / LAST).with_suffix(".unfit")
+    for file in (aside, *(() if keep else (last,))):
+        if file.is_dir():  # as some strategies write it
+            shutil.rmtree(file)
+        else:
+            file.unlink(missing_ok=True)
+    return last.rename(aside) if keep else None
+
+
+def again(spec: RunSpec, root: Path) -> str:
+    """The command that runs ``spec`` under ``root``."""
+    given = changed(spec.identity(), discover("method", tuple(map(Path, spec.paths))))
+    options = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items() if name not in UNSAID]
+    words = ("run", spec.task, spec.method, *options, "--seed", spec.seed, "--budget", spec.budget)
+    return command(*words, out=root, paths=spec.paths)
 
 
 @dataclass(frozen=True)

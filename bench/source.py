@@ -10,34 +10,36 @@ import hashlib
 import importlib.util
 import os
 import re
+import sys
+import warnings
 from collections.abc import Iterator
-from dataclasses import MISSING, field, make_dataclass
+from dataclasses import MISSING
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from elboard.bench.errors import UserError
-
-SCALARS = {"int": int, "float": float, "str": str}
-LISTS = {f"list[{name}]": list[kind] for name, kind in SCALARS.items()}
-TYPES = {**SCALARS, "bool": bool, **LISTS, **{f"{name} | None": kind | None for name, kind in SCALARS.items()}}
+from elboard.bench.options import BOUNDS, NAMED, SCALARS, Kind, kind_of, schema_of
 
 
 @cache
 def text_of(file: Path) -> str:
-    """The text of ``file``. Raises UserError where it is not UTF-8."""
+    """The text of ``file``. Raises UserError where it cannot be read, or is not UTF-8."""
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: does not parse as Python ({error})") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror or error})") from None
 
 
 @cache
 def tree(file: Path) -> ast.Module:
     """The syntax tree of ``file``. Raises UserError where it does not parse."""
     try:
-        return ast.parse(text_of(file))
-    except SyntaxError as error:
+        with warnings.catch_warnings(action="ignore"):  # of its literals, which importing it tells
+            return ast.parse(text_of(file))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the others of null bytes and deep nesting
         raise UserError(f"{file}: does not parse as Python ({error})") from None
 
 
@@ -148,8 +150,8 @@ def _default(file: Path, node: ast.AnnAssign) -> Any:
         raise UserError(f"{file}:{node.lineno}: a default of Config must be a literal") from None
 
 
-def _fields(file: Path, class_name: str) -> dict[str, tuple[type, Any]]:
-    """Fields of ``class_name.Config`` with their types and defaults, those of the classes that Config inherits from first."""
+def _fields(file: Path, class_name: str) -> dict[str, tuple[Kind, Any]]:
+    """Fields of ``class_name.Config`` with their kinds and defaults, those of the classes that Config inherits from first."""
     found = _class(file, class_name)
     if found is None:
         return {}
@@ -159,28 +161,23 @@ def _fields(file: Path, class_name: str) -> dict[str, tuple[type, Any]]:
         parents = [base.id for base in node.bases if isinstance(base, ast.Name)]
     else:  # class Config(Parent.Config), or a Config that starts afresh
         parents = [base.value.id for base in inner.bases if isinstance(base, ast.Attribute) and isinstance(base.value, ast.Name)]
-    fields: dict[str, tuple[type, Any]] = {}
+    fields: dict[str, tuple[Kind, Any]] = {}
     for parent in reversed(parents):
         fields.update(_fields(file, parent))
     for item in inner.body if inner else ():
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-            kind = ast.unparse(item.annotation)
-            if kind not in TYPES:
-                raise UserError(f"{file}:{item.lineno}: type {kind!r} of {item.target.id} is none of {', '.join(TYPES)}")
-            fields[item.target.id] = (TYPES[kind], _default(file, item))
+            name, kind = item.target.id, kind_of(item.annotation)
+            if kind is None:
+                known = f"{', '.join((*SCALARS, *NAMED))}, Literal, Annotated with {' or '.join(BOUNDS)}, a list of one, or one | None"
+                raise UserError(f"{file}:{item.lineno}: type {ast.unparse(item.annotation)!r} of {name} is none of {known}")
+            fields[name] = (kind.after(fields[name][0]) if name in fields else kind, _default(file, item))
     return fields
 
 
 @cache
 def config_class(file: Path, class_name: str) -> type:
     """A dataclass equal to ``class_name.Config`` of ``file``, fields of its base classes included."""
-    columns = []
-    for name, (kind, default) in _fields(file, class_name).items():
-        if isinstance(default, list):
-            columns.append((name, kind, field(default_factory=lambda value=tuple(default): list(value))))
-        else:
-            columns.append((name, kind) if default is MISSING else (name, kind, field(default=default)))
-    return make_dataclass(f"{class_name}Config", columns, kw_only=True)
+    return schema_of(f"{class_name}Config", _fields(file, class_name))
 
 
 # Ways to test data, for those who look for them: names, packages that have the data too, and what a method may use of its training's task.
@@ -226,8 +223,8 @@ def last_class(file: Path) -> str:
 
 
 def _beside(file: Path, start: Path) -> set[Path]:
-    """The files beside ``file``, in its folder, in its package and in the folder ``start``, that it imports, with the packages they are
-    in; what is imported within functions counts too."""
+    """The files beside ``file``, in its folder, in its package, in the folder ``start`` and in those of PYTHONPATH, that it imports, with
+    the packages they are in; what is imported within functions counts too."""
     found: set[Path] = set()
     for node in ast.walk(tree(file)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
@@ -236,10 +233,23 @@ def _beside(file: Path, start: Path) -> set[Path]:
             names = [home, *(f"{home}.{name}".strip(".") for name in names)]
         level = getattr(node, "level", 0)
         for parts in (name.split(".") for name in names if name and name.split(".")[0] != "elboard"):
-            roots = [file.parents[level - 1]] if level else [file.parent, start, *_package_of(file)]
+            roots = [file.parents[level - 1]] if level else [file.parent, start, *_package_of(file), *_search_path()]
             places = [root.joinpath(*parts[:n]) for root in roots for n in range(1, len(parts) + 1)]
             found |= {path for place in places for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()}
     return found
+
+
+@cache
+def _search_path() -> list[Path]:
+    """Where modules are imported from that are neither Python's, nor installed, nor ours: PYTHONPATH, and sources that are worked on."""
+    known = [Path(folder).resolve() for folder in (sys.prefix, sys.base_prefix, Path(__file__).parents[1])]
+    found = [Path(folder).resolve() for folder in dict.fromkeys(sys.path) if os.path.isdir(folder or ".")]
+    return [folder for folder in found if not any(folder.is_relative_to(one) for one in known) and not _holds_installed(folder)]
+
+
+def _holds_installed(folder: Path) -> bool:
+    """Whether other people's packages lie in ``folder``: of a user, a cluster or another environment, whose versions records say."""
+    return folder.name in ("site-packages", "dist-packages") or any(name.endswith(".dist-info") for name in os.listdir(folder))
 
 
 def _package_of(file: Path) -> list[Path]:
@@ -267,6 +277,14 @@ def hash_of(file: Path) -> str:
     says = {one: hashlib.sha256(text_of(one).encode()).hexdigest() for one in _all_of(file)}
     texts = [says.pop(file), *sorted(os.path.relpath(one, file.parent) + said for one, said in says.items())]
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
+
+
+def edited(file: Path) -> bool:
+    """Whether any of the files whose :func:`hash_of` counts says something else by now."""
+    try:
+        return any(one.read_text(encoding="utf-8-sig") != text_of(one) for one in _all_of(file))
+    except (OSError, UnicodeDecodeError):
+        return True
 
 
 def ways_to_test_data(file: Path) -> list[str]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
+
+END = (signal.SIGTERM, signal.SIGHUP)  # from outside: end, and the terminal or connection is gone
+
+LEAVE = 10.0  # seconds for a process to end once its work is done: anybody's threads may never
 
 _flag = threading.Event()
 
@@ -30,7 +36,21 @@ def clear() -> None:
     _flag.clear()
 
 
-def listen(*signals: signal.Signals) -> None:
-    """Make each of ``signals`` a request."""
-    for number in signals:
-        signal.signal(number, request)
+def hear(handler: Callable[..., None], *signals: signal.Signals) -> dict[signal.Signals, Any]:
+    """Have ``handler`` called at each of ``signals`` that is not ignored: ``nohup`` and shells' background jobs mean it.
+
+    Returns the handlers from before, by signal.
+    """
+    return {number: signal.signal(number, handler) for number in signals if signal.getsignal(number) != signal.SIG_IGN}
+
+
+def listen(*signals: signal.Signals) -> dict[signal.Signals, Any]:
+    """Make each of ``signals`` a request, and return what :func:`hear` does."""
+    return hear(request, *signals)
+
+
+def end_within(seconds: float, code: int = 0) -> None:
+    """Have this process end by then, whatever still runs in it."""
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()

@@ -18,9 +18,10 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from elboard.bench import stopping
 from elboard.bench.batches import OwnBatches
 from elboard.bench.epochs import Epochs, evaluating, random_state, set_random_state
+from elboard.bench.failures import class_of
 from elboard.bench.metrics.conventions import better
 from elboard.bench.record import save_atomically
-from elboard.bench.runs import EPOCHS, LAST
+from elboard.bench.runs import EPOCHS, LAST, begin_anew
 from elboard.bench.task import Data, Task, Test
 
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices and advertisements are no news in every run
@@ -28,6 +29,10 @@ logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices and 
 SAVE_EVERY = 30.0  # seconds between checkpoints for resuming, at the ends of epochs
 SAVE_WITHIN = 300.0  # the same within an epoch, for epochs that take long
 AGREE_EVERY = 20  # batches after which processes that train together ask each other whether one was told to stop
+
+
+class Unfit(Exception):
+    """The checkpoint from which training was to go on cannot be read, or is not one of this method as it is; it was set aside."""
 
 
 class Training:
@@ -59,7 +64,10 @@ class Training:
         return self.folder / LAST
 
     def run(self, method: Any) -> None:
-        """Train ``method`` by gradients. Resumes from :attr:`last` if it exists, and with it what is to be tracked."""
+        """Train ``method`` by gradients. Resumes from :attr:`last` if it exists, and with it what is to be tracked.
+
+        Raises Unfit where it cannot: ``method`` may be half restored then, and another is to be trained.
+        """
         train = self.config["train"]
         if train["epochs"] == 0:
             return
@@ -86,8 +94,15 @@ class Training:
             default_root_dir=str(self.folder),
         )
         self.global_zero = trainer.is_global_zero
-        self._check_epochs(loop.state_key)
-        trainer.fit(method, batches, ckpt_path=str(self.last) if self.last.exists() else None, weights_only=True)
+        resumes = self.last.exists()
+        try:
+            self._check_epochs(loop.state_key)
+            trainer.fit(method, batches, ckpt_path=str(self.last) if self.last.exists() else None, weights_only=True)
+        except Exception as error:  # a damaged file raises what its bytes happen to mean, one of other code what it lacks
+            if not resumes or loop.begun or class_of(error) != "bug" or not self.global_zero:
+                raise
+            aside = begin_anew(self.folder, keep=True)
+            raise Unfit(f"training starts anew: {aside} cannot be gone on from ({type(error).__name__})") from error
         loop.finish(method)
 
     def _check_epochs(self, key: str) -> None:
@@ -127,6 +142,7 @@ class _Loop(pl.Callback):
         self.best_epoch = -1
         self.best_state: dict[str, torch.Tensor] | None = None
         self.saved = time.monotonic()
+        self.restored = self.begun = False  # by a checkpoint; whether all that one holds is in place
         self.within: dict[str, Any] = {}  # of a checkpoint within an epoch: random states and what the epoch has accumulated
 
     def state_dict(self) -> dict[str, Any]:
@@ -140,6 +156,7 @@ class _Loop(pl.Callback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.restored = True
         self.training.history[:] = state["history"]
         self.best_value, self.best_epoch, self.best_state = state["best_value"], state["best_epoch"], state["best_state"]
         self.within = state["within"]
@@ -152,6 +169,11 @@ class _Loop(pl.Callback):
         self.training.task.device = trainer.strategy.root_device
         if self.within:
             self.batches.load_state_dict(self.within["batches"])
+
+    def on_train_start(self, trainer: pl.Trainer, method: Any) -> None:
+        if self.training.last.exists() and not self.restored:
+            raise KeyError("the checkpoint holds no state of the loop")
+        self.begun = True
         for epoch in self.training.history:
             self.training.report({"event": "epoch", **epoch})
 

@@ -2,6 +2,7 @@
 
     from elboard import Method, MethodCard                  # and the protocols: Classifier, Generator, ...
     from elboard import Data, Observed, Task, TaskCard        # and the facts of data: ClassSpec, LikelihoodSpec, ...
+    from elboard import leaderboard, load_method, records, run, sweep       # what the commands do, in notebooks and scripts
     from elboard import execute, resolve
 
 The package's parts lie in folders of their own: inside this one where it is installed, beside it in a checkout.
@@ -20,18 +21,22 @@ if TYPE_CHECKING:
     from elboard.bench.batches import OwnBatches
     from elboard.bench.card import MethodCard, TaskCard
     from elboard.bench.config import RunSpec, resolve
-    from elboard.bench.errors import UserError
+    from elboard.bench.errors import RunFailed, UserError
     from elboard.bench.evidence import Examples
     from elboard.bench.kinds import DataSpec
     from elboard.bench.method import Method
     from elboard.bench.metrics.conventions import Convention
+    from elboard.bench.options import Count, Form, Natural, NonNegative, Positive, Range, Share
     from elboard.bench.record import Record
     from elboard.bench.run import execute
     from elboard.bench.task import Batch, Data, Observed, Task
+    from elboard.notebook import leaderboard, load_method, records, run, sweep
 
     # What checkers may take from here; they know protocols and facts of data, which kinds bring, as Any.
     __all__ = ["Batch", "Convention", "Data", "DataSpec", "Examples", "Method", "MethodCard", "Observed", "OwnBatches", "Record", "RunSpec"]
-    __all__ += ["Task", "TaskCard", "UserError", "execute", "resolve"]
+    __all__ += ["RunFailed", "Task", "TaskCard", "UserError", "execute", "resolve"]
+    __all__ += ["Count", "Form", "Natural", "NonNegative", "Positive", "Range", "Share"]
+    __all__ += ["leaderboard", "load_method", "records", "run", "sweep"]
 
 __version__ = "0.1.0"
 
@@ -39,14 +44,16 @@ _HOMES = {
     "bench.batches": ("OwnBatches",),
     "bench.card": ("MethodCard", "TaskCard"),
     "bench.config": ("RunSpec", "resolve"),
-    "bench.errors": ("UserError",),
+    "bench.errors": ("RunFailed", "UserError"),
     "bench.evidence": ("Examples",),
     "bench.kinds": ("DataSpec",),
     "bench.method": ("Method",),
     "bench.metrics.conventions": ("Convention",),
+    "bench.options": ("Count", "Form", "Natural", "NonNegative", "Positive", "Range", "Share"),
     "bench.record": ("Record",),
     "bench.run": ("execute",),
     "bench.task": ("Batch", "Data", "Observed", "Task"),
+    "notebook": ("leaderboard", "load_method", "records", "run", "sweep"),
 }
 _HOME = {name: f"elboard.{module}" for module, names in _HOMES.items() for name in names}
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,13 @@ from elboard.bench import record as records
 from elboard.bench.errors import UserError
 from elboard.bench.evidence import number
 from elboard.bench.identity import group_of
-from elboard.bench.metrics.conventions import convention, in_range, of_examples
+from elboard.bench.metrics.conventions import convention, of_examples
 from elboard.bench.provenance import revision, versions
 from elboard.results.places import Place, places_of_run
+from elboard.results.said import backfilled, digest_of
 from elboard.results.store import Group
-from elboard.results.store.lines import lines
 from elboard.results.untrusted import InvalidEvidence, read_evidence
-from elboard.results.verify import digest_of, recomputed, task_of
+from elboard.results.verify import evidence_of, recomputed, task_of
 
 
 def backfill(place: Place, metric: str, paths: Sequence[Path] = ()) -> Path | None:
@@ -56,17 +55,22 @@ def backfill(place: Place, metric: str, paths: Sequence[Path] = ()) -> Path | No
     except InvalidEvidence as error:
         raise UserError(f"{file}: {error}") from None
     found = recomputed(entry, evidence, [metric])
+    task = entry.load()
     if metric not in found:
-        n = number(entry.load().sets, metric, evidence)
+        with evidence_of(entry):
+            n = number(task.sets, metric, evidence)
         less = f", only {of_examples(metric, n)}" if n else ""
         raise UserError(f"{record.key}: the evidence of {entry.card.name} does not give {metric}{less}")
-    task = entry.load()
+    if not math.isfinite(found[metric]):
+        raise UserError(f"{record.key}: {metric} of the evidence is {found[metric]}")
+    with evidence_of(entry):
+        tolerance = task.tolerance(metric, evidence)
     tree = {
         "key": record.key,
         "digest": digest_of(record),
         "metric": metric,
         "value": found[metric],
-        "tolerance": task.tolerance(metric, evidence),
+        "tolerance": tolerance,
         "function": f"{task.measure.__func__.__module__}.{task.measure.__func__.__qualname__}",
         "commit": str(revision().get("commit", "")),
         "versions": dict(versions()),
@@ -75,38 +79,26 @@ def backfill(place: Place, metric: str, paths: Sequence[Path] = ()) -> Path | No
     return place.say("backfill", tree)
 
 
-def backfilled(place: Place) -> dict[str, float]:
-    """The metrics of the record at ``place`` together with those computed later; the record's own come first and win.
-
-    What names another digest, or is no possible value, is passed over.
-    """
-    digest, later = digest_of(place.record), {}
-    for tree in place.said("backfill"):
-        with suppress(ValueError, TypeError, KeyError, UserError):
-            if tree["digest"] == digest and math.isfinite(tree["value"]) and in_range(tree["metric"], tree["value"]):
-                later[tree["metric"]] = float(tree["value"])
-    return later | place.record.metrics
-
-
-def filled(groups: Sequence[Group], root: Path | None, shipped: bool = True) -> list[Group]:
+def filled(groups: Sequence[Group], root: Path | None) -> list[Group]:
     """``groups`` (of :func:`elboard.results.store.groups`) with the metrics computed later, which boards then show like any other."""
     later: dict[str, dict[tuple[str, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    tasks = sorted({group.task for group in groups}) if shipped else []
-    places: list[Place] = [line for task in tasks for line in lines(task, []) if line.said("backfill")]
-    if root is not None and (root / "backfill").is_dir():
-        places += [place for folder in (root / "backfill").iterdir() for place in places_of_run(root, folder.name)]
-    for place in places:
+    folders = (root / "backfill").iterdir() if root is not None and (root / "backfill").is_dir() else ()
+    for place in (place for folder in folders for place in places_of_run(root, folder.name)):
         metrics, record = backfilled(place), place.record
         if len(metrics) > len(record.metrics):
             later[group_of(record.identity)][record.key, record.attempt].update(metrics)
-    return [_filled(group, later[group.group]) if group.group in later else group for group in groups]
+    return [_filled(group, later.get(group.group, {})) for group in groups]
 
 
-def _filled(group: Group, later: dict[tuple[str, str], dict[str, float]]) -> Group:
-    found = [later.get(run, {}) for run in zip(group.keys, group.attempts, strict=True)]
-    names = sorted({name for values in found for name in values})
-    metrics = dict(group.metrics)
-    for name in names:
-        own = metrics.get(name, np.full(len(found), np.nan))
-        metrics[name] = np.array([values.get(name, before) for values, before in zip(found, own.tolist(), strict=True)])
-    return Group(**{**{field.name: getattr(group, field.name) for field in fields(Group)}, "metrics": metrics})
+def _filled(group: Group, later: Mapping[tuple[str, str], Mapping[str, float]]) -> Group:
+    if not (later or group.later):
+        return group
+    metrics = {**group.metrics}
+    for name, values in group.later.items():
+        own = metrics.get(name, np.nan)
+        metrics[name] = np.where(np.isnan(own), values, own)
+    of_runs = [later.get(run, {}) for run in zip(group.keys, group.attempts, strict=True)]
+    for name in sorted({name for values in of_runs for name in values}):
+        own = metrics.get(name, np.full(group.n, np.nan))
+        metrics[name] = np.array([values.get(name, before) for values, before in zip(of_runs, own.tolist(), strict=True)])
+    return replace(group, metrics=metrics, later={})

@@ -23,18 +23,23 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elboard.bench.metrics.conventions import ceiling, saturated
 from elboard.bench.papers import Check, Claim, Paper, papers
 from elboard.bench.registry import aliases, find
 from elboard.results import markup
+from elboard.results.kept import kept
 from elboard.results.measured import ALIKE, Estimate, Measurement, Measurements, equivalence, estimate, metric_key
 from elboard.results.stats.groups import EXACT, UNDECIDED
 from elboard.results.tuning import judged, tuning_of
+
+if TYPE_CHECKING:
+    from elboard.bench.registry import Entry as Listed
+    from elboard.results.store import Group
 
 STATUSES = ("holds", "refuted", "undecided", "not run", "not implemented")
 FORMATS = ("table", "md", "json")
@@ -112,6 +117,27 @@ def _given(entry: Entry, before: Sequence[Entry]) -> Entry:
     note = f"{VOID} {given}, which is {before[given - 1].status}"
     parts = [replace(part, status="undecided", note=note) if part.status in _EQUAL.values() else part for part in entry.parts]
     return replace(entry, status=together([part.status for part in parts]) if parts else entry.status, parts=tuple(parts))
+
+
+def kept_ledger(
+    groups: Sequence[Group], methods: Mapping[str, Listed], tasks: Mapping[str, Listed], paths: tuple[Path, ...], folder: Path
+) -> list[Entry]:
+    """:func:`ledger` of all papers by ``groups``, kept in ``folder`` where no code but the package's has a part in it."""
+    known = papers()
+
+    def made() -> list[Entry]:
+        return ledger(Measurements(groups, paths), methods, tasks, known)
+
+    if paths or any(not entry.module.startswith("elboard.") for entry in (*methods.values(), *tasks.values())):
+        return made()
+    about = ["claims", [[group.group, group.n, group.digest, group.notes] for group in groups]]
+    said = kept(folder, about, lambda: [[entry.status, [asdict(part) for part in entry.parts], entry.note] for entry in made()])
+    claims = [(paper, number, claim) for paper in known for number, claim in enumerate(paper.claims, 1)]
+    return [Entry(*of, status, tuple(map(_part_of, parts)), note) for of, (status, parts, note) in zip(claims, said, strict=True)]
+
+
+def _part_of(tree: Mapping[str, Any]) -> Part:
+    return Part(**{name: tuple(value) if isinstance(value, list) else value for name, value in tree.items()})
 
 
 def _entry(paper: Paper, number: int, claim: Claim, measurements: Measurements, methods: Collection[str], tasks: Collection[str]) -> Entry:

@@ -23,6 +23,9 @@ TEX = {character: "\\" + character for character in "_%&#${}"} | {
 TEX |= {"^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
 
 
+MARKDOWN = {"\\": "\\\\", "|": "\\|", "<": "&lt;", "&": "&amp;", "*": "\\*", "`": "\\`", "\n": "<br>"}  # brackets stay: links have "]("
+
+
 def finite(tree: Any) -> Any:
     """``tree`` with None in place of NaN and infinity, which JSON lacks."""
     if isinstance(tree, dict):
@@ -82,10 +85,14 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: Collectio
     """The lines of a Markdown table."""
 
     def line(cells: Sequence[str]) -> str:
-        escaped = (text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>") for text in cells)
-        return "| " + " | ".join(escaped) + " |"
+        return "| " + " | ".join("".join(MARKDOWN.get(letter, letter) for letter in text).replace("](", "]\\(") for text in cells) + " |"
 
     return [line(head), "|" + "|".join("---" if name in left else "---:" for name in head) + "|", *map(line, rows)]
+
+
+def cell(value: Any) -> Any:
+    """``value`` as a cell of CSV: a text that a spreadsheet would compute stays one, by an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def tex(text: str) -> str:

@@ -9,16 +9,25 @@ what is wrong with it alone. That record and evidence agree proves no honesty: a
 
 from __future__ import annotations
 
+import datetime
 import io
+import json
 import re
+import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from elboard.bench.errors import UserError
+import numpy as np
+
+from elboard.bench import plain
+from elboard.bench import record as records
+from elboard.bench.config import check_options
+from elboard.bench.errors import UserError, nearest
 from elboard.bench.identity import group_of
 from elboard.bench.metrics.conventions import check_name
 from elboard.bench.record import Record
@@ -26,24 +35,24 @@ from elboard.bench.registry import Entry, discover
 from elboard.bench.source import ways_to_test_data
 from elboard.results import untrusted
 from elboard.results.places import effective
-from elboard.results.store.lines import SHIPPED, all_beside, board_file, lines, path_beside, stem_of, write_lines
+from elboard.results.shipping import all_beside, board_file, write_lines
+from elboard.results.store.lines import SHIPPED, lines, path_beside, stem_of
 from elboard.results.untrusted import InvalidEvidence, Refused, one_line, read_evidence, strict_json
 from elboard.results.verify import Verification, badge, task_of, verify
 
-SUFFIX = ".elboard.zip"
+SUFFIX, SKEW = ".elboard.zip", datetime.timedelta(hours=1)  # SKEW: between clocks
 LARGEST = 4 * 2**20  # bytes of a record, of curves, of a picture
-WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-FILE = re.compile(r"(evidence|pictures)/[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 MARKUP = re.compile(r"<[A-Za-z/!?]|javascript:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A record that passed, the same decoded as it was submitted, and what recomputing showed."""
+    """A record that passed, the same decoded as it was submitted, what recomputing showed, and the digest of its evidence."""
 
     record: Record
     tree: dict[str, Any]
     verification: Verification
+    evidence: str
 
 
 @dataclass
@@ -53,6 +62,7 @@ class Report:
     Attributes:
         refused: one line for each refusal, ``what: why``.
         flagged: what is accepted, but worth a look.
+        held: why records are not taken in unless their runs are named, one line each.
         written: files written by accepting.
     """
 
@@ -60,22 +70,28 @@ class Report:
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     flagged: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The report as text."""
         said = [f"{self.file.name}: {len(self.accepted)} records accepted, {len(self.refused)} refused"]
+        if self.held:
+            said[0] += f", {len(self.held)} held back"
         for found in self.accepted:
             spec, of = found.record.spec, found.verification
             trust = f"{badge(found.record, [of])}, {len(of.checked)} of {len(found.record.metrics)} metrics recomputed"
             run = f"{spec['method']} on {spec['task']}, seed {spec['seed']}, {spec['budget']}, key {found.record.key}"
             said.append(f"accepted: {run}: {trust}")
-        said += [f"refused: {line}" for line in self.refused] + [f"look at: {line}" for line in self.flagged]
+        for word, of in (("refused", self.refused), ("held back", self.held), ("look at", self.flagged)):
+            said += [f"{word}: {line}" for line in of]
         return said + [f"written: {path}" for path in self.written]
 
 
 def submit(folder: Path, target: Path) -> Path:
     """Pack the finished runs of ``folder`` into one file and return it; of several attempts at a run the one that counts.
+
+    Records say nothing of where the runs were made or tracked (:mod:`elboard.bench.plain`). Links are left out, with a warning each.
 
     Args:
         target: the file, ``.elboard.zip`` is added where it is missing.
@@ -88,14 +104,15 @@ def submit(folder: Path, target: Path) -> Path:
         if place.record.status != "done":
             continue
         stem = f"{place.record.key}.{place.record.attempt}"
-        files[f"records/{stem}.json"] = place.file.read_bytes()
-        if place.evidence is not None:
-            files[f"evidence/{stem}.npz"] = place.evidence.read_bytes()
+        wanted = {} if place.evidence is None else {f"evidence/{stem}.npz": place.evidence}
         for home in place.folders:
             if (home / "curves.jsonl").is_file():
-                files[f"curves/{stem}.jsonl"] = (home / "curves.jsonl").read_bytes()
-            for picture in sorted((home / "pictures").glob("*.png")):
-                files[f"pictures/{stem}/{picture.name}"] = picture.read_bytes()
+                wanted[f"curves/{stem}.jsonl"] = home / "curves.jsonl"
+            wanted |= {f"pictures/{stem}/{picture.name}": picture for picture in sorted((home / "pictures").glob("*.png"))}
+        if _is_link(place.file, folder):
+            continue
+        files[f"records/{stem}.json"] = _shareable(place.file.read_bytes())
+        files |= {name: file.read_bytes() for name, file in wanted.items() if not _is_link(file, folder)}
     if not files:
         raise UserError(f"{folder}: no finished run to submit")
     path = target if target.name.endswith(SUFFIX) else target.with_name(target.name + SUFFIX)
@@ -108,7 +125,24 @@ def submit(folder: Path, target: Path) -> Path:
     return path
 
 
-def review(file: Path, accept: bool = False, into: Path = SHIPPED, paths: Sequence[Path] = ()) -> Report:
+def _is_link(file: Path, root: Path) -> bool:
+    """Whether ``file`` or a folder between it and ``root`` is a link, which may lead anywhere; warns of it."""
+    link = file.resolve() != root.resolve() / file.relative_to(root)
+    if link:
+        warnings.warn(f"{file}: is a link, or lies behind one; it is left out", stacklevel=3)
+    return link
+
+
+def _shareable(content: bytes) -> bytes:
+    """A record without what is for no other reader, sealed again; as it is where there is nothing of that kind."""
+    tree = json.loads(content)
+    kept = {**tree, "spec": plain.shared(tree["spec"]), "warnings": list(filter(None, map(plain.heard, tree.get("warnings", []))))}
+    if kept == tree:
+        return content
+    return json.dumps({**kept, "digest": records.digest_of(kept)}, indent=1, sort_keys=True).encode()
+
+
+def review(file: Path, accept: bool = False, into: Path = SHIPPED, paths: Sequence[Path] = (), replace: Collection[str] = ()) -> Report:
     """Check a submission; with ``accept`` write the records that pass below ``into``, with what recomputing showed.
 
     Of records and verifications come lines (:mod:`elboard.results.store.lines`); evidence, and curves and pictures, are those of one run
@@ -116,9 +150,10 @@ def review(file: Path, accept: bool = False, into: Path = SHIPPED, paths: Sequen
 
     Args:
         paths: where tasks and methods lie besides the package.
+        replace: keys of runs to take in, in place of all records of them that are here, though there is a doubt (:func:`doubts`).
 
     Raises:
-        UserError: with ``accept``, a folder that cannot be written.
+        UserError: with ``accept``, a folder that cannot be written; a key to replace about which there is no doubt.
     """
     report = Report(file)
     try:
@@ -126,26 +161,35 @@ def review(file: Path, accept: bool = False, into: Path = SHIPPED, paths: Sequen
     except Refused as error:
         report.refused.append(f"{file.name}: {error}")
         return report
-    reviewer = _Reviewer(contents, into, tuple(paths))
+    reviewer, doubtful = _Reviewer(contents, into, tuple(paths)), set()
     for name in sorted(name for name in contents if name.startswith("records/")):
         try:
             found = reviewer.record(name)
         except (Refused, UserError) as error:
             report.refused.append(f"{name}: {error if isinstance(error, Refused) else one_line(error)}")
             continue
-        report.accepted.append(found)
         report.flagged += [f"{name}: {flag}" for flag in reviewer.flags(found)]
+        doubt, key = reviewer.doubt(found), found.record.key
+        doubtful |= {key} if doubt else set()
+        if doubt:
+            (report.flagged if key in replace else report.held).append(f"{name}: {doubt}; --replace {key} takes it in")
+        if not doubt or key in replace:
+            report.accepted.append(found)
+    for key in {*replace} - doubtful:
+        raise UserError(f"--replace {key}: no run that is held back, {nearest(key, doubtful)}")
     if accept:
         try:
-            _take_in(report, contents, into)
+            _take_in(report, contents, into, replace)
         except OSError as error:
             raise UserError(f"{error.filename or into}: cannot be written ({error.strerror or error})") from None
     return report
 
 
-def _take_in(report: Report, contents: Mapping[str, bytes], into: Path) -> None:
+def _take_in(report: Report, contents: Mapping[str, bytes], into: Path, replace: Collection[str]) -> None:
     """Write what was accepted, and say in ``report`` what was written. Raises OSError."""
     taken = [found.record for found in report.accepted]
+    for file in {board_file(record, into) for record in taken if record.key in replace}:
+        write_lines(file, [], without=replace)
     evident, illustrated = lacking(taken, into, "npz"), lacking(taken, into, "jsonl", "png")  # before anything of them is there
     boards: dict[Path, list[dict[str, Any]]] = defaultdict(list)
     for found in report.accepted:
@@ -214,6 +258,9 @@ class _Reviewer:
     contents: Mapping[str, bytes]
     into: Path
     paths: tuple[Path, ...]
+    values: dict[str, Record] = field(default_factory=dict)  # of the submission's runs before, by key
+    evident: dict[str, str] = field(default_factory=dict)  # the key of a run by the digest of its evidence
+    looked: set[str] = field(default_factory=set)  # tasks whose evidence that is here is among them
 
     @cached_property
     def checksums(self) -> dict[tuple[str, int], dict[str, str]]:
@@ -238,13 +285,15 @@ class _Reviewer:
         if name != f"records/{record.key}.{record.attempt}.json":
             raise Refused(f"its name is not that of attempt {record.attempt} at {record.key}")
         entry = self._known(record)
+        check_options(record.run(), self.paths)
         self._data(record, entry)
         if any(stem_of(line.record) == stem_of(record) for line in lines(record.spec["task"], [], self.into)):
             raise Refused("its attempt is here already")  # names of files beside tell runs apart by their attempts
         evidence = self.contents.get(f"evidence/{record.key}.{record.attempt}.npz")
         if evidence is None:
             raise Refused("it comes without evidence")
-        return Accepted(record, tree, self._recomputed(record, evidence))
+        arrays = self._arrays(evidence)
+        return Accepted(record, tree, self._recomputed(record, arrays), untrusted.digest_of(arrays))
 
     def _known(self, record: Record) -> Entry:
         """The task as it is here, where a record of it may be accepted."""
@@ -255,11 +304,11 @@ class _Reviewer:
                 check_name(key)
         except ValueError as error:
             raise Refused(one_line(error)) from None
-        if not WORD.fullmatch(spec["method"]):
+        if not plain.WORD.fullmatch(spec["method"]):
             raise Refused(f"the method's name {spec['method']!r:.80} is no name: letters, digits, '.', '_' and '-'")
         if spec["budget"] not in entry.budgets():
             raise Refused(f"{entry.card.name} has no budget {spec['budget']!r:.40}")
-        strange = [name for names in record.files.values() for name in names if not FILE.fullmatch(name)]
+        strange = [name for names in record.files.values() for name in names if not plain.FILE.fullmatch(name)]
         if strange:
             raise Refused(f"it names the file {strange[0]!r:.80}, which is neither evidence nor a picture of its run")
         return entry
@@ -276,17 +325,43 @@ class _Reviewer:
             names = sorted(name for name in {*wanted, *known} if known.get(name) != wanted.get(name))
             raise Refused(f"its data are others: the checksum of {', '.join(map(repr, names))[:120]} is not the one known here")
 
-    def _recomputed(self, record: Record, evidence: bytes) -> Verification:
+    def _arrays(self, evidence: bytes) -> dict[str, np.ndarray]:
         try:
-            verification = verify(record, read_evidence(io.BytesIO(evidence)), self.paths)
+            return read_evidence(io.BytesIO(evidence))
         except InvalidEvidence as error:
             raise Refused(f"its evidence is unreadable: {one_line(error)}") from None
+
+    def _recomputed(self, record: Record, evidence: Mapping[str, np.ndarray]) -> Verification:
+        verification = verify(record, evidence, self.paths)
         if verification.ok is False:
             wrong = [name for name, check in verification.checked.items() if not check.ok]
             check = verification.checked[wrong[0]]
             more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             raise Refused(f"{wrong[0]} is {check.claimed:.6g} in the record, {check.found:.6g} by its evidence{more}")
         return verification
+
+    def doubt(self, found: Accepted) -> str:
+        """Why ``found`` might replace, or stand for, what it should not; empty if there is no reason to ask."""
+        record, task = found.record, found.record.spec["task"]
+        here = [line for line in lines(task, [], self.into) if line.record.status == "done"]
+        if task not in self.looked:
+            self.looked.add(task)
+            for line in here:
+                with suppress(InvalidEvidence):
+                    if line.evidence is not None:
+                        self.evident.setdefault(untrusted.digest_of(read_evidence(line.evidence)), line.record.key)
+        others = [*(line.record for line in here if line.record.key == record.key), *filter(None, [self.values.get(record.key)])]
+        other = next((of for of in others if of.metrics != record.metrics), None)
+        self.values.setdefault(record.key, record)
+        twin = self.evident.setdefault(found.evidence, record.key)
+        if other is not None:
+            theirs, mine = other.metrics, record.metrics
+            name = next(name for name in (record.primary, *theirs, *mine) if theirs.get(name) != mine.get(name))
+            return f"there is a record of this run already, in which {name} is {theirs.get(name)}, not {mine.get(name)}"
+        ended = datetime.datetime.fromisoformat(record.ended or record.started or records.now()).replace(tzinfo=datetime.UTC)
+        if ended > datetime.datetime.now(datetime.UTC) + SKEW:
+            return f"it ended at {record.ended}, which is yet to come"
+        return f"its evidence is that of the run {twin} too" if twin != record.key else ""
 
     def flags(self, found: Accepted) -> list[str]:
         """What is no reason to refuse a record, but worth a look."""

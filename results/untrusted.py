@@ -14,7 +14,6 @@ import math
 import re
 import stat
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +24,7 @@ from elboard.bench.record import save_atomically
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+LARGEST_MANIFEST = 8 * 2**20
 MOST_FILES, MOST_ARRAYS, LARGEST_FILE, LARGEST_TOTAL = 100_000, 1000, 256 * 2**20, 2**30
 RATIO, FREE = 100, 2**20  # beyond the first MiB a file that inflates a hundredfold is a bomb
 STEM = r"[0-9a-f]{16}\.[A-Za-z0-9_-]{1,64}"
@@ -32,7 +32,7 @@ NAME = re.compile(rf"records/{STEM}\.json|evidence/{STEM}\.npz|curves/{STEM}\.js
 EPOCH = (1980, 1, 1, 0, 0, 0)  # equal contents make equal files
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-EPOCHS = 50  # of a curve
+EPOCHS, CURVES = 50, 100  # of a curve, of a run
 SIDE = 4096  # pixels of a picture's side
 CURVE = re.compile(r"[A-Za-z][A-Za-z0-9_./@%+=,\[\]-]{0,79}")
 
@@ -70,7 +70,9 @@ def contents_of(file: Path) -> dict[str, bytes]:
             found = {entry.filename: read_entry(archive, entry) for entry in entries}
     except OSError as error:
         raise Refused(f"cannot be read ({error.strerror or error})") from None
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except Refused:
+        raise
+    except Exception as error:  # zipfile and zlib raise many kinds on what is none
         raise Refused(f"not a readable zip archive, perhaps truncated ({one_line(error)})") from None
     _check_manifest(found)
     return {name: content for name, content in found.items() if name != MANIFEST}
@@ -82,10 +84,12 @@ def _check_directory(entries: list[zipfile.ZipInfo]) -> None:
         raise Refused(f"{len(entries)} files, more than {MOST_FILES}")
     seen: set[str] = set()
     for entry in entries:
-        name = entry.orig_filename
+        name = entry.filename  # under which it is read and unpacked
         mode = entry.external_attr >> 16
         if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or "\\" in name or ".." in name.split("/") or "\0" in name:
             raise Refused(f"the name {name!r:.120} leads out of the archive")
+        if name != entry.orig_filename:
+            raise Refused(f"the name {name!r:.80} is {entry.orig_filename!r:.80} too")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             raise Refused(f"{name!r:.120} is a link or no plain file")
         if name.lower() in seen:
@@ -94,8 +98,9 @@ def _check_directory(entries: list[zipfile.ZipInfo]) -> None:
             raise Refused(f"{name!r:.120} is encrypted or packed in an unknown way")
         if name != MANIFEST and not NAME.fullmatch(name):
             raise Refused(f"the name {name!r:.120} is none of a submission's")
-        if entry.file_size > LARGEST_FILE:
-            raise Refused(f"{name!r:.120} has {entry.file_size} bytes, more than {LARGEST_FILE}")
+        largest = LARGEST_MANIFEST if name == MANIFEST else LARGEST_FILE
+        if entry.file_size > largest:
+            raise Refused(f"{name!r:.120} has {entry.file_size} bytes, more than {largest}")
         if entry.file_size > FREE + RATIO * entry.compress_size:
             raise Refused(f"{name!r:.120} inflates {entry.compress_size} bytes to {entry.file_size}")
         seen.add(name.lower())
@@ -153,8 +158,8 @@ def read_evidence(source: Path | IO[bytes]) -> dict[str, np.ndarray]:
         raise
     except OSError as error:
         raise InvalidEvidence(f"cannot be read ({error.strerror or error})") from None
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
-        raise InvalidEvidence(f"not a readable .npz archive ({one_line(error)})") from None
+    except Exception as error:  # zipfile, zlib and NumPy's reader of headers raise many kinds on what is none
+        raise InvalidEvidence(f"not a readable .npz archive ({one_line(f'{type(error).__name__}: {error}')})") from None
 
 
 def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -187,19 +192,32 @@ def _array(name: str, content: bytes) -> np.ndarray:
     if version not in HEADERS:
         raise InvalidEvidence(f"{name!r} has version {version} of the format, not 1.0 or 2.0")
     shape, fortran, dtype = HEADERS[version](file)
-    if dtype.kind not in "biuf":
+    if dtype.kind not in "biuf" or dtype.itemsize > 16:
         raise InvalidEvidence(f"{name!r} holds {dtype} objects: only numbers and booleans are read, nothing is unpickled")
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
         raise InvalidEvidence(f"{name!r} claims shape {shape}, but has {len(content) - file.tell()} bytes")
     return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
 
 
+def digest_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 (hexadecimal) of what arrays hold, however they are packed."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape} ".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
+
+
 def curves_of(content: bytes) -> bytes:
     """The same with six digits of each value, where pages show five, of at most fifty epochs, evenly spaced."""
     rows = [strict_json(line) for line in content.splitlines()]
+    names: set[str] = set()
     for i, row in enumerate(rows, 1):
         if not isinstance(row, dict) or not all(CURVE.fullmatch(name) and _number(value) for name, value in row.items()):
             raise Refused(f"line {i} is no mapping from names to numbers")
+        names |= row.keys()
+    if len(names) > CURVES:
+        raise Refused(f"{len(names)} curves, more than {CURVES}")
     last, n = len(rows) - 1, min(len(rows), EPOCHS)
     rows = [rows[round(i * last / (n - 1))] for i in range(n)] if n > 1 else rows
     short = ({name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()} for row in rows)

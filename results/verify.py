@@ -10,14 +10,13 @@ predictions are honest. Only a re-run shows that.
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,129 +25,21 @@ from elboard.bench import record as records
 from elboard.bench.config import restated
 from elboard.bench.errors import UserError
 from elboard.bench.identity import configuration, difference, group_of
-from elboard.bench.metrics.conventions import of_examples
-from elboard.bench.provenance import revision, versions
 from elboard.bench.record import Record
 from elboard.bench.registry import Entry, find
 from elboard.results.places import Place, places_of_run
+from elboard.results.said import Check, Verification, badge, digest_of, verifications
 from elboard.results.store.lines import lines
 from elboard.results.untrusted import one_line
 
 if TYPE_CHECKING:
     from elboard.results.store import Group
 
-KINDS = ("recomputed", "rerun")
 WIDTH = 3.0  # standard deviations of the seeds within which another machine's re-run agrees
 SEEDS = 3  # fewer give no standard deviation to go by
 RELATIVE = 1e-6  # what another machine's rounding may change where seeds do not differ at all
 DEARER = 30  # keys of groups, of before too, are found in the time in which one record is read
 SAME_HARDWARE = ("machine", "system", "cpu", "gpu", "threads")
-
-
-class Check(NamedTuple):
-    """A metric of the record beside the value found now, and the absolute difference allowed."""
-
-    claimed: float
-    found: float
-    tolerance: float
-    ok: bool
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The outcome of checking one record.
-
-    Attributes:
-        digest: of the record's content that was checked.
-        kind: "recomputed" from evidence or "rerun".
-        checked: metric -> :class:`Check`.
-        unchecked: metrics about which this verification says nothing.
-        ok: whether all that was checked agrees; None where nothing could be checked.
-        note: how it was compared, or why there is no verdict.
-        commit, versions, when: of this verification, not of the record.
-    """
-
-    key: str
-    attempt: str
-    digest: str
-    kind: str
-    checked: dict[str, Check]
-    unchecked: list[str]
-    ok: bool | None
-    note: str = ""
-    commit: str = field(default_factory=lambda: str(revision().get("commit", "")))
-    versions: dict[str, str] = field(default_factory=lambda: dict(versions()))
-    when: str = field(default_factory=records.now)
-
-    @property
-    def largest(self) -> tuple[str, float]:
-        """The metric farthest from its claim in units of its tolerance, and the absolute difference; ("", 0.0) if none is checked."""
-
-        def strain(name: str) -> tuple[float, float]:
-            of = self.checked[name]
-            gap = abs(of.claimed - of.found)
-            if math.isnan(gap):
-                return float("inf"), gap
-            return (gap / of.tolerance if of.tolerance else float("inf") if gap else 0.0), gap
-
-        name = max(self.checked, key=strain, default="")
-        return (name, strain(name)[1]) if name else ("", 0.0)
-
-    def proves(self, primary: str) -> bool:
-        """Whether the metric ``primary``, or that of the subset which the evidence keeps, is among those checked."""
-        return of_examples(primary) in map(of_examples, self.checked)
-
-    def to_dict(self) -> dict:
-        """As it is written: plain JSON; a check that agrees is ``[found - claimed, tolerance]``, any other has all four fields."""
-        checked = {
-            name: [float(f"{check.found - check.claimed:.3g}"), check.tolerance] if check.ok else list(check)
-            for name, check in self.checked.items()
-        }
-        return {**asdict(self), "checked": checked}
-
-    def beside(self, record: Record) -> dict:
-        """As :meth:`to_dict`, for the place that has ``record``: without what that says itself, and the commonest check said once, in
-        ``rest``, of all metrics that are neither in ``checked`` nor in ``unchecked``. The digest says of which content."""
-        tree = self.to_dict()
-        if self.digest != digest_of(record) or {*self.checked, *self.unchecked} != set(record.metrics):
-            return tree
-        known = _known(record)
-        tree = {name: value for name, value in tree.items() if value != known.get(name)}
-        agreeing = Counter(tuple(of) for of in tree["checked"].values() if len(of) == 2)
-        if agreeing:
-            tree["rest"] = list(agreeing.most_common(1)[0][0])
-            tree["checked"] = {name: of for name, of in tree["checked"].items() if of != tree["rest"]}
-        return tree
-
-    @classmethod
-    def from_dict(cls, tree: Mapping[str, Any], record: Record | None = None) -> Verification:
-        """Of what :meth:`to_dict` made, or :meth:`beside` with ``record``. Raises TypeError, KeyError or ValueError for anything else."""
-        fields = {name: value for name, value in tree.items() if name != "largest_difference"}  # older ones say it
-        if record is not None:
-            fields = _known(record) | fields
-        if "rest" in fields:
-            rest = fields.pop("rest")
-            fields["checked"] = {name: fields["checked"].get(name, rest) for name in record.metrics if name not in fields["unchecked"]}
-        if fields["kind"] not in KINDS or fields["ok"] not in (True, False, None) or not isinstance(fields["digest"], str):
-            raise ValueError("not a verification")
-        return cls(**{**fields, "checked": {name: _check_of(of) for name, of in fields["checked"].items()}})
-
-
-def _known(record: Record) -> dict[str, Any]:
-    """What a verification of ``record``, done where and as it was run, has in common with it."""
-    return {"key": record.key, "attempt": record.attempt, "versions": record.provenance.get("versions", {}), "note": ""}
-
-
-def _check_of(said: Any) -> Check:
-    """The check that a verification says; of one that agrees, in terms of the claim."""
-    if isinstance(said, Mapping):  # as older ones say it
-        return Check(**said)
-    return Check(0.0, *said, True) if len(said) == 2 else Check(*said)
-
-
-def digest_of(record: Record) -> str:
-    """The digest of a record's content: of one that was read the digest that reading checked, of one not yet written that of sealing it."""
-    return record.digest or records.seal(record).digest
 
 
 def task_of(record: Record, paths: Sequence[Path] = ()) -> Entry:
@@ -180,9 +71,18 @@ def check_identity(record: Record, paths: Sequence[Path] = ()) -> None:
 
 def recomputed(entry: Entry, evidence: Mapping[str, np.ndarray], metrics: Iterable[str]) -> dict[str, float]:
     """``Task.score`` of evidence from anywhere. Raises UserError where it is no evidence of the task."""
+    with evidence_of(entry):
+        return {key: float(value) for key, value in entry.load().score(evidence, list(metrics)).items()}
+
+
+@contextmanager
+def evidence_of(entry: Entry) -> Iterator[None]:
+    """Raises UserError for whatever a task raises on arrays that are not those that it made."""
     try:
-        return entry.load().score(evidence, list(metrics))
-    except (KeyError, ValueError, IndexError, TypeError, AttributeError, OverflowError, MemoryError, RuntimeError) as error:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError(f"the evidence is none of {entry.card.name} ({one_line(f'{type(error).__name__}: {error}')})") from None
 
 
@@ -198,7 +98,9 @@ def verify(record: Record, evidence: Mapping[str, np.ndarray], paths: Sequence[P
     check_identity(record, paths)
     found = recomputed(entry, evidence, record.metrics)
     task = entry.load()
-    checks = {name: _check(record.metrics[name], found[name], task.tolerance(name, evidence)) for name in record.metrics if name in found}
+    names = [name for name in record.metrics if name in found]
+    with evidence_of(entry):
+        checks = {name: _check(record.metrics[name], found[name], task.tolerance(name, evidence)) for name in names}
     note = "" if checks else f"the evidence of {entry.card.name} gives none of its metrics"
     return _verification(record, "recomputed", checks, note)
 
@@ -289,51 +191,27 @@ def _says(verification: Verification) -> tuple:
     return verification.digest, verification.kind, verification.ok, set(verification.checked)
 
 
-def verifications(place: Place) -> list[Verification]:
-    """The verifications of the record at ``place``; what is none is passed over."""
-    found = []
-    for tree in place.said("verified"):
-        with suppress(ValueError, TypeError, KeyError, AttributeError):
-            found.append(Verification.from_dict(tree, place.record))
-    return found
-
-
-def badge(record: Record, verifications: Iterable[Verification]) -> str:
-    """``"re-run"``, ``"recomputed"``, ``"claimed"`` or ``"disputed"``: what ``verifications`` of exactly this content say.
-
-    One that disagrees outweighs all others. A recomputation counts if the primary metric is among those checked, of all examples or of the
-    subset that the evidence keeps.
-    """
-    digest = digest_of(record)
-    said = [of for of in verifications if of.digest == digest and of.ok is not None]
-    if any(of.ok is False for of in said):
-        return "disputed"
-    if any(of.kind == "rerun" for of in said):
-        return "re-run"
-    return "recomputed" if any(of.proves(record.primary) for of in said) else "claimed"
-
-
 def badges(root: Path | None, shipped: bool, among: Sequence[Group]) -> dict[str, dict[str, str]]:
     """The badges of the finished runs of ``among`` that have a verification, in the runs' folder or the package, by group and key.
 
-    That of a run is the one of the record that counts. Others are claimed. Reads the records of these runs alone, so that it costs little
-    where little is verified; groups are asked for their keys only where that is less.
+    That of a run is the one of the record that counts. Others are claimed. Reads the records of the runs that the folder says have one.
     """
-    wanted, tasks = {group.group for group in among}, {group.task for group in among} if shipped else ()
-    runs: dict[str, list[Place]] = defaultdict(list)
-    for line in (line for task in sorted(tasks) for line in lines(task, [])):
-        runs[line.record.key].append(line)
-    keys = _verified(root, among) | {key for key, attempts in runs.items() if any(line.said("verified") for line in attempts)}
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    for key in keys:
-        attempts = [*runs[key], *(places_of_run(root, key) if root is not None else ())]
+    found = {
+        group.group: {key: word for key, word in zip(group.keys, group.badges, strict=True) if word} for group in among if any(group.badges)
+    }
+    places: dict[str, list[Place]] = defaultdict(list)
+    for place in (place for key in _verified(root, among) for place in places_of_run(root, key)):
+        places[place.record.key].append(place)
+    tasks = {place.record.spec["task"] for of_run in places.values() for place in of_run} if shipped else ()
+    for line in (line for task in sorted(tasks) for line in lines(task, []) if line.record.key in places):
+        places[line.record.key].insert(0, line)
+    wanted = {group.group for group in among}
+    for attempts in places.values():
         best = records.effective(place.record for place in attempts)
-        if best is not None and best.status == "done" and "trial" not in best.notes:
+        if best.status == "done" and "trial" not in best.notes and group_of(best.identity) in wanted:
             said = [of for place in attempts if place.record.attempt == best.attempt for of in verifications(place)]
-            group = group_of(best.identity)
-            if group in wanted:
-                found[group][best.key] = badge(best, said)
-    return dict(found)
+            found.setdefault(group_of(best.identity), {})[best.key] = badge(best, said)
+    return found
 
 
 def _verified(root: Path | None, among: Sequence[Group]) -> set[str]:

@@ -12,11 +12,16 @@ lease), both write their own attempt and the reader takes one by rule.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import math
 import os
+import re
 import socket
 import threading
+import time
 import uuid
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +29,7 @@ from pathlib import Path
 LEASE = 90.0  # seconds without a heartbeat after which a claim is dead
 BEAT = 10.0  # seconds between heartbeats
 NAME = "claim"
+TOKEN = re.compile(r"[0-9a-zA-Z-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def _make(file: Path, content: str) -> None:
 
 def _take_over(folder: Path, old: dict, content: str, lease: float) -> bool:
     """Put a claim in the place of ``old``, a dead one: whether this process was the one to do it."""
-    heir = folder / f".{NAME}.{old.get('token', 'cut-off')}"
+    heir = folder / f".{NAME}.{_token(old)}"
     try:
         _make(heir, content)
     except FileExistsError:  # another process is at it, or died at it
@@ -100,11 +106,18 @@ def _take_over(folder: Path, old: dict, content: str, lease: float) -> bool:
 def read(folder: Path) -> dict | None:
     """Owner, host, pid and token of the claim in ``folder``, and ``age`` in seconds since its last heartbeat; None where there is none.
 
-    Of a claim that is being written, or whose writer died at it, the age alone is known.
+    Of a claim that is being written, or whose writer died at it, the age alone is known. Warns of one that is no process's: its heartbeat
+    is yet to come, which makes it dead, or its token is none.
     """
     file = folder / NAME
     with contextlib.suppress(OSError):
-        return {**_content(file), "age": max(0.0, _now(folder) - file.stat().st_mtime)}
+        content, age = _content(file), _now(folder) - file.stat().st_mtime
+        if content and _token(content) != content.get("token"):
+            warnings.warn(f"{file}: the token is none that a process of ours has", stacklevel=2)
+        if age < -LEASE:
+            warnings.warn(f"{file}: its last heartbeat is in the future; it is taken for dead", stacklevel=2)
+            age = math.inf
+        return {**content, "age": max(0.0, age)}
     return None
 
 
@@ -118,7 +131,7 @@ def release_of(folder: Path, owner: dict) -> None:
     with contextlib.suppress(OSError):
         content = _content(folder / NAME)
         if content and all(content.get(name) == value for name, value in owner.items()):
-            Claim(folder / NAME, content["token"]).release()
+            Claim(folder / NAME, content.get("token", "")).release()
 
 
 def alive(folder: Path, lease: float = LEASE) -> bool:
@@ -148,6 +161,12 @@ def heartbeat(claim: Claim, every: float = BEAT) -> Iterator[None]:
             claim.release()
 
 
+def _token(content: dict) -> str:
+    """The token of a claim; of one whose token could be no part of a file's name a hash of it."""
+    token = content.get("token", "cut-off")
+    return token if isinstance(token, str) and TOKEN.fullmatch(token) else hashlib.sha256(repr(token).encode()).hexdigest()[:32]
+
+
 def _pids() -> str:
     """Names the space of process numbers: containers of one host have their own."""
     try:
@@ -166,19 +185,22 @@ def _content(file: Path) -> dict:
 
 
 def _now(folder: Path) -> float:
-    """The time by the clock of the folder's file server."""
+    """The time by the clock of the folder's file server; by this machine's for those who may only read there, and take no claims."""
     probe = folder / f".now.{uuid.uuid4().hex[:8]}"
     try:
         with open(probe, "w", encoding="utf-8"):
             return os.stat(probe).st_mtime
+    except OSError:
+        return time.time()
     finally:
-        probe.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 def _dead(content: dict, lease: float) -> bool:
     """By age, or at once where the owner was a process of this host that is gone."""
     here = (content.get("host"), content.get("pids")) == (socket.gethostname(), _pids())
-    if content["age"] <= lease and here and "pid" in content:
+    if content["age"] <= lease and here and type(content.get("pid")) is int and 0 < content["pid"] < 2**31:
         try:
             os.kill(content["pid"], 0)
         except (ProcessLookupError, PermissionError) as error:

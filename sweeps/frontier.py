@@ -76,13 +76,14 @@ class History:
         if record is None:
             return
         trial.wall_s = sum(map(_seconds, self.runs.attempts(trial.spec)))
-        value = record.notes.get("selection", {}).get("value")
+        selection = record.notes.get("selection", {})
+        value = selection.get("value")
         if record.status == "failed":
             trial.state, trial.why = "failed", record.failure["class"]
         elif isinstance(value, int | float) and math.isfinite(value):
             trial.state, trial.value = "done", float(value)
         else:
-            trial.state, trial.why = "failed", "bug" if value is None else "nan"
+            trial.state, trial.why = "failed", "nan" if selection else "bug"
 
     def extend(self) -> None:
         """Make the next trials, as many as may be open, unless another process is at it. Raises OSError."""

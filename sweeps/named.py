@@ -11,10 +11,12 @@ from typing import Any
 
 from elboard.bench.config import BUDGETS, parse_seeds, resolve
 from elboard.bench.errors import UserError, check_known
+from elboard.bench.folders import path_of
 from elboard.bench.papers import Paper, paper, papers
 from elboard.bench.registry import compatible, discover
 from elboard.bench.registry import find as find_entry
-from elboard.sweeps.plan import FOLDER, read
+from elboard.sweeps.files import read
+from elboard.sweeps.plan import FOLDER
 from elboard.sweeps.search import parse
 
 LITE = "The reference records at the lite budget: what the papers ask for, and each method on its home task; with --all each on each."
@@ -40,13 +42,15 @@ def find(name: str, budget: str = "", everything: bool = False, paths: tuple[Pat
         return of_paper(paper(name.removeprefix("paper:")), budget or "lite")
     if name == "lite":
         return lite(everything, paths)
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        if not Path(name).is_file():
+    shipped, file = FOLDER / f"{name}.yaml", path_of(name)
+    written = "/" in name or file.suffix in (".yaml", ".yml")
+    if not written and shipped.is_file():
+        return shipped
+    if not file.is_file():
+        if written:
             raise UserError(f"no sweep file {name!r}")
-        return Path(name)
-    if not (FOLDER / f"{name}.yaml").is_file():
         check_known("sweep", name, named())
-    return FOLDER / f"{name}.yaml"
+    return file
 
 
 def lite(everything: bool = False, paths: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 name: my-sweep                      # the file's name if absent
 budget: lite
 seeds: 0-4
+path: plugins                       # or a list: folders or files with methods and tasks of one's own, beside this file
 set: {trainer.precision: bf16-mixed}
 resources:                          # by method, by task or for all ("default"); cpus, gpus (fractions too), memory in GiB, time
   default: {cpus: 1, time: 30m}
@@ -30,34 +31,33 @@ import fnmatch
 import hashlib
 import itertools
 import json
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from elboard.bench import record as records
 from elboard.bench.card import fits
-from elboard.bench.config import RunSpec, numbers, parse_seeds, resolve
+from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError, nearest
+from elboard.bench.folders import path_of, places
 from elboard.bench.registry import aliases, discover, here
 from elboard.bench.registry import find as find_entry
 from elboard.bench.runs import Runs
+from elboard.sweeps.files import checked, grid_points, of_file, read
 from elboard.sweeps.frontier import Frontier, History
 from elboard.sweeps.search import Search, parse
 from elboard.sweeps.work import Resources, needs, processes
 
 FOLDER = Path(__file__).parent
-TOP = ("name", "description", "budget", "seeds", "set", "resources", "runs")
-ENTRY = ("tasks", "methods", "budget", "seeds", "recipe", "set", "grid", "exclude", "search")
-NEEDS = ("cpus", "gpus", "memory", "time")
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """An expanded sweep: its runs without repetitions, each after the run that it starts from, and what they need, by key.
+    """An expanded sweep: its runs without repetitions, each after the run that it starts from, and what they need, by key; ``paths`` are
+    those of methods and tasks outside the package.
 
     The runs of its searches are not among them: they become known as the searches go on.
     """
@@ -66,6 +66,7 @@ class Sweep:
     runs: tuple[RunSpec, ...]
     resources: dict[str, Resources] = field(default_factory=dict)
     searches: tuple[Search, ...] = ()
+    paths: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -73,66 +74,27 @@ class Sweep:
         return len(self.runs) + sum(search.trials + len(search.seeds) for search in self.searches)
 
 
-def read(file: Path) -> dict[str, Any]:
-    """The tree of a sweep file. Raises UserError for bad YAML and for unknown keys."""
-    tree = numbers(read_yaml(file))
-    if not isinstance(tree, dict) or not isinstance(tree.get("runs"), list):
-        raise UserError(f"{file}: a sweep is a mapping with a list `runs`")
-    check_keys(file, tree, TOP)
-    for entry in tree["runs"]:
-        if not isinstance(entry, dict):
-            raise UserError(f"{file}: each of `runs` is a mapping with tasks and methods")
-        check_keys(file, entry, ENTRY)
-        for need in ("tasks", "methods"):
-            if not isinstance(entry.get(need), list) or not entry[need]:
-                raise UserError(f"{file}: each of `runs` needs a list `{need}`")
-    return tree
-
-
-def read_yaml(file: Path) -> Any:
-    """The content of ``file``. Raises UserError for bad YAML."""
-    import yaml
-
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not valid YAML ({str(error).splitlines()[0]})") from None
-
-
-def check_keys(file: Path, tree: Mapping, known: Iterable[str]) -> None:
-    """Raises UserError for a key of ``tree`` that is not ``known``."""
-    for name in tree:
-        if name not in known:
-            raise UserError(f"{file}: unknown key {name!r}, {nearest(str(name), known)}")
-
-
-def parse_time(given: Any) -> float:
-    """Seconds of ``90``, ``"30m"``, ``"1h30m"`` or ``"2d"``. Raises UserError for anything else."""
-    if isinstance(given, int | float) and not isinstance(given, bool) and given >= 0:
-        return float(given)
-    if not isinstance(given, str) or not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", given):
-        raise UserError(f"time {given!r} is not of the form 90, 30m or 1h30m")
-    return sum(float(number) * UNITS[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)([smhd])", given))
-
-
 def expand(file: Path | Mapping[str, Any], overrides: Mapping[str, Any] | None = None, paths: tuple[str, ...] = ()) -> Sweep:
     """The runs of a sweep's file or tree, in its order; the run that a post-hoc method starts from comes before it, once.
 
-    ``overrides`` (from the command line) win over the file's ``set``. Raises UserError as :func:`elboard.bench.config.resolve`.
+    ``overrides`` (from the command line) win over the file's ``set``, ``paths`` come before its own. Raises UserError as
+    :func:`elboard.bench.config.resolve`.
     """
-    tree, file = (file, file["name"]) if isinstance(file, Mapping) else (read(file), file)
-    name = tree.get("name") or file.stem
+    tree, file = (checked(file["name"], file), file["name"]) if isinstance(file, Mapping) else (read(file), file)
+    name = tree["name"]
+    paths = (*paths, *(str(Path(file).parent / path_of(path)) for path in tree.get("path", ())))
+    roots = places(paths)
     runs: dict[str, RunSpec] = {}
     searches: dict[tuple, Search] = {}
     for entry in tree["runs"]:
-        seeds = parse_seeds(entry.get("seeds", tree.get("seeds", 0)))
+        seeds = entry.get("seeds", tree.get("seeds", [0]))
         budget = entry.get("budget", tree.get("budget", "lite"))
         fixed = {**tree.get("set", {}), **entry.get("set", {})}
-        points = grid_points(file, entry.get("grid", {}))
+        points = grid_points(entry.get("grid", {}))
         for task, method in _pairs(file, entry, paths):
             recipe = _recipe(file, entry, method, paths)
             for point in points:
-                if _excluded(file, entry, {"task": task, "method": method, **point}):
+                if _excluded(entry, {"task": task, "method": method, **point}, roots):
                     continue
                 given = ({"wandb.group": name}, recipe, fixed, point, overrides or {})
                 # By one name each: under the other one an earlier value would stand.
@@ -147,17 +109,15 @@ def expand(file: Path | Mapping[str, Any], overrides: Mapping[str, Any] | None =
                     for one in (*spec.starts_from(), spec):
                         runs.setdefault(one.key, one)
     templates = [one for search in searches.values() for one in (*search.template.starts_from(), search.template)]
-    words = resources_of(file, tree.get("resources", {}), [*runs.values(), *templates])
+    words = resources_of(file, tree.get("resources", {}), [*runs.values(), *templates], roots)
     tuned = tuple(replace(search, resources=words) for search in searches.values())
-    return Sweep(name, tuple(runs.values()), needs(words, runs.values()), tuned)
+    return Sweep(name, tuple(runs.values()), needs(words, runs.values()), tuned, paths)
 
 
 def _recipe(file: Path, entry: Mapping, method: str, paths: tuple[str, ...]) -> dict[str, Any]:
     """The options of an entry's ``recipe``, none without one. Raises UserError where a method of the entry does not have it."""
-    try:
-        return find_entry("method", method, tuple(map(Path, paths))).card.recipe(str(entry["recipe"])) if "recipe" in entry else {}
-    except UserError as error:
-        raise UserError(f"{file}: {error}") from None
+    with of_file(file):
+        return find_entry("method", method, tuple(map(Path, paths))).card.recipe(entry["recipe"]) if "recipe" in entry else {}
 
 
 def _pairs(file: Path, entry: Mapping, paths: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -165,10 +125,10 @@ def _pairs(file: Path, entry: Mapping, paths: tuple[str, ...]) -> list[tuple[str
 
     Raises UserError for a pattern that matches nothing.
     """
-    roots = tuple(Path(path) for path in paths)
+    roots = places(paths)
     pairs: dict[tuple[str, str], None] = {}
     for task, method in itertools.product(entry["tasks"], entry["methods"]):
-        found = [_matching(file, kind, str(word), roots) for kind, word in (("task", task), ("method", method))]
+        found = [_matching(file, kind, word, roots) for kind, word in (("task", task), ("method", method))]
         literal = not any(map(_is_pattern, (task, method)))
         for t, m in itertools.product(*found):
             if literal or fits(find_entry("method", m, roots).card, find_entry("task", t, roots).card):
@@ -176,67 +136,53 @@ def _pairs(file: Path, entry: Mapping, paths: tuple[str, ...]) -> list[tuple[str
     return list(pairs)
 
 
-def _is_pattern(word: Any) -> bool:
-    return any(character in str(word) for character in "*?[")
+def _is_pattern(word: str) -> bool:
+    return any(character in word for character in "*?[")
 
 
 def _matching(file: Path, kind: str, word: str, roots: tuple[Path, ...]) -> list[str]:
-    if not _is_pattern(word):
-        return [find_entry(kind, word, roots).card.name]
     known = discover(kind, roots)
     found = {name: known[name] for name in sorted(known) if fnmatch.fnmatchcase(name, word)}
-    if not found:
-        raise UserError(f"{file}: no {kind} matches {word!r}: {nearest(word, known)}")
-    return list(here(found))
+    if _is_pattern(word) and found:
+        return list(here(found))
+    with of_file(file):
+        if not found and word not in aliases(kind, roots) and any(fnmatch.filter(_beside(file, kind), word)):
+            folder = Path(file).parent
+            raise UserError(f"no {kind} {word!r} without `--path {shlex.quote(str(folder))}`, or `path: .` in the file")
+        if _is_pattern(word):
+            raise UserError(f"no {kind} matches {word!r}: {nearest(word, known)}")
+        return [find_entry(kind, word, roots).card.name]
 
 
-def grid_points(file: Path, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All combinations of a grid whose values are lists, ``{range: [a, b, step]}``, ``{linspace: [a, b, n]}`` or ``{logspace: [a, b, n]}``
-    (b included in all three)."""
-    columns = [_values(file, name, values) for name, values in grid.items()]
-    return [dict(zip(grid, point, strict=True)) for point in itertools.product(*columns)]
+def _beside(file: Path, kind: str) -> list[str]:
+    """Methods or tasks in the folder of ``file``, none where they cannot be read."""
+    with suppress(UserError):
+        return list(discover(kind, tuple(Path(file).parent.glob("*.py"))))
+    return []
 
 
-def _values(file: Path, name: str, given: Any) -> list[Any]:
-    if isinstance(given, list) and given:
-        return given
-    kind, numbers = next(iter(given.items())) if isinstance(given, dict) and len(given) == 1 else (None, None)
-    plain = isinstance(numbers, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in numbers)
-    if kind == "range" and plain and len(numbers) in (2, 3) and (len(numbers) == 2 or numbers[2] > 0):
-        a, b, step = (*numbers, 1)[:3]
-        return [a + i * step for i in range(int((b - a) / step + 1e-9) + 1)]
-    if kind in ("linspace", "logspace") and plain and len(numbers) == 3 and isinstance(numbers[2], int) and numbers[2] > 1:
-        a, b, n = numbers
-        if kind == "linspace":
-            return [a + (b - a) * i / (n - 1) for i in range(n)]
-        if a > 0 and b > 0:  # twelve digits, so that 1e-3 comes out as written
-            return [float(f"{math.exp(math.log(a) + (math.log(b) - math.log(a)) * i / (n - 1)):.12g}") for i in range(n)]
-    raise UserError(f"{file}: grid.{name} must be a list of values, or range, linspace or logspace: [first, last, step or count]")
+def _excluded(entry: Mapping, point: Mapping[str, Any], roots: tuple[Path, ...]) -> bool:
+    others = aliases("method", roots)
 
+    def named(rule: Mapping[str, Any]) -> dict[str, Any]:
+        return {**rule, "method": others.get(rule["method"], rule["method"])} if "method" in rule else {**rule}
 
-def _excluded(file: Path, entry: Mapping, point: Mapping[str, Any]) -> bool:
-    rules = entry.get("exclude", [])
-    if not isinstance(rules, list) or not all(isinstance(rule, dict) and rule for rule in rules):
-        raise UserError(f"{file}: `exclude` is a list of mappings such as {{method: iwae, lr: 0.1}}")
-    others = aliases("method")
-    rules = [rule | {"method": others.get(str(rule["method"]), rule["method"])} if "method" in rule else rule for rule in rules]
-    return any(all(_same(point.get(name), value) for name, value in rule.items()) for rule in rules)
+    return any(all(_same(point.get(name), value) for name, value in named(rule).items()) for rule in entry.get("exclude", ()))
 
 
 def _same(value: Any, wanted: Any) -> bool:
     return fnmatch.fnmatchcase(value, wanted) if isinstance(value, str) and isinstance(wanted, str) else value == wanted
 
 
-def resources_of(file: Path, tree: Mapping[str, Mapping], runs: Sequence[RunSpec]) -> dict[str, dict[str, float]]:
-    """The file's words on what runs need, checked; times in seconds."""
-    parsed, known, others = {}, {"default", *(spec.task for spec in runs), *(spec.method for spec in runs)}, aliases("method")
+def resources_of(
+    file: Path, tree: Mapping[str, Mapping], runs: Sequence[RunSpec], roots: tuple[Path, ...] = ()
+) -> dict[str, dict[str, float]]:
+    """The file's words on what runs need, by the names of methods and tasks; times in seconds."""
+    parsed, known, others = {}, {"default", *(spec.task for spec in runs), *(spec.method for spec in runs)}, aliases("method", roots)
     for name, words in tree.items():
         if others.get(name, name) not in known:
             raise UserError(f"{file}: resources.{name} is no method or task of this sweep, {nearest(name, known)}")
-        if not isinstance(words, dict):
-            raise UserError(f"{file}: resources.{name} is a mapping with {', '.join(NEEDS)}")
-        check_keys(file, words, NEEDS)
-        parsed[others.get(name, name)] = {need: parse_time(value) if need == "time" else value for need, value in words.items()}
+        parsed[others.get(name, name)] = words
     return parsed
 
 
@@ -283,11 +229,14 @@ class Plan(Sweep):
         return own + [spec for history in self.histories() for spec in history.unfinished()]
 
     def save(self) -> Path:
-        """Write the plan into its folder and return the file."""
+        """Write the plan into its folder and return the file. Raises UserError where that cannot be."""
         tree = vars(self) | {"root": str(self.root), "runs": [spec.to_dict() for spec in self.runs]}
         tree |= {"searches": list(map(asdict, self.searches)), "resources": {key: asdict(need) for key, need in self.resources.items()}}
         file = self.folder / "plan.json"
-        records.write_text_atomically(file, json.dumps(tree))
+        try:
+            records.write_text_atomically(file, json.dumps(tree))
+        except OSError as error:
+            raise UserError(f"{self.root}: cannot be written ({error.strerror}); choose another folder with --out") from None
         return file
 
 
@@ -306,7 +255,7 @@ def load(file: Path) -> Plan:
     """Raises UserError where ``file`` is no plan."""
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
-        tree |= {"root": Path(tree["root"]), "runs": tuple(map(RunSpec.from_dict, tree["runs"]))}
+        tree |= {"root": Path(tree["root"]), "paths": tuple(tree.get("paths", ())), "runs": tuple(map(RunSpec.from_dict, tree["runs"]))}
         tree["resources"] = {key: Resources(**words) for key, words in tree["resources"].items()}
         return Plan(**tree | {"searches": tuple(map(Search.from_dict, tree["searches"]))})
     except OSError as error:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from elboard.bench import stopping
 from elboard.bench.config import RunSpec
 from elboard.bench.record import now
 from elboard.sweeps.engines.local import run_all
@@ -38,8 +39,7 @@ def work(
             end = event["outcome"]
             print(f"{now()} {spec.key} {spec.method} on {spec.task}, seed {spec.seed}: {end.state} {end.message}", flush=True)
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGUSR1, _interrupt)
+    stopping.hear(_interrupt, signal.SIGUSR1, *stopping.END)
     try:
         outcomes = run_all(order, jobs=cpus, watch=watch, deadline=deadline or float("inf"), extend=frontier, **plan.common)
     except KeyboardInterrupt:
@@ -51,7 +51,7 @@ def work(
 
 
 def _interrupt(*_: object) -> None:
-    for number in (signal.SIGTERM, signal.SIGUSR1):  # Slurm and the batch script may both pass one on
+    for number in (signal.SIGUSR1, *stopping.END):  # Slurm and the batch script may both pass one on
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 

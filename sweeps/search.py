@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from elboard.bench.config import RunSpec, resolve
+from elboard.bench.config import LARGEST_SEED, RunSpec, resolve
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.metrics.conventions import convention
 from elboard.sweeps import trials
@@ -132,8 +132,6 @@ def parse(where: Path, given: Any, fixed: Sequence[str] = (), **run: Any) -> Sea
     Raises:
         UserError: unknown words, values of the wrong kind, options that the method does not have, and what contradicts itself.
     """
-    if not isinstance(given, dict):
-        raise UserError(f"{where}: `search` is a mapping with {', '.join(WORDS)}")
     for name in given:
         if name not in WORDS:
             raise UserError(f"{where}: unknown key {name!r} in search, {nearest(str(name), WORDS)}")
@@ -158,8 +156,8 @@ def _check(where: str, search: Search) -> None:
     least = {"trials": 1, "seed": 0, "trial_seed": 0, "parallel": 1, "grace": 0}
     for name, low in least.items():
         value = getattr(search, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise UserError(f"{where}: search.{name}={value!r} is not a whole number of at least {low}")
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value < LARGEST_SEED:
+            raise UserError(f"{where}: search.{name}={value!r} is not a whole number of at least {low}, below {LARGEST_SEED:,}")
     for name, known in (("sampler", SAMPLERS), ("prune", PRUNERS)):
         if getattr(search, name) not in known:
             raise UserError(f"{where}: no search.{name} {getattr(search, name)!r}: {nearest(str(getattr(search, name)), known)}")
@@ -189,6 +187,8 @@ def check_space(where: str, space: Any) -> dict[str, Any]:
     if not isinstance(space, dict) or not space:
         raise UserError(f"{where}: search.space is a mapping from options to what they may be")
     for name, domain in space.items():
+        if not isinstance(name, str):
+            raise UserError(f"{where}: search.space: {name!r} is no option")
         kind, bounds = next(iter(domain.items())) if isinstance(domain, dict) and len(domain) == 1 else (None, domain)
         if kind is None and isinstance(domain, list) and domain:
             continue

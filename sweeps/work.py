@@ -18,11 +18,11 @@ from pathlib import Path
 from elboard.bench import record as records
 from elboard.bench import stopping
 from elboard.bench.config import RunSpec
-from elboard.bench.errors import UserError
+from elboard.bench.errors import UserError, printable
 from elboard.bench.legacy import keys_of
 from elboard.bench.record import Record
 from elboard.bench.run import execute, rank_of
-from elboard.bench.runs import Runs
+from elboard.bench.runs import Runs, begin_anew
 from elboard.sweeps import claims, trials
 
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
@@ -104,7 +104,7 @@ def outcome_of(spec: RunSpec, record: Record, done: str = "done") -> Outcome:
     """The outcome that a record tells of: ``done``, or failed by its own failure or that of a run that it starts from."""
     if record.status == "done":
         return Outcome(spec, done, record=record)
-    why = f"{record.failure['class']}: {record.failure['message']}"
+    why = printable(f"{record.failure['class']}: {record.failure['message']}")
     if record.key not in (spec.key, *keys_of(spec)):
         base = record.run()
         why = f"infra: the run {base.key} that it starts from ({base.method} on {base.task}, seed {base.seed}) failed: {why}"
@@ -143,6 +143,8 @@ def run_one(
     with claims.heartbeat(claim):
         if claim.dead is not None:
             write_death(spec, root, f"process {claim.dead.get('pid')} on {claim.dead.get('host')} died")
+        if force:
+            begin_anew(folder)
         before = None if force else runs.done(spec)
         if before is not None:
             return outcome_of(spec, before, "present")
@@ -156,8 +158,27 @@ def run_one(
         except stopping.Preempted:
             return Outcome(spec, "preempted", "stopped; goes on from its checkpoint")
         except stopping.Pruned as stop:
-            (folder / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+            begin_anew(folder)
             return Outcome(spec, "pruned", str(stop))
+
+
+def run_apart(
+    spec: RunSpec, root: Path, tracker: str = "none", report: Callable[[dict], None] = lambda event: None, force: bool = False
+) -> tuple[Outcome, bool]:
+    """:func:`run_one`, and whether another run may follow in this process: not after code from outside the package that left it changed.
+
+    What can be is put back.
+    """
+    if not any(one.code for one in (spec, *spec.starts_from())):
+        return run_one(spec, root, tracker, report, force), True
+    from elboard.bench.state import State
+
+    before = State()
+    try:
+        outcome = run_one(spec, root, tracker, report, force)
+        return outcome, not before.changed()
+    finally:
+        before.restore()
 
 
 def ensure(spec: RunSpec, root: Path, report: Callable[[dict], None] = lambda event: None) -> Outcome:
@@ -183,7 +204,7 @@ def _execute(spec: RunSpec, root: Path, tracker: str, report: Callable[[dict], N
     try:
         record = execute(spec, root, tracker, report)
     except UserError as error:
-        return Outcome(spec, "failed", str(error))
+        return Outcome(spec, "failed", printable(str(error)))
     except OSError as error:  # not even the record could be written
         return unwritable(spec, root, error)
     return outcome_of(spec, record)
@@ -258,7 +279,7 @@ def follow(spec: RunSpec, root: Path, seen: int, report: Callable[[dict], None])
 
 def main(file: str, root: str, tracker: str) -> int:
     """Execute the run. Returns 0 if it is done, 75 if it was asked to stop and saved a checkpoint, else 1."""
-    stopping.listen(signal.SIGUSR1, signal.SIGTERM)
+    stopping.listen(signal.SIGUSR1, *stopping.END)
     spec = RunSpec.from_dict(json.loads(Path(file).read_text(encoding="utf-8")))
     try:
         return 0 if execute(spec, Path(root), tracker).status == "done" else 1

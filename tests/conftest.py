@@ -27,6 +27,16 @@ def _ctrl_c():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _records_stay():
+    """No test writes into the records that ship."""
+    files = sorted((Path(__file__).parents[1] / "results" / "records").rglob("*.jsonl"))
+    before = [(file, file.stat().st_mtime_ns) for file in files]
+    yield
+    changed = [str(file) for file, when in before if not file.exists() or file.stat().st_mtime_ns != when]
+    assert not changed, f"a test has written into records that ship: {changed}"
+
+
 @pytest.fixture(autouse=True)
 def _threads():
     import torch

@@ -1,4 +1,4 @@
-"""Plug-in packages that are at fault are told in one line, and a package may be written as packages are."""
+"""Plug-in packages that are at fault are told in one line and left out, and a package may be written as packages are."""
 
 from __future__ import annotations
 
@@ -41,20 +41,48 @@ POINTS = "forecasts-1.0.dist-info/entry_points.txt"
             "forecasts/kind.py",
             "METRICS = (",
             "METRICS = 3 and (1 / 0,",
-            "plug-in forecasts = forecasts.kind (elboard.kinds): ZeroDivisionError",
+            "forecasts = forecasts.kind (elboard.kinds): ZeroDivisionError",
         ),
         ("forecasts/kind.py", "METRICS = ", "METRICS = 3; OTHER = ", "'int' object is not iterable"),
         (POINTS, "forecasts.kind", "forecasts.kidn", "(elboard.kinds): ModuleNotFoundError: No module named 'forecasts.kidn'"),
-        (POINTS, "forecasts.line", "forecasts.lien", "plug-in forecasts = forecasts.lien (elboard.methods): there is no such module"),
+        (POINTS, "forecasts.line", "forecasts.lien", "forecasts = forecasts.lien (elboard.methods): there is no such module"),
+        ("forecasts/kind.py", "METRICS = (", "raise SystemExit(0)\nMETRICS = (", "(elboard.kinds): SystemExit: 0"),
+        ("forecasts/line.py", "CARD = ", "CARD = 3 + ", "line.py:"),
+        ("forecasts/waves.py", "BUDGETS = ", "BUDGETS = 3; OTHER = ", "BUDGETS says 3, not {budget: {section: {option: value}}}"),
+        ("forecasts/waves.py", 'name="forecasts/waves"', 'name="ood/digits"', "task 'ood/digits' is claimed by two files: "),
+        ("forecasts/line.py", 'name="line"', 'name="a line"', "CARD: name 'a line' is not a name: letters, digits"),
+        ("forecasts/waves.py", 'name="forecasts/waves"', 'name="waves"', "CARD: name 'waves' is not of the form family/data"),
         (POINTS, "forecasts.waves", "absent.waves", "(elboard.tasks): ModuleNotFoundError: No module named 'absent'"),
         ("forecasts/line.py", 'cite="textbook"', 'cite="textbook", requires="gpu"', "CARD: requires='gpu' is no tuple[str, ...]"),
         ("forecasts/line.py", 'cite="textbook"', 'cite="textbook", version="2"', "CARD: version='2' is no int"),
         ("forecasts/waves.py", '("Forecaster",)', '("Forecaster")', "CARD: needs='Forecaster' is no tuple[str, ...]"),
     ],
 )
-def test_a_fault_is_one_line(said, file: str, old: str, new: str, line: str) -> None:
-    for code, text in said({file: (old, new)}, "sweep lite --dry-run", "run forecasts/waves line --budget smoke"):
-        assert code == 2 and line in text and len(text.splitlines()) == 1, text
+def test_a_fault_is_told_once_and_the_rest_goes_on(said, file: str, old: str, new: str, line: str) -> None:
+    (listed, text), (dry, _), (run, words) = said(
+        {file: (old, new)}, "list methods", "sweep quickstart --dry-run", "run forecasts/waves line --budget smoke"
+    )
+    told = [said for said in text.splitlines() if said.startswith("left out: ")]
+    assert listed == dry == 0 and "mc-dropout" in text, text
+    assert len(told) == 1 and told[0].startswith("left out: plug-in forecasts 1.0: ") and line in told[0]
+    assert run == 2 and "error: " in words.splitlines()[-1] and "Traceback" not in words, words
+
+
+def test_entry_points_that_cannot_be_read_are_left_out(said) -> None:
+    first, second = said({POINTS: ("[elboard.kinds]", "[elboard.kinds]\nno equals sign")}, "list tasks", "run forecasts/waves line")
+    assert first[0] == 0 and "left out: entry points of forecasts 1.0: they cannot be read" in first[1] and "Traceback" not in first[1]
+    assert second[0] == 2 and "no task 'forecasts/waves'" in second[1]
+
+
+def test_an_engine_that_cannot_be_loaded_is_one_line(said) -> None:
+    (code, text), (other, words) = said(
+        {POINTS: ("[elboard.kinds]", "[elboard.engines]\ncloud = forecasts.cloud:Cloud\n[elboard.kinds]")},
+        "sweep quickstart --engine cloud",
+        "sweep quickstart --engine clod",
+    )
+    assert code == other == 2 and "did you mean 'cloud'" in words
+    assert "error: plug-in forecasts 1.0: cloud = forecasts.cloud:Cloud (elboard.engines): ModuleNotFoundError" in text
+    assert len(text.splitlines()) == 1
 
 
 def test_protocols_come_over_relative_imports_and_through_a_package(said) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from elboard.bench.card import fits, missing
-from elboard.bench.cli.app import Out, Paths, app
+from elboard.bench.cli.app import OutThere, Paths, app
 from elboard.bench.cli.printing import print_table, read_groups
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.registry import Entry, aliases, discover, here
@@ -27,7 +27,7 @@ def list_(
     family: Annotated[str, typer.Option(help="Of methods, tasks and papers: this family alone.")] = "",
     state: Annotated[str, typer.Option(help="Of papers: none, code, runs, claim or full.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="As a list of objects.")] = False,
-    out: Out = None,
+    out: OutThere = None,
     path: Paths = [],  # noqa: B006 (typer reads the default)
 ) -> None:
     """List methods, tasks, sweeps or papers."""
@@ -133,6 +133,5 @@ def _print_options(entry: Entry) -> None:
     prefix = "task." if entry.kind == "task" else ""
     for name, column in schema.__dataclass_fields__.items():
         default = column.default_factory() if callable(column.default_factory) else column.default
-        kind = getattr(column.type, "__name__", str(column.type)) if not getattr(column.type, "__args__", None) else str(column.type)
-        print(f"  {prefix}{name} = {default!r}  ({kind})")
+        print(f"  {prefix}{name} = {default!r}  ({column.metadata['kind']})")
     print()

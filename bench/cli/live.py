@@ -13,6 +13,7 @@ from elboard.bench.config import RunSpec
 from elboard.bench.metrics.conventions import better
 
 EVERY = 5.0  # seconds between plain lines of one run
+NAMED = 3  # tasks whose best run is shown
 
 
 def _name(spec: RunSpec) -> str:
@@ -56,10 +57,18 @@ class Tally:
         if outcome.record is not None and outcome.state != "failed" and "trial" not in spec.origin:
             primary, value = outcome.record.primary, outcome.record.metrics[outcome.record.primary]
             if spec.task not in self.best or better(primary, value, self.best[spec.task][0]):
+                self.best.pop(spec.task, None)  # the newest stand last
                 self.best[spec.task] = value, f"{spec.task}: {spec.method} {primary}={value:.4g}"
 
     def left(self) -> int:
         return max(0, self.total - sum(self.counts.values()) - len(self.running))
+
+    def leaders(self) -> str:
+        """The best runs of the tasks that have had a new one last, and of how many others there are some."""
+        texts = [text for _, text in self.best.values()][: -NAMED - 1 : -1]
+        rest = len(self.best) - len(texts)
+        more = f" and of {rest} more task{'s' if rest > 1 else ''}" if rest else ""
+        return f"best so far: {'; '.join(texts)}{more}" if texts else ""
 
     def __str__(self) -> str:
         parts = [
@@ -108,9 +117,9 @@ def _lines(tally: Tally) -> Iterator[Callable[[RunSpec, dict], None]]:
 
 @contextlib.contextmanager
 def _live(tally: Tally) -> Iterator[Callable[[RunSpec, dict], None]]:
-    """A bar for the sweep and one for each run at work, with its last losses; a line for each run that has ended.
+    """A bar for the sweep and one for each run at work, with its last losses; a line for each run that has ended; below, the leaders.
 
-    Bar, percentage and time left come first and keep their width; what follows them is cut where the terminal ends.
+    Bar, percentage and time left come first and keep their width; what follows them is cut where the terminal ends. Leaders are folded.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -123,7 +132,7 @@ def _live(tally: Tally) -> Iterator[Callable[[RunSpec, dict], None]]:
         def get_renderables(self) -> Iterator[Any]:
             yield from super().get_renderables()
             if self.leaders:
-                yield Text(self.leaders, no_wrap=True, overflow="ellipsis")
+                yield Text(self.leaders)
 
     console = Console(stderr=True)
     text = TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False)
@@ -138,7 +147,7 @@ def _live(tally: Tally) -> Iterator[Callable[[RunSpec, dict], None]]:
             if whole is not None:
                 ended = sum(tally.counts.values())
                 progress.update(whole, completed=ended, description=f"{ended}/{tally.total} runs: {tally}")
-                progress.leaders = "best so far: " + "; ".join(text for _, text in tally.best.values()) if tally.best else ""
+                progress.leaders = tally.leaders()
             if event["event"] == "end":
                 if spec.key in bars:
                     progress.remove_task(bars.pop(spec.key))

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from elboard.bench import papers
-from elboard.bench.cli.app import Counted, Engine, Out, Paths, Shipped, TrackerName, app
+from elboard.bench.cli.app import Counted, Engine, Out, OutThere, Paths, Shipped, TrackerName, app, argument
 from elboard.bench.cli.printing import read_groups, telling, terminal_width
 from elboard.bench.cli.running import run_sweep
 from elboard.bench.config import BUDGETS
 from elboard.bench.errors import check_known
+from elboard.bench.folders import existing
 from elboard.bench.registry import discover
 from elboard.bench.run import root_folder
 
@@ -32,7 +33,7 @@ def table(
     jobs: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
     engine: Engine = "local",
     profile: Annotated[str, typer.Option(help="Of slurm.")] = "slurm",
-    max_jobs: Annotated[int | None, typer.Option(help="Of slurm.")] = None,
+    max_jobs: Annotated[int | None, typer.Option(min=1, help="Of slurm.")] = None,
     address: Annotated[str, typer.Option(help="Of ray.")] = "",
     tracker: TrackerName = "none",
     out: Out = None,
@@ -44,6 +45,8 @@ def table(
     check_known("format", kind, FORMATS)
     if budget:
         check_known("budget", budget, BUDGETS)
+    if out and not (run or dry_run):
+        existing(out)
     found, code = papers.paper(paper), 0
     chosen = budget or found.budget
     if run or dry_run:
@@ -67,7 +70,12 @@ def _done(groups: list[Any]) -> set[str]:
     from elboard.sweeps.named import searched_key
 
     chosen = [(group, group.notes["search"]) for group in groups if group.notes.get("search")]
-    searched = {searched_key(said["id"], said["trials"], seed) for group, said in chosen for seed in group.seeds.tolist()}
+    searched = {
+        searched_key(said["id"], said["trials"], seed)
+        for group, said in chosen
+        if {"id", "trials"} <= {*said}
+        for seed in group.seeds.tolist()
+    }
     return searched | {key for group in groups for key in group.keys}
 
 
@@ -90,19 +98,20 @@ def claims(
     which: Annotated[str, typer.Argument(help="A paper, or a status: holds, refuted, undecided, not-run, not-implemented.")] = "",
     kind: Annotated[str, typer.Option("--format", help="table, md or json.")] = "table",
     shipped: Counted = True,
-    out: Out = None,
+    out: OutThere = None,
     path: Paths = [],  # noqa: B006
 ) -> None:
     """Which of the papers' claims hold."""
-    from elboard.results.claims import FORMATS, STATUSES, ledger, render, terminal
-    from elboard.results.measured import Measurements
+    from elboard.results.claims import FORMATS, STATUSES, kept_ledger, render, terminal
+    from elboard.results.kept import place
 
     check_known("format", kind, FORMATS)
     paths = tuple(path)
     status = which.replace("-", " ") if which.replace("-", " ") in STATUSES else ""
-    of = [papers.paper(which)] if which and not status else None
-    entries = ledger(Measurements(read_groups(out, shipped), paths), discover("method", paths), discover("task", paths), of)
-    chosen = [entry for entry in entries if status in ("", entry.status)]
+    paper = papers.paper(which) if which and not status else None
+    methods, tasks = (discover(kind, paths) for kind in ("method", "task"))
+    entries = kept_ledger(read_groups(out, shipped), methods, tasks, paths, place(root_folder(out)))
+    chosen = [entry for entry in entries if paper and entry.paper.slug == paper.slug or paper is None and status in ("", entry.status)]
     if kind == "table":
         print(terminal(chosen, min(terminal_width() or WIDEST, WIDEST), every=bool(which)), end="")
     else:
@@ -111,9 +120,9 @@ def claims(
 
 @app.command()
 def site(
-    folder: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or an old site.")] = Path("site"),
+    folder: Annotated[Path, argument("Folder to write; new, empty, or an old site.")] = Path("site"),
     shipped: Shipped = True,
-    out: Out = None,
+    out: OutThere = None,
     path: Paths = [],  # noqa: B006
 ) -> None:
     """Write the leaderboard as a static site that works from disk."""
@@ -126,9 +135,9 @@ def site(
 
 @app.command()
 def serve(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: a free one.")] = 8000,
     shipped: Shipped = True,
-    out: Out = None,
+    out: OutThere = None,
     path: Paths = [],  # noqa: B006
 ) -> None:
     """Serve the leaderboard on this machine; it is built again when records change."""

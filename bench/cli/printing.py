@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from elboard.bench.errors import check_known
+from elboard.bench.errors import check_known, printable
 from elboard.bench.registry import discover
 from elboard.bench.run import root_folder
 
@@ -26,7 +26,7 @@ def telling() -> Iterator[None]:
             yield
         finally:
             for warning in heard:
-                print(f"warning: {warning.message}", file=sys.stderr)
+                print(f"warning: {printable(str(warning.message))}", file=sys.stderr)
 
 
 def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]:
@@ -35,7 +35,7 @@ def read_groups(out: Path | None, shipped: bool, pattern: str = "") -> list[Any]
     from elboard.results.store import groups
 
     with telling():
-        return filled(groups(root_folder(out), shipped, pattern), root_folder(out), shipped)
+        return filled(groups(root_folder(out), shipped, pattern), root_folder(out))
 
 
 def check_scope(which: str, paths: tuple[Path, ...]) -> None:

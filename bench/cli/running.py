@@ -14,9 +14,11 @@ from elboard.bench.cli.app import Engine, Force, Out, Paths, TrackerName, app
 from elboard.bench.cli.live import display
 from elboard.bench.cli.printing import print_tables
 from elboard.bench.config import parse_overrides, parse_seeds, resolve
-from elboard.bench.errors import UserError, check_known
-from elboard.bench.journal import TRACKERS
+from elboard.bench.errors import UserError, command
+from elboard.bench.folders import places
+from elboard.bench.journal import check_tracker
 from elboard.bench.metrics.conventions import convention
+from elboard.bench.plugins import aside
 from elboard.bench.registry import find
 from elboard.bench.run import root_folder
 from elboard.bench.runs import Runs
@@ -55,11 +57,11 @@ def run(
     _check(tracker, jobs)
     first = {} if force else {base.key: base for spec in specs for base in spec.starts_from()}
     runs, asked = {**first, **{spec.key: spec for spec in specs}}, {spec.key for spec in specs}
-    with display(len(runs)) as watch:
+    with aside(), display(len(runs)) as watch:
         outcomes = run_all(list(runs.values()), root_folder(out), jobs=jobs, tracker=tracker, force=force, watch=watch)
     outcomes = [outcome for outcome in outcomes if outcome.spec.key in asked]
-    _print_outcomes(outcomes, as_json)
-    return int(any(outcome.state == "failed" for outcome in outcomes))
+    _print_outcomes(outcomes, as_json, out)
+    return int(any(outcome.state not in ("done", "present") for outcome in outcomes))
 
 
 @app.command()
@@ -70,7 +72,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs, what is done of them, and what the rest costs.")] = False,
     engine: Engine = "local",
     profile: Annotated[str, typer.Option(help="Of slurm: a YAML file, or a name of sweeps/profiles.")] = "slurm",
-    max_jobs: Annotated[int | None, typer.Option(help="Of slurm: workers at a time (default: the profile's).")] = None,
+    max_jobs: Annotated[int | None, typer.Option(min=1, help="Of slurm: workers at a time (default: the profile's).")] = None,
     address: Annotated[str, typer.Option(help="Of ray: an existing cluster (default: one on this machine).")] = "",
     budget: Annotated[str, typer.Option(help="Of a paper's sweep: smoke, lite or full (default: lite).")] = "",
     everything: Annotated[bool, typer.Option("--all", help="Of the sweep lite: every method on every task that it fits.")] = False,
@@ -103,34 +105,33 @@ def run_sweep(
         return 0
     _check(tracker, how["jobs"])
     plan = plan_of(sweep, root, tracker)
-    try:
-        plan.save()
-    except OSError as error:
-        raise UserError(f"{root}: cannot be written ({error.strerror}); choose another folder with --out") from None
+    plan.save()
     if not engine.attached:
         return engine.start(plan, how)
-    with display(sweep.size) as watch:
+    with aside(), display(sweep.size) as watch:
         outcomes = engine.run(plan, how, force, watch)
-    code = _report(sweep, [outcome for outcome in outcomes if "trial" not in outcome.spec.origin], root, paths)
+    code = _report(sweep, [outcome for outcome in outcomes if "trial" not in outcome.spec.origin], root, out)
     for history in plan.histories():
         print(f"search of {history}")
         code = code if history.final() else 1  # it has not led to a choice
     return code
 
 
-def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]) -> int:
+def _report(sweep: Any, outcomes: list[Any], root: Path, out: Path | None) -> int:
     """The runs that count, without the trials of searches."""
     from elboard.results.board.build import boards
     from elboard.results.store import groups_of
 
-    print_tables(boards(groups_of(outcome.record for outcome in outcomes if outcome.record), paths=paths))
+    print_tables(boards(groups_of(outcome.record for outcome in outcomes if outcome.record), paths=places(sweep.paths)))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     for outcome in failed[:SHOWN]:
-        print(_failed(outcome), file=sys.stderr)
+        print(_failed(outcome, out), file=sys.stderr)
     if len(failed) > SHOWN:
-        print(f"and {len(failed) - SHOWN} more failed: `elboard status {sweep.name} --json` lists them", file=sys.stderr)
+        print(f"and {len(failed) - SHOWN} more failed: `{command('status', sweep.name, '--json', out=out)}` lists them", file=sys.stderr)
     counts = {state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "present", "failed")}
-    print(f"{sweep.name}: {counts['done']} runs done now, {counts['present']} done before, {counts['failed']} failed")
+    left = len(outcomes) - sum(counts.values())
+    undone = f", {left} left undone: the same command goes on" if left else ""
+    print(f"{sweep.name}: {counts['done']} runs done now, {counts['present']} done before, {counts['failed']} failed{undone}")
     print(f"records: {root / '<key>' / 'attempts'}   pictures: {root / '<key>' / 'pictures'}")
     first: dict[tuple[str, str], Any] = {}  # of each method on each task: the pictures of its other seeds look alike
     for outcome in outcomes:
@@ -139,27 +140,31 @@ def _report(sweep: Any, outcomes: list[Any], root: Path, paths: tuple[Path, ...]
     for outcome in list(first.values())[:SHOWN]:
         for picture in outcome.record.files.get("pictures", []):
             print(f"  {outcome.spec.method} on {outcome.spec.task}: {Runs(root).folder(outcome.spec) / picture}")
-    return int(bool(failed))
+    return int(bool(failed or left))
 
 
-def _failed(outcome: Any) -> str:
+def _failed(outcome: Any, out: Path | None) -> str:
     """What failed, why, and where to read on."""
     spec, key = outcome.spec, outcome.record.key if outcome.record else outcome.spec.key
-    return f"failed: {spec.method} on {spec.task}, seed {spec.seed}: {outcome.message}\n  log: elboard logs {key}"
+    return f"failed: {spec.method} on {spec.task}, seed {spec.seed}: {outcome.message}\n  log: {command('logs', key, out=out)}"
 
 
 def _check(tracker: str, jobs: int | None) -> None:
-    check_known("tracker", tracker, TRACKERS)
+    check_tracker(tracker)
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs {jobs}: at least 1")
 
 
-def _print_outcomes(outcomes: list[Any], as_json: bool) -> None:
+def _print_outcomes(outcomes: list[Any], as_json: bool, out: Path | None) -> None:
     for outcome in outcomes:
         if as_json and outcome.record:
             print(json.dumps({"state": outcome.state, **asdict(outcome.record)}, sort_keys=True))
         elif outcome.state == "failed":
-            print(_failed(outcome), file=sys.stderr)
+            print(_failed(outcome, out), file=sys.stderr)
+        elif outcome.record is None:
+            print(
+                f"left undone: {outcome.spec.method} on {outcome.spec.task}, seed {outcome.spec.seed}: {outcome.message}", file=sys.stderr
+            )
         else:
             record = outcome.record
             spec = outcome.spec

@@ -12,20 +12,20 @@ from typing import Annotated
 
 import typer
 
-from elboard.bench.cli.app import Out, app
+from elboard.bench.cli.app import Out, OutThere, app
 from elboard.bench.cli.printing import print_table, telling
-from elboard.bench.errors import UserError, check_known, nearest
+from elboard.bench.errors import UserError, check_known, nearest, printable
 from elboard.bench.identity import difference
 from elboard.bench.provenance import hardware, revision, versions
 from elboard.bench.run import root_folder
-from elboard.bench.runs import folders_of, matching
+from elboard.bench.runs import folder_named, matching
 
 data_app = typer.Typer(help="Data sets: list, fetch, check.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
 @app.command()
-def why(key: Annotated[str, typer.Argument(help="A run's key, or its beginning.")], out: Out = None) -> None:
+def why(key: Annotated[str, typer.Argument(help="A run's key, or its beginning.")], out: OutThere = None) -> None:
     """What a run's key was made of, and what differs from the nearest other run."""
     from elboard.results.store import latest, load
 
@@ -38,7 +38,7 @@ def why(key: Annotated[str, typer.Argument(help="A run's key, or its beginning."
     record = found.pop(matches[0])
     print(f"{record.key}: {record.spec['method']} on {record.spec['task']}, {record.status}")
     if record.failure:
-        print(f"failed ({record.failure['class']}): {record.failure['message']}")
+        print(printable(f"failed ({record.failure['class']}): {record.failure['message']}"))
     for role, runs in record.run().bases.items():
         for base in runs:
             print(f"starts from {role}: {base.key} {base.method} on {base.task}, {base.budget}, seed {base.seed}")
@@ -52,7 +52,7 @@ def why(key: Annotated[str, typer.Argument(help="A run's key, or its beginning."
 
 
 @app.command()
-def compact(out: Out = None) -> None:
+def compact(out: OutThere = None) -> None:
     """Index the records of a folder of runs, so that boards need not read each file."""
     from elboard.results import store
 
@@ -60,31 +60,29 @@ def compact(out: Out = None) -> None:
     with telling():
         done = store.compact(root)
     keep_statistics(root)
-    print(f"{done.records} records in {done.parts} parts, {done.fresh} of them new; {done.removed} parts replaced")
+    print(f"{done.records} records, {done.fresh} of them new")
 
 
 def keep_statistics(root: Path) -> None:
     """Compute what boards of the records under ``root`` and of the package say, and keep that alone for ``leaderboard``."""
     from elboard.results.backfill import filled
     from elboard.results.board.build import boards
-    from elboard.results.board.summaries import clear
+    from elboard.results.kept import clear, place
     from elboard.results.store import groups
-    from elboard.results.store.homes import FOLDER
 
-    clear(root / FOLDER)
+    clear(place(root))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those who index the records tell of them
-        boards(filled(groups(root), root), kept_in=root / FOLDER)
+        boards(filled(groups(root), root), kept_in=place(root))
 
 
 @app.command()
-def archive(keys: Annotated[list[str], typer.Argument(help="Keys of runs that are finished for good.")], out: Out = None) -> None:
+def archive(keys: Annotated[list[str], typer.Argument(help="Keys of runs that are finished for good.")], out: OutThere = None) -> None:
     """Move runs into the archive of their folder, whose files are not looked at one by one."""
     from elboard.results.store import pack
 
     root = root_folder(out)
-    found = {key: folders_of(root, key) for key in keys if key and not (root / key).exists()}
-    keys = [found[key][0].name if len(found.get(key, ())) == 1 else key for key in keys]
+    keys = [folder_named(root, key).name for key in keys]
     with telling():
         done = pack(root, keys)
     print(f"{len(set(keys))} runs moved to {root / 'archive'}, which holds {done.records} records now")

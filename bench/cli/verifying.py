@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import tempfile
@@ -12,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from elboard.bench import check as conformance
-from elboard.bench.cli.app import Json, Out, Paths, app
+from elboard.bench.cli.app import Json, OutThere, Paths, app, argument
 from elboard.bench.cli.printing import check_scope, telling
-from elboard.bench.errors import UserError, nearest
+from elboard.bench.errors import UserError, command, nearest, printable
 from elboard.bench.metrics.conventions import convention
-from elboard.bench.registry import compatible, discover
+from elboard.bench.plugins import aside
+from elboard.bench.registry import broken, compatible, discover
 from elboard.bench.run import root_folder
 from elboard.bench.runs import matching
 
@@ -25,18 +25,19 @@ ShippedAlso = Annotated[bool, typer.Option(help="Also the records that ship with
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="A file or folder with methods and tasks.")],
+    path: Annotated[Path, argument("A file or folder with methods and tasks.")],
     as_json: Json = False,
 ) -> int:
     """Check anybody's methods and tasks: cards, options, runs, checkpoints, evidence, with all that they fit here."""
     paths = (path,)
     entries = [entry for kind in ("method", "task") for entry in discover(kind, paths).values()]
     mine = [entry for entry in entries if entry.file.resolve().is_relative_to(path.resolve())]
-    if not mine:
+    found = [conformance.Finding(file.name, "reads", said) for file, said in broken(path).items()]
+    if not mine and not found:
         raise UserError(f"{path}: no method and no task: nothing there has a CARD")
     pairs = [pair for pair in compatible(paths) if {entry.card.name for entry in mine} & {*pair}]
-    with tempfile.TemporaryDirectory(prefix="elboard-check-") as folder, contextlib.redirect_stdout(sys.stderr):
-        found = [finding for entry in mine for finding in conformance.collect(entry.card.name, conformance.of_entry(entry, paths))]
+    with tempfile.TemporaryDirectory(prefix="elboard-check-") as folder, aside():
+        found += [finding for entry in mine for finding in conformance.collect(entry.card.name, conformance.of_entry(entry, paths))]
         for task, method in pairs:
             found += conformance.collect(f"{method} on {task}", conformance.of_pair(task, method, paths, Path(folder)))
     if as_json:
@@ -52,7 +53,7 @@ def verify(
     keys: Annotated[list[str], typer.Argument(help="Keys of runs, or their beginnings; all if left out.")] = [],  # noqa: B006
     rerun: Annotated[bool, typer.Option("--rerun", help="Execute the runs again instead of reading their evidence.")] = False,
     shipped: ShippedAlso = True,
-    out: Out = None,
+    out: OutThere = None,
     path: Paths = [],  # noqa: B006
 ) -> int:
     """Compute the metrics of records again, and say which agree."""
@@ -131,31 +132,34 @@ def _said(verification: Any) -> str:
     if verification.checked and verification.unchecked:
         shown = ", ".join(verification.unchecked[:4]) + (" ..." if len(verification.unchecked) > 4 else "")
         parts.append(f"unchecked: {shown}")
-    return "; ".join([*parts, *([verification.note] if verification.note else [])])
+    return printable("; ".join([*parts, *([verification.note] if verification.note else [])]))
 
 
 @app.command()
-def submit(target: Annotated[Path, typer.Argument(help="The file to write (.elboard.zip).")], out: Out = None) -> None:
+def submit(target: Annotated[Path, argument("The file to write (.elboard.zip).")], out: OutThere = None) -> None:
     """Pack the finished runs into one file for others."""
     from elboard.results import submission
 
     with telling():
         path = submission.submit(root_folder(out), target)
-    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB; `elboard review {path}` shows what a reviewer will see")
+    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB; `{command('review', path)}` shows what a reviewer will see")
 
 
 @app.command()
 def review(
-    file: Annotated[Path, typer.Argument(help="A submission.")],
+    file: Annotated[Path, argument("A submission.")],
     accept: Annotated[bool, typer.Option("--accept", help="Take in the records that pass.")] = False,
+    replace: Annotated[
+        list[str], typer.Option("--replace", help="Key of a run that is held back: take it in, in place of what is here; repeatable.")
+    ] = [],  # noqa: B006
     path: Paths = [],  # noqa: B006
 ) -> int:
     """Check a submission without trusting it."""
     from elboard.results import submission
 
-    report = submission.review(file, accept, paths=tuple(path))
-    print("\n".join(report.lines()))
-    return int(bool(report.refused))
+    report = submission.review(file, accept, paths=tuple(path), replace=replace)
+    print("\n".join(map(printable, report.lines())))
+    return int(bool(report.refused or report.held))
 
 
 @app.command()
@@ -163,7 +167,7 @@ def backfill(
     metric: Annotated[str, typer.Argument(help="A metric key, as brier.")],
     task: Annotated[str, typer.Argument(help="A task or a family; all if left out.")] = "",
     shipped: ShippedAlso = True,
-    out: Out = None,
+    out: OutThere = None,
     path: Paths = [],  # noqa: B006
 ) -> int:
     """Compute a metric that was added later from the evidence of old records."""

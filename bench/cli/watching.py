@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from elboard.bench.cli.app import Json, Out, app
+from elboard.bench.cli.app import Json, OutThere, app
+from elboard.bench.cli.streams import lost
 from elboard.bench.config import RunSpec
-from elboard.bench.errors import UserError, nearest
+from elboard.bench.errors import UserError, nearest, printable
 from elboard.bench.metrics.conventions import better
 from elboard.bench.record import Record
 from elboard.bench.run import root_folder
@@ -62,7 +63,7 @@ def survey(plan: Any) -> dict[str, Any]:
         if claim is not None and claims.alive(folder):
             counts["running"] += 1
             row = (curves(folder) or [{}])[-1]  # the last epoch, with the values that a display shows
-            where = f"{claim.get('host')}:{claim.get('pid')}"
+            where = printable(f"{claim.get('host')}:{claim.get('pid')}")
             running.append(_named(spec) | {"where": where, "epochs": spec.config["train"]["epochs"], **row})
         else:
             counts["left"] += 1
@@ -113,7 +114,7 @@ def status(
     sweep: Annotated[str, typer.Argument(help="A sweep's name or id.")],
     watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds until it is over.")] = False,
     as_json: Json = False,
-    out: Out = None,
+    out: OutThere = None,
 ) -> None:
     """How far a sweep is, wherever it runs."""
     plan = find_plan(sweep, out)
@@ -122,7 +123,7 @@ def status(
         if watch and sys.stdout.isatty() and not as_json:
             print("\033[2J\033[H", end="")
         print(json.dumps(found) if as_json else _text(found), flush=True)
-        if not watch or not (found["running"] or found["left"]):
+        if not watch or lost() or not (found["running"] or found["left"]):
             return
         time.sleep(EVERY)
 
@@ -148,28 +149,24 @@ def _text(found: dict[str, Any]) -> str:
 def logs(
     key: Annotated[str, typer.Argument(help="A run's key, or its beginning.")],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on while the run goes on.")] = False,
-    out: Out = None,
+    out: OutThere = None,
 ) -> None:
     """The log of a run."""
-    from elboard.bench.runs import folders_of
+    from elboard.bench.runs import folder_named
     from elboard.sweeps import claims
 
-    root = root_folder(out)
-    folders = sorted(file.parent for file in root.glob(f"{key}*/log.txt")) or folders_of(root, key)
-    if len(folders) != 1:
-        names = [folder.name for folder in folders] or [file.parent.name for file in root.glob("*/log.txt")]
-        raise UserError(f"{len(folders)} runs in {root} begin with {key!r}: {nearest(key, names)}")
-    with open(folders[0] / "log.txt", encoding="utf-8", errors="replace") as file:
+    folder = folder_named(root_folder(out), key)
+    with open(folder / "log.txt", encoding="utf-8", errors="replace") as file:
         while True:
             print(file.read(), end="", flush=True)
-            if not follow or not claims.alive(folders[0]):
+            if not follow or lost() or not claims.alive(folder):
                 print(file.read(), end="", flush=True)
                 return
             time.sleep(0.5)
 
 
 @app.command()
-def cancel(sweep: Annotated[str, typer.Argument(help="A sweep's name or id.")], out: Out = None) -> None:
+def cancel(sweep: Annotated[str, typer.Argument(help="A sweep's name or id.")], out: OutThere = None) -> None:
     """Cancel the Slurm jobs of a sweep, and no others."""
     from elboard.sweeps.engines.slurm import cancel as cancel_jobs
 
@@ -179,10 +176,11 @@ def cancel(sweep: Annotated[str, typer.Argument(help="A sweep's name or id.")], 
 
 
 @app.command()
-def sync(out: Out = None) -> int:
+def sync(out: OutThere = None) -> int:
     """Upload offline W&B runs with wandb's own tool."""
-    folders = sorted(str(folder) for folder in root_folder(out).glob("*/wandb/offline-run-*"))
+    found = sorted(root_folder(out).glob("*/wandb/offline-run-*"))  # of a run by time, and the last one holds what those before hold
+    folders = {folder.parent: str(folder) for folder in found}
     if not folders:
         print(f"no offline W&B runs in {root_folder(out)}")
         return 0
-    return subprocess.run([sys.executable, "-m", "wandb", "sync", *folders]).returncode
+    return subprocess.run([sys.executable, "-m", "wandb", "sync", *folders.values()]).returncode

@@ -10,7 +10,6 @@ Importing a kind costs nothing: torch only for type checkers.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from abc import ABC
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from elboard.bench import plugins as installed
 from elboard.bench.errors import UserError
 
 
@@ -49,29 +49,28 @@ class Catalogue:
         named = [(self.protocols, "protocol", cls.__name__, cls) for cls in own if issubclass(cls, ABC)]
         named += [(self.specs, "data's facts", cls.__name__, cls) for cls in own if issubclass(cls, DataSpec)]
         named += [(self.metrics, "metric", convention.name, convention) for convention in getattr(module, "METRICS", ())]
-        for table, what, name, value in named:
-            if name in table:
-                raise UserError(f"{what} {name!r} is claimed by two kinds: {self._homes[what, name]} and {module.__name__}")
-            table[name], self._homes[what, name] = value, module.__name__
-
-
-def broken(point: importlib.metadata.EntryPoint, error: Exception) -> UserError:
-    """The one line for a plug-in whose entry ``point`` cannot be used."""
-    said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    return UserError(f"plug-in {point.name} = {point.value} ({point.group}): {' '.join(said.split())}")
+        homes = dict(self._homes)
+        for _, what, name, _ in named:  # all, before any is taken in
+            if (what, name) in homes:
+                raise UserError(f"{what} {name!r} is claimed by two kinds: {homes[what, name]} and {module.__name__}")
+            homes[what, name] = module.__name__
+        self._homes = homes
+        for table, _, name, value in named:
+            table[name] = value
 
 
 @cache
 def catalogue(plugins: bool = True) -> Catalogue:
-    """All kinds, or without ``plugins`` our own."""
+    """All kinds, or without ``plugins`` our own. Plug-ins that cannot be used are left out."""
     found = Catalogue()
     for file in sorted(Path(__file__).parent.glob("[a-z]*.py")):
         found.add(importlib.import_module(f"{__name__}.{file.stem}"))
-    for point in importlib.metadata.entry_points(group="elboard.kinds") if plugins else ():
+    for point in installed.points("elboard.kinds") if plugins else ():
         try:
-            found.add(importlib.import_module(point.value))
-        except Exception as error:  # which anybody's code may raise
-            raise broken(point, error) from None
+            with installed.aside():
+                found.add(importlib.import_module(point.value))
+        except installed.FAULTS as error:
+            installed.left_out(installed.fault(point, error))
     return found
 
 

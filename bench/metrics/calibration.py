@@ -36,16 +36,31 @@ def equal_width_bins(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
     return np.clip(np.ceil(np.asarray(confidence, dtype=np.float64) * bins).astype(int) - 1, 0, bins - 1)
 
 
-def _binned_gap(confidence: np.ndarray, hit: np.ndarray, index: np.ndarray) -> float:
-    """``sum_b n_b/N |mean confidence - mean hit|``."""
-    gap = np.bincount(index, weights=np.asarray(confidence, dtype=np.float64) - hit)
-    return float(np.abs(gap).sum() / len(confidence))
+def _gaps(confidence: np.ndarray, hit: np.ndarray, index: np.ndarray, bins: int) -> np.ndarray:
+    """Sum of confidence - hit over the examples of each bin, ``(bins,)``."""
+    return np.bincount(index, weights=np.asarray(confidence, dtype=np.float64) - hit, minlength=bins)
+
+
+def top_gaps(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Sum of confidence - hit of the top class over the examples of each equal-width right-closed bin, ``(bins,)``: parts of the data
+    add up."""
+    confidence = p.max(axis=1)
+    return _gaps(confidence, p.argmax(axis=1) == y, equal_width_bins(confidence, bins), bins)
+
+
+def class_gaps(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """The same of the probability of each class, ``(C, bins)``."""
+    return np.stack([_gaps(p[:, c], y == c, equal_width_bins(p[:, c], bins), bins) for c in range(p.shape[1])])
+
+
+def binned_error(gaps: np.ndarray, n: int) -> float:
+    """``sum_b n_b/N |mean confidence - mean hit|`` of the gaps of n examples, mean over all but their last dimension."""
+    return float(np.abs(gaps).sum(axis=-1).mean() / n)
 
 
 def ece(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
     """Expected calibration error of the top class, equal-width right-closed bins (Guo et al. 2017)."""
-    confidence = p.max(axis=1)
-    return _binned_gap(confidence, p.argmax(axis=1) == y, equal_width_bins(confidence, bins))
+    return binned_error(top_gaps(p, y, bins), len(y))
 
 
 def adaptive_ece(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
@@ -60,12 +75,12 @@ def adaptive_ece(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
         index[part] = i
     _, tied, count = np.unique(confidence, return_inverse=True, return_counts=True)
     hit = np.bincount(tied, weights=p.argmax(axis=1) == y) / count
-    return _binned_gap(confidence, hit[tied], index)
+    return binned_error(_gaps(confidence, hit[tied], index, bins), len(y))
 
 
 def classwise_ece(p: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
     """Mean over classes of the calibration error of that class's probability (Kull et al. 2019)."""
-    return float(np.mean([_binned_gap(p[:, c], y == c, equal_width_bins(p[:, c], bins)) for c in range(p.shape[1])]))
+    return binned_error(class_gaps(p, y, bins), len(y))
 
 
 SCORES = (accuracy, class_nll, brier, ece, adaptive_ece, classwise_ece)

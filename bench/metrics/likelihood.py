@@ -6,13 +6,15 @@ import math
 
 import numpy as np
 
+ACTIVE = 0.01  # variance of a unit's posterior mean over examples above which it is active (Burda et al. 2016, section 5.2)
+
 
 def bits_per_dim(nats: float, dimensions: int) -> float:
     """Bits per dimension of a negative log likelihood in nats."""
     return nats / (dimensions * math.log(2))
 
 
-def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
+def active_units(means: np.ndarray, threshold: float = ACTIVE) -> int:
     """Number of latent units whose posterior mean ``(N, Z)`` has a variance over examples above ``threshold``
     (Burda et al. 2016, section 5.2)."""
     return int((np.var(np.asarray(means, dtype=np.float64), axis=0) > threshold).sum())

@@ -6,28 +6,31 @@ import numpy as np
 
 
 def binary_curve(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Counts of true and false positives at each distinct threshold, from the highest score down; equal scores fall together."""
-    scores = np.concatenate([positive, negative]).astype(np.float64)
+    """Counts of true and false positives, from none of each on and at each distinct threshold, from the highest score down; equal scores
+    fall together. Read from the other end, what is left of each: the curve of the negative ones by negated scores."""
+    scores = np.concatenate([positive, negative])
+    scores = np.negative(scores, dtype=np.result_type(scores, np.float32))
     if not np.isfinite(scores).all():
         raise ValueError("scores must be finite")
-    label = np.concatenate([np.ones(len(positive)), np.zeros(len(negative))])
-    order = np.argsort(-scores, kind="stable")
-    scores, label = scores[order], label[order]
-    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    true = np.cumsum(label)[last]
-    return true, last + 1 - true
+    n = len(positive)
+    scores[:n].sort()
+    scores[n:].sort()
+    order = np.argsort(scores, kind="stable")  # of two runs that are sorted, a stable sort is their merge
+    scores = scores[order]
+    count = np.concatenate([[0.0], np.cumsum(order < n, dtype=np.float64)])
+    at = np.concatenate([[0], np.flatnonzero(scores[1:] != scores[:-1]) + 1, [len(scores)]])
+    true = count[at]
+    return true, at - true
 
 
 def auroc_of_curve(true: np.ndarray, false: np.ndarray) -> float:
     """Area under the ROC curve by trapezoids, so that a tie counts half."""
-    x, y = np.concatenate([[0], false]) / false[-1], np.concatenate([[0], true]) / true[-1]
-    return float(((x[1:] - x[:-1]) * (y[1:] + y[:-1]) / 2).sum())
+    return float(np.diff(false) @ (true[1:] + true[:-1]) / (2 * true[-1] * false[-1]))
 
 
 def average_precision_of_curve(true: np.ndarray, false: np.ndarray) -> float:
     """``sum_t (recall_t - recall_{t-1}) precision_t`` over distinct thresholds."""
-    steps = np.diff(np.concatenate([[0], true])) / true[-1]
-    return float((steps * true / (true + false)).sum())
+    return float(np.diff(true) @ (true[1:] / (true[1:] + false[1:])) / true[-1])
 
 
 def link_metrics(edges: np.ndarray, non_edges: np.ndarray) -> dict[str, float]:
@@ -54,13 +57,11 @@ def ood_metrics(score_id: np.ndarray, score_ood: np.ndarray) -> dict[str, float]
         raise ValueError("detection needs examples of both kinds")
     true, false = binary_curve(score_ood, score_id)
     n_ood, n_id = true[-1], false[-1]
-    # Read from the other end, the same thresholds flag ID examples by negated scores.
-    accepted_id = np.append(n_id - false[-2::-1], n_id)
-    accepted_ood = np.append(n_ood - true[-2::-1], n_ood)
+    accepted_id, accepted_ood = n_id - false[::-1], n_ood - true[::-1]
     return {
         "auroc": auroc_of_curve(true, false),
         "aupr_in": average_precision_of_curve(accepted_id, accepted_ood),
         "aupr_out": average_precision_of_curve(true, false),
-        "fpr95_ood_positive": float(false[np.argmax(true >= 0.95 * n_ood)] / n_id),
-        "fpr95_id_positive": float(accepted_ood[np.argmax(accepted_id >= 0.95 * n_id)] / n_ood),
+        "fpr95_ood_positive": float(false[np.searchsorted(true, 0.95 * n_ood)] / n_id),
+        "fpr95_id_positive": float(accepted_ood[np.searchsorted(accepted_id, 0.95 * n_id)] / n_ood),
     }

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.few import FewShotModels, FewSpec
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count, Positive, Range, Share
 from elboard.bench.task import Batch, Data
 from elboard.methods.bayesian.matched_prior import FactorisedPrior, flat, matched_prior, part_of
 from elboard.methods.parts.batched import batched_mlp
@@ -59,19 +60,19 @@ class BAEPrior(Method, FewShotModels):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        lr: float = 0.003  # of SGHMC; the released code
-        decay: float = 0.05  # the released code
-        hidden: list[int] = field(default_factory=lambda: [64])
-        latent_dim: int = 16
-        prior: str = "matched"  # or normal
-        prior_share: float = 0.05  # of the number of the chain's steps: those of the prior
-        prior_reach: float = 2.0  # the rate of Adam times the number of those steps; the released code: 1e-3 times 2,000
+        lr: Positive = 0.003  # of SGHMC; the released code
+        decay: Annotated[float, Range(above=0, below=1)] = 0.05  # the released code
+        hidden: list[Count] = field(default_factory=lambda: [64])
+        latent_dim: Count = 16
+        prior: Literal["matched", "normal"] = "matched"
+        prior_share: Share = 0.05  # of the number of the chain's steps: those of the prior
+        prior_reach: Positive = 2.0  # the rate of Adam times the number of those steps; the released code: 1e-3 times 2,000
         log_variance: float = -6.0  # rho before them; the released code
-        draws: int = 8  # of prior weights
-        projections: int = 200
-        inner: int = 10
-        samples: int = 16  # S
-        components: int = 10  # of a mixture
+        draws: Count = 8  # of prior weights
+        projections: Count = 200
+        inner: Count = 10
+        samples: Count = 16  # S
+        components: Count = 10  # of a mixture
 
     def __init__(self, config: Any, spec: FewSpec, bases: Bases | None = None):
         if config.prior not in PRIORS:

@@ -19,7 +19,7 @@ default by validation on one of the digits tasks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from torch.func import functional_call
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, NonNegative, Positive, Range
 from elboard.bench.task import DataSpec
 from elboard.methods.bayesian.ivon_optimizer import IVON
 from elboard.methods.parts.classifier import ClassifierMethod
@@ -58,15 +59,15 @@ class VariationalClassifier(ClassifierMethod, MaximumProbability):
 
     @dataclass(kw_only=True)
     class Config(ClassifierMethod.Config):
-        optimizer: str = "ivon"
+        optimizer: Literal["ivon"] = "ivon"
         lr: float = 0.5  # see the module; paper 0.2 on CIFAR
         momentum: float = 0.9  # beta1
-        beta2: float = 0.9999
-        weight_decay: float = 1e-4  # delta; the authors' package
-        h0: float = 0.1
-        ess: float = 0.0  # lambda; 0: the number of training examples
-        radius: float = 0.0  # xi; 0: no clipping of the update, as for images in the paper
-        samples: int = 1  # weights drawn in a training step
+        beta2: Annotated[float, Range(0, below=1)] = 0.9999
+        weight_decay: Positive = 1e-4  # delta; the authors' package
+        h0: Positive = 0.1
+        ess: NonNegative = 0.0  # lambda; 0: the number of training examples
+        radius: NonNegative = 0.0  # xi; 0: no clipping of the update, as for images in the paper
+        samples: Count = 1  # weights drawn in a training step
         schedule: str = "cosine"
         warmup: float = 0.025  # 5 of 200 epochs
         mean: bool = False  # predict with m alone

@@ -16,13 +16,14 @@ begins with the spread and noise of D-VBLL. 32 draws as the task asks (20). The 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
+from elboard.bench.options import Positive
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.bayesian.vbll_heads import DiscriminativeHead, GenerativeHead
 from elboard.methods.parts.classifier import ClassifierMethod
@@ -45,10 +46,10 @@ class VBLL(ClassifierMethod, MaximumProbability):
 
     @dataclass(kw_only=True)
     class Config(ClassifierMethod.Config):
-        variant: str = "discriminative"  # or generative
-        covariance: str = "diagonal"  # or dense, for discriminative
-        wishart_scale: float = 1.0  # of the prior of the noise; the authors' package
-        ood: str = "probability"  # or density, for generative
+        variant: Literal["discriminative", "generative"] = "discriminative"
+        covariance: Literal["diagonal", "dense"] = "diagonal"
+        wishart_scale: Positive = 1.0  # of the prior of the noise; the authors' package
+        ood: Literal["probability", "density"] = "probability"
         optimizer: str = "adamw"
         weight_decay: float = 1e-4  # of the features; the head has its prior
         clip: float = 1.0

@@ -17,7 +17,7 @@ and better than 3e-3 along half a cosine, in 750 steps, both with and without tr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.modes import ModeGenerators, ModesSpec
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count, NonNegative, Positive, Range
 from elboard.bench.task import Batch
 from elboard.methods.parts.batched import batched_mlp
 from elboard.methods.parts.critics import held
@@ -49,12 +50,12 @@ class SimplicialTruncation(Method, ModeGenerators):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        lr: float = 3e-3  # 1e-4 in the paper
-        hidden: list[int] = field(default_factory=lambda: [64, 64])  # of either network
-        truncation: str = "simplicial"  # or band, norm, none
-        acceptance: float = 0.5
-        penalty: float = 10.0  # lambda; Gulrajani et al. 2017
-        critic_steps: int = 4  # n_critic; the released code
+        lr: Positive = 3e-3  # 1e-4 in the paper
+        hidden: list[Count] = field(default_factory=lambda: [64, 64])  # of either network
+        truncation: Literal["norm", "simplicial", "band", "none"] = "simplicial"
+        acceptance: Annotated[float, Range(above=0, high=1)] = 0.5
+        penalty: NonNegative = 10.0  # lambda; Gulrajani et al. 2017
+        critic_steps: Count = 4  # n_critic; the released code
 
     def __init__(self, config: Any, spec: ModesSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -9,13 +9,14 @@ truncation in training and sampling (Issenhuth et al. 2023) is compared with.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.modes import ModeGenerators, ModesSpec
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Range
 from elboard.bench.task import Data
 from elboard.methods.parts.truncation import Truncation
 
@@ -35,8 +36,8 @@ class TruncatedSampling(Method, ModeGenerators):
 
     @dataclass(kw_only=True)
     class Config:
-        truncation: str = "norm"  # or simplicial, band, none
-        acceptance: float = 0.5
+        truncation: Literal["norm", "simplicial", "band", "none"] = "norm"
+        acceptance: Annotated[float, Range(above=0, high=1)] = 0.5
 
     def __init__(self, config: Any, spec: ModesSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count, NonNegative
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.critics import Critic
 from elboard.methods.parts.likelihoods import likelihood
@@ -51,11 +52,11 @@ class WGAN(Method, Generator):
     @dataclass(kw_only=True)
     class Config(Method.Config):
         lr: float = 1e-3  # 1e-4 in algorithm 1
-        latent_dim: int = 16
-        hidden: list[int] = field(default_factory=lambda: [200, 200])  # of either network
-        activation: str = "relu"
-        penalty: float = 10.0  # lambda; algorithm 1
-        critic_steps: int = 5  # n_critic; ditto
+        latent_dim: Count = 16
+        hidden: list[Count] = field(default_factory=lambda: [200, 200])  # of either network
+        activation: Literal["relu", "tanh", "softplus", "elu", "silu"] = "relu"
+        penalty: NonNegative = 10.0  # lambda; algorithm 1
+        critic_steps: Count = 5  # n_critic; ditto
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

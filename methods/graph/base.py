@@ -27,6 +27,7 @@ from torch.autograd.function import once_differentiable
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.links import LinkPredictor
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count
 from elboard.bench.task import Data, DataSpec
 from elboard.methods.graph.sparse import from_dense, normalised_adjacency
 
@@ -42,8 +43,8 @@ class GraphAutoencoder(Method, LinkPredictor):
     @dataclass(kw_only=True)
     class Config(Method.Config):
         lr: float = 0.01  # section 3, as are the widths; Adam, no weight decay, no dropout
-        hidden: int = 32
-        latent_dim: int = 16
+        hidden: Count = 32
+        latent_dim: Count = 16
         featureless: bool = False  # X = I instead of the nodes' features
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):

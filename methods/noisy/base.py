@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
+from elboard.bench.options import Range
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.classifier import ClassifierMethod
 
@@ -48,7 +49,7 @@ class CoTaught(ClassifierMethod):
 
     @dataclass(kw_only=True)
     class Config(ClassifierMethod.Config):
-        forget_rate: float | None = None  # share of a batch left out; None: the data's rate of wrong labels
+        forget_rate: Annotated[float, Range(0, below=1)] | None = None  # share of a batch left out; None: the data's rate of wrong labels
         ensemble: bool = False  # predict with the mean of both networks' logits instead of the first network
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import Share
 from elboard.bench.task import Batch
 from elboard.methods.noisy.base import CoTaught, small_loss
 from elboard.methods.parts.schedules import ramp
@@ -42,7 +43,7 @@ CARD = MethodCard(
 class CoTeaching(CoTaught):
     @dataclass(kw_only=True)
     class Config(CoTaught.Config):
-        ramp: float = 0.33  # share of training until the full forget rate: T_k = 10 epochs in section 4.1, there of 200, at lite of 30
+        ramp: Share = 0.33  # share of training until the full forget rate: T_k = 10 epochs in section 4.1, there of 200, at lite of 30
 
     def forgotten(self) -> float:
         """1 - R(t): the share of a batch left out now."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
+from elboard.bench.options import Positive, Share
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.noisy.base import CoTaught, quietly, small_loss
 from elboard.methods.noisy.nested_dropout import NestedDropout
@@ -52,9 +53,9 @@ class NestedCoTeaching(CoTaught, NestedDropout):
     @dataclass(kw_only=True)
     class Config(CoTaught.Config, NestedDropout.Config):
         ensemble: bool = True
-        pretrain: float = 0.66  # share of training in stage 1, rounded up to whole epochs
-        fine_tune_lr: float = 1e-4  # a tenth of lr; a hundredth in the papers, after steps
-        schedule: str = "two-stage"  # lr in stage 1, fine_tune_lr in stage 2; or constant, cosine
+        pretrain: Share = 0.66  # share of training in stage 1, rounded up to whole epochs
+        fine_tune_lr: Positive = 1e-4  # a tenth of lr; a hundredth in the papers, after steps
+        schedule: Literal["two-stage", "constant", "cosine"] = "two-stage"  # lr in stage 1, fine_tune_lr in stage 2; or constant, cosine
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
+from elboard.bench.options import Positive
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.noisy.base import quietly
 from elboard.methods.parts.classifier import ClassifierMethod
@@ -55,7 +56,7 @@ class NestedDropout(ClassifierMethod):
     @dataclass(kw_only=True)
     class Config(ClassifierMethod.Config):
         mu: float = 0.0
-        eta: float = 30.0  # best of 10, 30, 100 by noisy validation on noisy/mnist-sym50 at lite; papers: 10 or 100, of 512 features
+        eta: Positive = 30.0  # best of 10, 30, 100 by noisy validation on noisy/mnist-sym50 at lite; papers: 10 or 100, of 512 features
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -17,6 +17,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
+from elboard.bench.options import Positive
 from elboard.bench.task import DataSpec
 from elboard.methods.ood.base import PostHoc
 
@@ -36,7 +37,7 @@ class Energy(PostHoc):
 
     @dataclass(kw_only=True)
     class Config(PostHoc.Config):
-        temperature: float = 1.0  # T; section 3.2: "parameter-free" at 1
+        temperature: Positive = 1.0  # T; section 3.2: "parameter-free" at 1
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

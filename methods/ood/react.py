@@ -17,6 +17,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
+from elboard.bench.options import Share
 from elboard.bench.task import DataSpec
 from elboard.methods.ood.base import quantile
 from elboard.methods.ood.energy import Energy
@@ -37,7 +38,7 @@ class ReAct(Energy):
 
     @dataclass(kw_only=True)
     class Config(Energy.Config):
-        eta: float = 0.9  # section 4.1: the 90th percentile
+        eta: Share = 0.9  # section 4.1: the 90th percentile
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -32,6 +32,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
+from elboard.bench.options import NonNegative, Share
 from elboard.bench.task import DataSpec
 from elboard.methods.ood.base import quantile
 from elboard.methods.ood.energy import Energy
@@ -56,10 +57,10 @@ class VRA(Energy):
 
     @dataclass(kw_only=True)
     class Config(Energy.Config):
-        alpha_quantile: float = 0.6
-        beta_quantile: float = 0.9
-        gamma: float = 0.0  # above 0: VRA+
-        quadratic: float = 0.0  # a; above 0: VRA++
+        alpha_quantile: Share = 0.6
+        beta_quantile: Share = 0.9
+        gamma: NonNegative = 0.0  # above 0: VRA+
+        quadratic: NonNegative = 0.0  # a; above 0: VRA++
         m: float = 4.0
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):

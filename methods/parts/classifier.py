@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.kinds.classification import Classifier
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Range
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.networks import backbone
 
@@ -22,8 +23,8 @@ class ClassifierMethod(Method, Classifier):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        backbone: str = "cnn"  # mlp, cnn or resnet20
-        dropout: float = 0.0
+        backbone: Literal["mlp", "cnn", "resnet20"] = "cnn"  # mlp, cnn or resnet20
+        dropout: Annotated[float, Range(0, below=1)] = 0.0
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

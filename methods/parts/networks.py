@@ -89,8 +89,10 @@ class ResNet20(nn.Module):
 def backbone(name: str, shape: tuple[int, ...], dropout: float = 0.0) -> nn.Module:
     """The backbone called ``name``: "mlp" (784-256-128 for MNIST), "cnn" or "resnet20". Has ``n_features``.
 
-    Raises ValueError for an unknown name.
+    Raises ValueError for an unknown name, and for examples that are no images where the network takes nothing else.
     """
+    if name in ("cnn", "resnet20") and len(shape) != 3:
+        raise ValueError(f"backbone={name} takes examples of shape (channels, height, width), not {tuple(shape)}: set backbone=mlp")
     if name == "mlp":
         return MLP([math.prod(shape), 256, 128], dropout=dropout)
     if name == "cnn":

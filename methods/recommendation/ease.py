@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import Positive
 from elboard.bench.task import Data
 from elboard.methods.recommendation.base import ClosedFormRecommender
 
@@ -34,7 +35,7 @@ class EASE(ClosedFormRecommender):
 
     @dataclass(kw_only=True)
     class Config:
-        lambda_: float = 200.0
+        lambda_: Positive = 200.0
 
     def shape(self, n_items: int) -> tuple[int, ...]:
         return (n_items, n_items)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import Positive
 from elboard.methods.recommendation.mult_vae import MultVAE
 
 CARD = MethodCard(
@@ -33,7 +34,7 @@ class GaussVAE(MultVAE):
 
     @dataclass(kw_only=True)
     class Config(MultVAE.Config):
-        weight: float = 5.0  # c_i of clicks
+        weight: Positive = 5.0  # c_i of clicks
 
     def log_likelihood(self, x: Tensor, output: Tensor) -> Tensor:
         confidence = 1 + (self.config.weight - 1) * x

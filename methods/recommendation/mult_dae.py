@@ -8,13 +8,14 @@ lambda is 0.01 / 500 a user, as in the paper. Scores are the logits of the histo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count, NonNegative, Range
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.recommendation.base import ClickAutoencoder, multinomial_log_likelihood
 
@@ -35,9 +36,9 @@ class MultDAE(ClickAutoencoder):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        latent_dim: int = 200  # section 4.3
-        dropout: float = 0.5  # section 4.3
-        l2: float = 2e-5  # 0.01 / 500
+        latent_dim: Count = 200  # section 4.3
+        dropout: Annotated[float, Range(0, below=1)] = 0.5  # section 4.3
+        l2: NonNegative = 2e-5  # 0.01 / 500
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, [spec.shape[0], config.latent_dim], [config.latent_dim, spec.shape[0]], bases)

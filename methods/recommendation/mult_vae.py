@@ -10,13 +10,14 @@ logits at the mean of q(z|x), without dropout.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count, NonNegative, Range, Share
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.divergences import kl_to_standard_normal
 from elboard.methods.parts.schedules import ramp
@@ -39,11 +40,11 @@ class MultVAE(ClickAutoencoder):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        hidden: int = 600  # section 4.3
-        latent_dim: int = 200  # section 4.3
-        dropout: float = 0.5  # section 4.3
-        beta: float = 0.2  # the cap that the paper found on validation data
-        anneal: float = 0.5  # share of training over which beta rises
+        hidden: Count = 600  # section 4.3
+        latent_dim: Count = 200  # section 4.3
+        dropout: Annotated[float, Range(0, below=1)] = 0.5  # section 4.3
+        beta: NonNegative = 0.2  # the cap that the paper found on validation data
+        anneal: Share = 0.5  # share of training over which beta rises
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         c, items = config, spec.shape[0]

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import Count, NonNegative, Positive
 from elboard.bench.task import Data
 from elboard.methods.recommendation.base import ClosedFormRecommender
 
@@ -46,10 +47,10 @@ class WMF(ClosedFormRecommender):
 
     @dataclass(kw_only=True)
     class Config:
-        factors: int = 64
-        alpha: float = 10.0
-        lambda_: float = 50.0
-        iterations: int = 15
+        factors: Count = 64
+        alpha: NonNegative = 10.0
+        lambda_: Positive = 50.0
+        iterations: Count = 15
 
     def shape(self, n_items: int) -> tuple[int, ...]:
         return (n_items, self.config.factors)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.likelihood import RealLikelihood
 from elboard.bench.method import Bases
+from elboard.bench.options import NonNegative, Positive
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.divergences import kl_to_standard_normal
 from elboard.methods.vae.base import GaussianVAE
@@ -68,9 +69,9 @@ class AggregateKLVAE(GaussianVAE, RealLikelihood):
 
     @dataclass(kw_only=True)
     class Config(GaussianVAE.Config):
-        reconstruction: float = 784.0  # R
-        kl: str = "population"  # or single: the ordinary KL, without the terms of the paper
-        individual: float = 0.1  # w, the released code
+        reconstruction: Positive = 784.0  # R
+        kl: Literal["population", "single"] = "population"  # or single: the ordinary KL, without the terms of the paper
+        individual: NonNegative = 0.1  # w, the released code
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         if config.kl not in ("population", "single"):

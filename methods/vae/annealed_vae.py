@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import NonNegative, Share
 from elboard.methods.parts.posteriors import Draw, Gaussian
 from elboard.methods.parts.schedules import ramp
 from elboard.methods.vae.disentangling import Disentangling
@@ -34,9 +35,9 @@ class AnnealedVAE(Disentangling):
 
     @dataclass(kw_only=True)
     class Config(Disentangling.Config):
-        gamma: float = 1000.0  # section 5
-        c_max: float = 25.0  # nats, ditto for dSprites
-        rise: float = 0.33  # share of training
+        gamma: NonNegative = 1000.0  # section 5
+        c_max: NonNegative = 25.0  # nats, ditto for dSprites
+        rise: Share = 0.33  # share of training
 
     def regulariser(self, q: Gaussian, draw: Draw, kl: Tensor) -> dict[str, Tensor]:
         c = self.config

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.metrics.dimension import relevance, relevant
+from elboard.bench.options import NonNegative, Range
 from elboard.bench.task import Batch, Data
 from elboard.methods.parts.likelihoods import Gaussian as GaussianLikelihood
 from elboard.methods.parts.posteriors import Gaussian
@@ -70,8 +71,8 @@ class ARDVAE(AnyDataVAE):
     class Config(AnyDataVAE.Config):
         latent_dim: int = 128  # generous
         lr: float = 5e-4
-        beta: float = 0.5
-        codes: float = 0.2  # share of the training examples that are X_alpha
+        beta: NonNegative = 0.5
+        codes: Annotated[float, Range(above=0, below=1)] = 0.2  # share of the training examples that are X_alpha
 
     def make_prior(self) -> Prior:
         return AxisNormal(self.config.latent_dim)

@@ -14,7 +14,7 @@ whether the target is the variant or the image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.collapse import BetaSpec
 from elboard.bench.method import Bases
+from elboard.bench.options import NonNegative
 from elboard.bench.task import Batch
 from elboard.methods.vae.reencoding import Reencoding
 
@@ -44,9 +45,9 @@ class AugmentedTraining(Reencoding):
 
     @dataclass(kw_only=True)
     class Config(Reencoding.Config):
-        weight: float = 1.0  # lambda; not verified: as many variants as images
+        weight: NonNegative = 1.0  # lambda; not verified: as many variants as images
         warmup: float = 0.2  # share of training without variants; not verified
-        variants: str = "decoded"  # or copies
+        variants: Literal["decoded", "copies"] = "decoded"
 
     def __init__(self, config: Any, spec: BetaSpec, bases: Bases | None = None):
         if config.variants not in VARIANTS:

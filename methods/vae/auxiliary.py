@@ -28,6 +28,7 @@ from elboard.bench.kinds.disentanglement import FactorsGiven
 from elboard.bench.kinds.likelihood import BinaryLikelihood
 from elboard.bench.kinds.representation import GaussianPosterior
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, NonNegative
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.divergences import kl_diagonal
 from elboard.methods.parts.posteriors import DiagonalGaussian, Gaussian
@@ -68,9 +69,9 @@ class AuxiliaryVAE(Autoencoding, FactorsGiven, GaussianPosterior, BinaryLikeliho
     @dataclass(kw_only=True)
     class Config(Autoencoding.Config):
         latent_dim: int = 5  # the number of factors of sprites
-        beta: float = 1.0
-        alpha: float = 0.1  # released code
-        head: int = 128  # hidden units of q(z|x, u) over the image's features and the factors
+        beta: NonNegative = 1.0
+        alpha: NonNegative = 0.1  # released code
+        head: Count = 128  # hidden units of q(z|x, u) over the image's features and the factors
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         if not getattr(spec, "factors", ()):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from elboard.bench.kinds.codes import AggregatePosterior
 from elboard.bench.kinds.generation import Generator, LatentModel
 from elboard.bench.kinds.likelihood import BinaryLikelihood, GreyLikelihood, LikelihoodModel, RealLikelihood
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count
 from elboard.bench.task import Data, DataSpec
 from elboard.methods.parts.convolutions import ConvDecoder, ConvEncoder, ConvOutput
 from elboard.methods.parts.likelihoods import likelihood
@@ -44,9 +45,9 @@ class Autoencoding(Method):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        hidden: list[int] = field(default_factory=lambda: [200, 200])  # Burda et al. 2016, section 5
-        latent_dim: int = 50  # ditto
-        activation: str = "tanh"  # ditto
+        hidden: list[Count] = field(default_factory=lambda: [200, 200])  # Burda et al. 2016, section 5
+        latent_dim: Count = 50  # ditto
+        activation: Literal["relu", "tanh", "softplus", "elu", "silu"] = "tanh"  # ditto
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

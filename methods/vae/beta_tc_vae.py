@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import NonNegative
 from elboard.methods.parts.posteriors import Draw, Gaussian
 from elboard.methods.vae.disentangling import Disentangling
 
@@ -40,7 +41,7 @@ class BetaTCVAE(Disentangling):
 
     @dataclass(kw_only=True)
     class Config(Disentangling.Config):
-        beta: float = 6.0  # of 1, 2, 4, 6, 8, 10 (Locatello et al. 2019)
+        beta: NonNegative = 6.0  # of 1, 2, 4, 6, 8, 10 (Locatello et al. 2019)
 
     def regulariser(self, q: Gaussian, draw: Draw, kl: Tensor) -> dict[str, Tensor]:
         tc = total_correlation(draw.z, q, self.spec.n_train)

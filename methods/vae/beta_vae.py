@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import NonNegative
 from elboard.methods.parts.posteriors import Draw, Gaussian
 from elboard.methods.vae.disentangling import Disentangling
 
@@ -35,7 +36,7 @@ class BetaVAE(Disentangling):
 
     @dataclass(kw_only=True)
     class Config(Disentangling.Config):
-        beta: float = 4.0  # section 4.2, for 2D shapes
+        beta: NonNegative = 4.0  # section 4.2, for 2D shapes
 
     def regulariser(self, q: Gaussian, draw: Draw, kl: Tensor) -> dict[str, Tensor]:
         return {"loss": self.config.beta * kl}

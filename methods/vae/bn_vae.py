@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.collapse import BetaSpec
 from elboard.bench.method import Bases
+from elboard.bench.options import Positive
 from elboard.methods.vae.vae_grid import VAEGrid
 
 CARD = MethodCard(
@@ -37,7 +38,7 @@ class BNVAE(VAEGrid):
 
     @dataclass(kw_only=True)
     class Config(VAEGrid.Config):
-        gamma: float = 0.7  # section 4; Zhang et al. 2022
+        gamma: Positive = 0.7  # section 4; Zhang et al. 2022
 
     def __init__(self, config: Any, spec: BetaSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

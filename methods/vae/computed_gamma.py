@@ -14,7 +14,7 @@ k = 1, the value of the released code, (2 side / latent_dim)^2, for its 32 x 32 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.method import Bases
+from elboard.bench.options import NonNegative, Range
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.likelihoods import Gaussian
 from elboard.methods.vae.real import RealVAE
@@ -58,9 +59,9 @@ class ComputedGammaVAE(RealVAE):
 
     @dataclass(kw_only=True)
     class Config(RealVAE.Config):
-        gamma: str = "computed"  # or learned (Dai and Wipf 2019), fixed (at 1)
-        decay: float = 0.99  # the released code
-        kl_factor: float = 1.0  # k
+        gamma: Literal["computed", "learned", "fixed"] = "computed"  # or learned (Dai and Wipf 2019), fixed (at 1)
+        decay: Annotated[float, Range(0, below=1)] = 0.99  # the released code
+        kl_factor: NonNegative = 1.0  # k
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         if config.gamma not in GAMMAS:

@@ -30,6 +30,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.kinds.codes import AggregatePosterior
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, Natural, Positive
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.likelihoods import DiscretisedLogistic, pairs
 from elboard.methods.parts.transport import choose, sinkhorn
@@ -60,10 +61,10 @@ class CoupledVAE(Autoencoding, Generator, AggregatePosterior):
     @dataclass(kw_only=True)
     class Config(Autoencoding.Config):
         latent_dim: int = 2  # the paper has 5; few, so that atoms lie near each other
-        atoms: int = 1000  # M
-        iterations: int = 2  # of Sinkhorn's, a coupling
-        plans: int = 1  # couplings an epoch
-        eps: float = 1.0  # plays beta
+        atoms: Count = 1000  # M
+        iterations: Natural = 2  # of Sinkhorn's, a coupling
+        plans: Count = 1  # couplings an epoch
+        eps: Positive = 1.0  # plays beta
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -14,7 +14,7 @@ enter as one number, others as indicators. ``prior=standard`` is the plain varia
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.conditional import ConditionalGenerator, ConditionalLikelihood
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, NonNegative, Share
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.convolutions import ConvDecoder
 from elboard.methods.parts.divergences import kl_diagonal
@@ -51,11 +52,11 @@ class CVAEAttributes(Autoencoding, ConditionalGenerator, ConditionalLikelihood):
     @dataclass(kw_only=True)
     class Config(Autoencoding.Config):
         latent_dim: int = 16
-        beta: float = 1.0
-        prior: str = "learned"  # or standard
-        hybrid: float = 0.0  # share of decodings of the prior
-        head: int = 128  # hidden units of q over the image's features and the attributes
-        prior_hidden: list[int] = field(default_factory=lambda: [64])
+        beta: NonNegative = 1.0
+        prior: Literal["learned", "standard"] = "learned"
+        hybrid: Share = 0.0  # share of decodings of the prior
+        head: Count = 128  # hidden units of q over the image's features and the attributes
+        prior_hidden: list[Count] = field(default_factory=lambda: [64])
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         if config.prior not in PRIORS:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.artefacts import ImageAutoencoder
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Range
 from elboard.bench.task import Batch, DataSpec
 
 CARD = MethodCard(
@@ -42,7 +43,7 @@ class DecoderTuning(Method, ImageAutoencoder):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        tint: list[float] = field(default_factory=lambda: [0.1, 0.0, -0.1])  # of the channels, in [0, 1]
+        tint: list[Annotated[float, Range(-1, 1)]] = field(default_factory=lambda: [0.1, 0.0, -0.1])  # of the channels, in [0, 1]
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         if len(config.tint) != spec.shape[0]:

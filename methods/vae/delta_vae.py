@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.kinds.topology import ManifoldCode
 from elboard.bench.method import Bases, at_least_single
+from elboard.bench.options import Count
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.manifolds import Manifold, manifold
 from elboard.methods.parts.networks import MLP
@@ -101,8 +102,8 @@ class DeltaVAE(Autoencoding, Generator, ManifoldCode):
         hidden: list[int] = field(default_factory=lambda: [256, 128])  # section 5: of MNIST
         activation: str = "relu"  # ditto
         latent_dim: int = 2  # d; ditto
-        manifold: str = "torus"  # flat torus, sphere, torus-r3; euclidean: the Gaussian VAE
-        steps: int = 10  # T; section 3.3
+        manifold: Literal["torus", "sphere", "torus-r3", "euclidean"] = "torus"  # flat torus, sphere, torus-r3; euclidean: the Gaussian VAE
+        steps: Count = 10  # T; section 3.3
         log_t_min: float = -7.5  # released code
         log_t_max: float = -5.0  # ditto
 

@@ -18,6 +18,7 @@ from elboard.bench.kinds.codes import AggregatePosterior
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.kinds.representation import Reconstructor
 from elboard.bench.method import Bases
+from elboard.bench.options import Count
 from elboard.bench.task import Data, DataSpec
 from elboard.methods.parts.mixtures import GaussianMixture
 from elboard.methods.parts.priors import Prior
@@ -32,11 +33,13 @@ class Deterministic(Autoencoding, Generator, Reconstructor, AggregatePosterior):
     @dataclass(kw_only=True)
     class Config(Autoencoding.Config):
         latent_dim: int = 16  # Ghosh et al. 2020: of MNIST
-        components: int = 10  # section 4, ditto; of the density of codes
+        components: Count = 10  # section 4, ditto; of the density of codes
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        self.__dict__.update(shown=None, stale=False)
+        self.__dict__["shown"] = None
+        self.learns_prior = hasattr(self.prior, "fit")
+        self.register_buffer("fitted", torch.tensor(not self.learns_prior))  # the density to these weights' codes: kept with both
 
     def make_posterior(self, n_features: int) -> nn.Module:
         """Features to the code."""
@@ -66,7 +69,7 @@ class Deterministic(Autoencoding, Generator, Reconstructor, AggregatePosterior):
 
     def draw_prior(self, n: int) -> Tensor:
         """Of the density of codes, which is fitted first where codes have changed."""
-        if self.stale:
+        if not self.fitted:
             self.fit_prior()
         return self.prior.sample(n, like=self.out.weight)
 
@@ -75,13 +78,13 @@ class Deterministic(Autoencoding, Generator, Reconstructor, AggregatePosterior):
         return -self.likelihood.log_prob(x.flatten(1), self.output(z))
 
     def before_validation(self) -> None:
-        self.__dict__["stale"] = isinstance(self.prior, GaussianMixture)
+        self.fitted.fill_(not self.learns_prior)
 
     def fit_prior(self) -> None:
         """Fit the mixture to the codes of training examples."""
         with torch.no_grad():
             self.prior.fit(torch.cat([self.code(part.to(self.device)) for part in self.shown.split(1000)]))
-        self.__dict__["stale"] = False
+        self.fitted.fill_(True)
 
     def sample(self, n: int) -> Tensor:
         return self.decode(self.draw_prior(n))

@@ -27,6 +27,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.collapse import BetaSpec
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, Share
 from elboard.bench.task import Batch
 from elboard.methods.parts.divergences import kl_to_standard_normal
 from elboard.methods.parts.schedules import ramp
@@ -48,9 +49,9 @@ class DGVAE(VAEGrid):
 
     @dataclass(kw_only=True)
     class Config(VAEGrid.Config):
-        aggregate: int = 32  # b; the paper's batch
-        samples: int = 32  # M
-        rise: float = 0.1  # share of training over which w rises from 0
+        aggregate: Count = 32  # b; the paper's batch
+        samples: Count = 32  # M
+        rise: Share = 0.1  # share of training over which w rises from 0
 
     def __init__(self, config: Any, spec: BetaSpec, bases: Bases | None = None):
         if config.aggregate < 1 or config.samples < 1:

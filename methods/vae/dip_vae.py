@@ -15,7 +15,7 @@ Differences from the paper: the network and the batches of 64 are the task's; th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases, at_least_single
+from elboard.bench.options import NonNegative
 from elboard.bench.task import DataSpec
 from elboard.methods.parts.posteriors import Draw, Gaussian
 from elboard.methods.vae.disentangling import Disentangling
@@ -43,9 +44,9 @@ class DIPVAE(Disentangling):
 
     @dataclass(kw_only=True)
     class Config(Disentangling.Config):
-        variant: str = "ii"  # or "i"
-        lambda_od: float = 10.0  # of 1, 2, 5, 10, 20, 50, 100, 500
-        ratio: float = 0.0  # lambda_d / lambda_od; 0: the paper's, 10 for I and 1 for II
+        variant: Literal["ii", "i"] = "ii"
+        lambda_od: NonNegative = 10.0  # of 1, 2, 5, 10, 20, 50, 100, 500
+        ratio: NonNegative = 0.0  # lambda_d / lambda_od; 0: the paper's, 10 for I and 1 for II
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

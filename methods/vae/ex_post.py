@@ -14,7 +14,7 @@ Differences from the paper: the second stage has a variance that is learned in t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from elboard.bench.kinds.codes import AggregatePosterior
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.mixtures import GaussianMixture
 from elboard.methods.parts.priors import StandardNormal
@@ -49,10 +50,10 @@ class ExPostDensity(Method, Generator, AggregatePosterior):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        density: str = "mixture"  # or second, prior
-        components: int = 10  # of the mixture: Ghosh et al. 2020
-        hidden: list[int] = field(default_factory=lambda: [256, 256])  # of the second stage; the paper has 1,536 units
-        activation: str = "relu"  # ditto: the paper
+        density: Literal["mixture", "second", "prior"] = "mixture"
+        components: Count = 10  # of the mixture: Ghosh et al. 2020
+        hidden: list[Count] = field(default_factory=lambda: [256, 256])  # of the second stage; the paper has 1,536 units
+        activation: Literal["relu", "tanh", "softplus", "elu", "silu"] = "relu"  # ditto: the paper
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

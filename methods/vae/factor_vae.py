@@ -24,6 +24,7 @@ from torch.func import functional_call
 
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, NonNegative
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.posteriors import Draw, Gaussian
 from elboard.methods.vae.disentangling import Disentangling
@@ -43,9 +44,9 @@ class FactorVAE(Disentangling):
 
     @dataclass(kw_only=True)
     class Config(Disentangling.Config):
-        gamma: float = 35.0  # section 5, for 2D shapes
-        discriminator: list[int] = field(default_factory=lambda: [256, 256, 256])
-        discriminator_lr: float = 0.0  # with Adam's betas 0.5 and 0.9; 0: the autoencoder's, as both are 1e-4 in appendix A
+        gamma: NonNegative = 35.0  # section 5, for 2D shapes
+        discriminator: list[Count] = field(default_factory=lambda: [256, 256, 256])
+        discriminator_lr: NonNegative = 0.0  # with Adam's betas 0.5 and 0.9; 0: the autoencoder's, as both are 1e-4 in appendix A
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -18,6 +18,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.few import FewShotModels, FewSpec
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data
 from elboard.methods.parts.batched import batched_mlp
 from elboard.methods.parts.code_mixtures import CodeMixtures
@@ -40,10 +41,10 @@ class FewAutoencoders(Method, FewShotModels):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        hidden: list[int] = field(default_factory=lambda: [64])
-        latent_dim: int = 16
+        hidden: list[Count] = field(default_factory=lambda: [64])
+        latent_dim: Count = 16
         noise: bool = True
-        components: int = 10  # of the mixture
+        components: Count = 10  # of the mixture
 
     def __init__(self, config: Any, spec: FewSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

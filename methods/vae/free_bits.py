@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import NonNegative
 from elboard.bench.task import Batch
 from elboard.methods.vae.vae_grid import VAEGrid
 
@@ -35,7 +36,7 @@ class FreeBits(VAEGrid):
 
     @dataclass(kw_only=True)
     class Config(VAEGrid.Config):
-        free: float = 4.0  # lambda, in nats: Zhang et al. 2022
+        free: NonNegative = 4.0  # lambda, in nats: Zhang et al. 2022
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         mean, logvar = self.posteriors(batch["x"])

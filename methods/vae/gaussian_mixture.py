@@ -20,6 +20,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.kinds.likelihood import RealLikelihood
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count, NonNegative
 from elboard.bench.task import Data, DataSpec
 from elboard.methods.parts.mixtures import GaussianMixture
 
@@ -40,9 +41,9 @@ class Mixture(Method, Generator, RealLikelihood):
 
     @dataclass(kw_only=True)
     class Config:
-        components: int = 50  # at most: each has 2 D examples or more, so that no covariance is singular
-        iterations: int = 100  # scikit-learn's max_iter
-        floor: float = 1e-6  # scikit-learn's reg_covar
+        components: Count = 50  # at most: each has 2 D examples or more, so that no covariance is singular
+        iterations: Count = 100  # scikit-learn's max_iter
+        floor: NonNegative = 1e-6  # scikit-learn's reg_covar
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, Natural
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.flows import InverseAutoregressive
 from elboard.methods.vae.base import AnyData, Variational
@@ -42,9 +43,9 @@ class IAFVAE(Variational, AnyData):
 
     @dataclass(kw_only=True)
     class Config(Variational.Config):
-        steps: int = 2  # T
-        flow_hidden: int = 200
-        context_dim: int = 100  # of h
+        steps: Natural = 2  # T
+        flow_hidden: Count = 200
+        context_dim: Count = 100  # of h
         gate: float = 2.0  # s_t before training: "+1 or +2", section 4
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):

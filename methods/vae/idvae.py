@@ -23,6 +23,7 @@ from torch.func import functional_call
 
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, NonNegative, Positive
 from elboard.bench.task import DataSpec
 from elboard.methods.parts.divergences import kl_to_standard_normal
 from elboard.methods.parts.networks import MLP
@@ -45,9 +46,9 @@ class IDVAE(AuxiliaryVAE):
 
     @dataclass(kw_only=True)
     class Config(AuxiliaryVAE.Config):
-        gamma: float = 1.0
-        scale: float = 1.0  # deviation of a factor in L_u
-        prior_hidden: list[int] = field(default_factory=lambda: [128, 128])
+        gamma: NonNegative = 1.0
+        scale: Positive = 1.0  # deviation of a factor in L_u
+        prior_hidden: list[Count] = field(default_factory=lambda: [128, 128])
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

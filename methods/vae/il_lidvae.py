@@ -32,6 +32,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.kinds.collapse import BetaSpec
 from elboard.bench.kinds.lipschitz import InverseLipschitz
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, NonNegative
 from elboard.bench.task import Data
 from elboard.methods.vae.vae_grid import VAEGrid
 
@@ -101,8 +102,8 @@ class ILLIDVAE(VAEGrid, InverseLipschitz):
     @dataclass(kw_only=True)
     class Config(VAEGrid.Config):
         latent_dim: int = 8  # not verified; at most the dimensions of the data
-        strength: float = 1.0  # L of both maps; 0: LIDVAE
-        width: int = 128  # of both hidden layers of each convex network
+        strength: NonNegative = 1.0  # L of both maps; 0: LIDVAE
+        width: Count = 128  # of both hidden layers of each convex network
 
     def __init__(self, config: Any, spec: BetaSpec, bases: Bases | None = None):
         pixels = math.prod(spec.shape)

@@ -14,11 +14,13 @@ Differences from the paper: fully connected networks, shared by the family, inst
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import NonNegative, Range
 from elboard.bench.task import Batch
 from elboard.methods.vae.base import AnyDataVAE
 
@@ -38,8 +40,8 @@ class InfoVAE(AnyDataVAE):
 
     @dataclass(kw_only=True)
     class Config(AnyDataVAE.Config):
-        alpha: float = 1.0  # MMD-VAE, the variant of the paper's experiments
-        lambda_: float = 1000.0  # the paper's order of magnitude for a summed log-likelihood
+        alpha: Annotated[float, Range(high=1)] = 1.0  # MMD-VAE, the variant of the paper's experiments
+        lambda_: NonNegative = 1000.0  # the paper's order of magnitude for a summed log-likelihood
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         c = self.config

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.inpainting import Inpainter
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.networks import MLP
 from elboard.methods.vae.completing import log_prob, seen
@@ -40,7 +41,7 @@ class InpaintingNet(Method, Inpainter):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        hidden: list[int] = field(default_factory=lambda: [200, 200])  # the encoders' of what it is compared with
+        hidden: list[Count] = field(default_factory=lambda: [200, 200])  # the encoders' of what it is compared with
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

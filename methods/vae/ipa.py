@@ -15,7 +15,7 @@ mask.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -45,7 +45,7 @@ class IPA(Method, Completing):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        objective: str = "forward"  # or reverse, IPA-R
+        objective: Literal["forward", "reverse"] = "forward"
         copy: bool = True
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):

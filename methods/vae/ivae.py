@@ -18,6 +18,7 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
+from elboard.bench.options import Count
 from elboard.bench.task import DataSpec
 from elboard.methods.parts.posteriors import Gaussian, GaussianLayers
 from elboard.methods.vae.auxiliary import LOGVAR, AuxiliaryVAE
@@ -37,7 +38,7 @@ class IVAE(AuxiliaryVAE):
 
     @dataclass(kw_only=True)
     class Config(AuxiliaryVAE.Config):
-        prior_hidden: list[int] = field(default_factory=lambda: [128, 128])
+        prior_hidden: list[Count] = field(default_factory=lambda: [128, 128])
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

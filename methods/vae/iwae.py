@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import Count
 from elboard.bench.task import Batch
 from elboard.methods.vae.base import AnyDataVAE
 
@@ -37,7 +38,7 @@ class IWAE(AnyDataVAE):
 
     @dataclass(kw_only=True)
     class Config(AnyDataVAE.Config):
-        k: int = 50  # Table 1
+        k: Count = 50  # Table 1
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         log_weights = self.log_weights(batch["x"], self.config.k)

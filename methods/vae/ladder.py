@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from elboard.bench.options import Count
 from elboard.methods.parts.divergences import kl_diagonal
 from elboard.methods.parts.posteriors import DiagonalGaussian, Draw, Gaussian, GaussianLayers
 from elboard.methods.vae.base import Autoencoding
@@ -81,9 +82,9 @@ class Ladder(Autoencoding):
 
     @dataclass(kw_only=True)
     class Config(Autoencoding.Config):
-        groups: int = 3
+        groups: Count = 3
         latent_dim: int = 16  # of each group
-        width: int = 128  # of the state
+        width: Count = 128  # of the state
 
     def make_posterior(self, n_features: int) -> nn.Module:
         c = self.config

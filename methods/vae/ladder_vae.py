@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, Share
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.divergences import kl_diagonal
 from elboard.methods.parts.networks import MLP
@@ -59,10 +60,10 @@ class LadderVAE(Variational, AnyData):
 
     @dataclass(kw_only=True)
     class Config(Variational.Config):
-        lower_dim: int = 100  # units of z_1; Burda et al. 2016, section 5. latent_dim: of z_2
-        hidden_upper: list[int] = field(default_factory=lambda: [100, 100])  # between the two, on both sides; ditto
+        lower_dim: Count = 100  # units of z_1; Burda et al. 2016, section 5. latent_dim: of z_2
+        hidden_upper: list[Count] = field(default_factory=lambda: [100, 100])  # between the two, on both sides; ditto
         merge: bool = True
-        kl_warmup: float = 0.1  # share of training over which beta rises from 0
+        kl_warmup: Share = 0.1  # share of training over which beta rises from 0
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -27,6 +27,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.collapse import GridSpec, Level, LinearCodes, VanillaCodes
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import NonNegative
 from elboard.bench.task import Batch
 
 CARD = MethodCard(
@@ -47,7 +48,7 @@ class LinearModels(Method, LinearCodes):
     class Config(Method.Config):
         lr: float = 0.1
         schedule: str = "cosine"
-        held: float = 0.0  # the (lower) encoder variance where it is fixed; 0: learned
+        held: NonNegative = 0.0  # the (lower) encoder variance where it is fixed; 0: learned
 
     def __init__(self, config: Any, spec: GridSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

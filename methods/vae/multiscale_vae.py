@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class MultiscaleVAE(Reencoding):
     @dataclass(kw_only=True)
     class Config(Reencoding.Config):
         betas: list[float] = field(default_factory=lambda: [0.1, 0.3, 1.0, 3.0])  # not verified
-        condition: str = "encoder"  # or none, both
+        condition: Literal["encoder", "none", "both"] = "encoder"
 
     def __init__(self, config: Any, spec: BetaSpec, bases: Bases | None = None):
         if config.condition not in CONDITIONS:

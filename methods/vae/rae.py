@@ -7,13 +7,14 @@ The squared norm of the Jacobian is estimated without bias by |(dg / dz)^T v|^2 
 mixture of Gaussians that is fitted to the codes afterwards. ``rae-l2`` has the penalty on weights.
 
 Differences from the paper: the family's dense network; g is the likelihood's parameters (logits), not pixels; the distortion is minus the
-log-likelihood of the task, where the paper has the squared error.
+log-likelihood of the task, where the paper has the squared error. Logits of pixels need slopes that a decoder with ``spectral`` has only
+for long codes: at beta = 1 all of them are put out, and a smaller one is to be chosen.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.method import Bases
+from elboard.bench.options import NonNegative
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.vae.deterministic import Deterministic
 
@@ -41,9 +43,9 @@ class SmoothRAE(Deterministic):
 
     @dataclass(kw_only=True)
     class Config(Deterministic.Config):
-        smooth: str = "gradient"  # or spectral
-        beta: float = 1.0  # that of the codes; of a summed log-likelihood as the VAE's
-        weight: float = 1e-2  # lambda, of the gradient
+        smooth: Literal["gradient", "spectral"] = "gradient"
+        beta: NonNegative = 1.0  # that of the codes; of a summed log-likelihood as the VAE's
+        weight: NonNegative = 1e-2  # lambda, of the gradient
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

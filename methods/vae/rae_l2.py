@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import NonNegative
 from elboard.bench.task import Batch
 from elboard.methods.vae.deterministic import Deterministic
 
@@ -35,8 +36,8 @@ class RAE(Deterministic):
 
     @dataclass(kw_only=True)
     class Config(Deterministic.Config):
-        beta: float = 1.0  # that of the codes; of a summed log-likelihood as the VAE's
-        weight: float = 1e-3  # lambda
+        beta: NonNegative = 1.0  # that of the codes; of a summed log-likelihood as the VAE's
+        weight: NonNegative = 1e-3  # lambda
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         x, c = batch["x"], self.config

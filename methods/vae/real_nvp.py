@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.kinds.likelihood import RealLikelihood
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.networks import MLP
 
@@ -69,9 +70,9 @@ class RealNVP(Method, Generator, RealLikelihood):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        couplings: int = 8
-        hidden: list[int] = field(default_factory=lambda: [128, 128])
-        activation: str = "relu"  # section 4: rectifiers
+        couplings: Count = 8
+        hidden: list[Count] = field(default_factory=lambda: [128, 128])
+        activation: Literal["relu", "tanh", "softplus", "elu", "silu"] = "relu"  # section 4: rectifiers
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

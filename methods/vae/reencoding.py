@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from elboard.bench.kinds.collapse import BetaSpec
 from elboard.bench.kinds.reencoding import Reencoder
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count, Form, NonNegative
 from elboard.bench.task import Data
 from elboard.methods.parts.batched import batched_mlp
 from elboard.methods.parts.convolutions import ConvDecoder, ConvEncoder, ConvOutput
@@ -36,10 +37,10 @@ class Reencoding(Method, Reencoder):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        hidden: list[int] = field(default_factory=lambda: [256])  # not verified
-        latent_dim: int = 10  # ditto
-        network: str = "mlp"  # or conv-16-32
-        betas: list[float] = field(default_factory=list)  # the task's if empty
+        hidden: list[Count] = field(default_factory=lambda: [256])  # not verified
+        latent_dim: Count = 10  # ditto
+        network: Annotated[str, Form(r"mlp|conv(-[1-9]\d*)+", "mlp or of the form conv-16-32")] = "mlp"  # or conv-16-32
+        betas: list[NonNegative] = field(default_factory=list)  # the task's if empty
 
     def __init__(self, config: Any, spec: BetaSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

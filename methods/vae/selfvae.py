@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.kinds.likelihood import GreyLikelihood
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.vae.base import ROWS, GaussianVAE
 from elboard.methods.vae.chain import TRANSFORMS, Level, Top, log_density
@@ -49,9 +50,9 @@ class SelfVAE(Method, Generator, GreyLikelihood):
 
     @dataclass(kw_only=True)
     class Config(GaussianVAE.Config):
-        transforms: list[str] = field(default_factory=lambda: ["downscale"])
-        prior: str = "flow"  # or normal
-        couplings: int = 4
+        transforms: list[Literal["downscale", "sketch"]] = field(default_factory=lambda: ["downscale"])
+        prior: Literal["flow", "normal"] = "flow"
+        couplings: Count = 4
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -13,7 +13,7 @@ Differences from the paper: those of :mod:`elboard.methods.vae.vae`, which ``est
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ class SGVB(GaussianVAE, BinaryLikelihood, GradientEstimators):
 
     @dataclass(kw_only=True)
     class Config(GaussianVAE.Config):
-        estimator: str = "b"  # the paper's choice; or a, reinforce
+        estimator: Literal["b", "a", "reinforce"] = "b"  # the paper's choice; or a, reinforce
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         if config.estimator not in self.estimators:

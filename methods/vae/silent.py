@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.method import Bases
+from elboard.bench.options import Positive, Range, Share
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.discrete import DiscretePosterior, Uniform, log_density, spread
 from elboard.methods.parts.likelihoods import Gaussian
@@ -59,13 +60,13 @@ class SilentVAE(RealVAE):
 
     @dataclass(kw_only=True)
     class Config(RealVAE.Config):
-        latents: str = "gaussian"  # or bernoulli, categorical
-        classes: int = 10  # of a categorical group; latent_dim is the number of all entries
-        decoder: str = "mlp"  # or linear
-        estimator: str = "reparameterised"  # exact (linear), reparameterised (Gaussian), gumbel (discrete), reinforce
-        silent: float = 0.333  # share of training in which the encoder leaves the exact gradient; without effect on a linear decoder
-        draws: int = 2  # of reinforce
-        temperature: float = 0.5  # of gumbel
+        latents: Literal["gaussian", "bernoulli", "categorical"] = "gaussian"
+        classes: Annotated[int, Range(2)] = 10  # of a categorical group; latent_dim is the number of all entries
+        decoder: Literal["mlp", "linear"] = "mlp"
+        estimator: Literal["exact", "reparameterised", "gumbel", "reinforce"] = "reparameterised"  # as LATENTS and DECODERS allow
+        silent: Share = 0.333  # share of training in which the encoder leaves the exact gradient; without effect on a linear decoder
+        draws: Annotated[int, Range(2)] = 2  # of reinforce
+        temperature: Positive = 0.5  # of gumbel
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         for option, chosen, known in (("latents", config.latents, LATENTS), ("decoder", config.decoder, DECODERS)):

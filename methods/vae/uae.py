@@ -19,7 +19,7 @@ code; weights the same, whose balance depends on the mean over pixels. Epochs ar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, NonNegative
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.divergences import kl_to_standard_normal
 from elboard.methods.parts.ex_post import ExPost
@@ -54,13 +55,13 @@ class UAE(RealVAE):
 
     @dataclass(kw_only=True)
     class Config(RealVAE.Config):
-        points: str = "sigma"  # or pairs, random
-        k: int = 1  # K
-        regulariser: str = "wasserstein"  # or kl
-        weight: float = 2.5e-4  # c
-        decoder: float = 1e-6  # eta
-        lambda_: float = 1e-3
-        components: int = 10  # of the mixture
+        points: Literal["sigma", "pairs", "random"] = "sigma"
+        k: Count = 1  # K
+        regulariser: Literal["wasserstein", "kl"] = "wasserstein"
+        weight: NonNegative = 2.5e-4  # c
+        decoder: NonNegative = 1e-6  # eta
+        lambda_: NonNegative = 1e-3
+        components: Count = 10  # of the mixture
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         for option, chosen, known in (("points", config.points, POINTS), ("regulariser", config.regulariser, REGULARISERS)):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import NonNegative, Share
 from elboard.bench.task import Batch
 from elboard.methods.parts.schedules import ramp
 from elboard.methods.vae.base import AnyDataVAE
@@ -38,8 +39,8 @@ class VAE(AnyDataVAE):
 
     @dataclass(kw_only=True)
     class Config(AnyDataVAE.Config):
-        beta: float = 1.0
-        kl_warmup: float = 0.0  # share of training over which beta rises from 0
+        beta: NonNegative = 1.0
+        kl_warmup: Share = 0.0  # share of training over which beta rises from 0
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         terms = self.elbo(batch["x"])

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.generation import Generator, LatentModel
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, NonNegative, Positive
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.critics import Critic, held
 from elboard.methods.vae.base import Autoencoding, initialise
@@ -48,9 +49,9 @@ class VAEGAN(Autoencoding, Generator, LatentModel):
     @dataclass(kw_only=True)
     class Config(Autoencoding.Config):
         latent_dim: int = 16
-        gamma: float = 0.1
-        discriminator: list[int] = field(default_factory=lambda: [200, 200])  # the encoder's size; F are the last
-        discriminator_lr: float = 5e-4  # half of the others', with their first beta of 0.5
+        gamma: NonNegative = 0.1
+        discriminator: list[Count] = field(default_factory=lambda: [200, 200])  # the encoder's size; F are the last
+        discriminator_lr: Positive = 5e-4  # half of the others', with their first beta of 0.5
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -20,6 +20,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.collapse import BetaSpec, PosteriorGrid
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data
 from elboard.methods.parts.batched import batched_mlp
 from elboard.methods.parts.divergences import kl_to_standard_normal
@@ -41,8 +42,8 @@ class VAEGrid(Method, PosteriorGrid):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        hidden: list[int] = field(default_factory=lambda: [200, 200])  # Burda et al. 2016, section 5
-        latent_dim: int = 50  # ditto
+        hidden: list[Count] = field(default_factory=lambda: [200, 200])  # Burda et al. 2016, section 5
+        latent_dim: Count = 50  # ditto
 
     def __init__(self, config: Any, spec: BetaSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import Count
 from elboard.bench.task import Batch
 from elboard.methods.vae.base import AnyDataVAE
 
@@ -33,7 +34,7 @@ class VAEk(AnyDataVAE):
 
     @dataclass(kw_only=True)
     class Config(AnyDataVAE.Config):
-        k: int = 50  # Table 1
+        k: Count = 50  # Table 1
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         bound = self.log_weights(batch["x"], self.config.k).mean()

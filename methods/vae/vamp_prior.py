@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases, at_least_single
+from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.posteriors import Gaussian
 from elboard.methods.parts.priors import Prior
@@ -64,7 +65,7 @@ class VampPrior(AnyDataVAE):
 
     @dataclass(kw_only=True)
     class Config(AnyDataVAE.Config):
-        components: int = 500  # K; section 4.1
+        components: Count = 500  # K; section 4.1
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -18,7 +18,7 @@ and was not searched; the adversary has no adaptive weight, which would hide wha
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.artefacts import ImageAutoencoder
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count, NonNegative, Share
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.divergences import kl_to_standard_normal
 from elboard.methods.parts.spatial import NORMS, PADDINGS, PatchDiscriminator, RandomFeatures, SpatialDecoder, SpatialEncoder, hinge
@@ -50,14 +51,14 @@ class VIVAT(Method, ImageAutoencoder):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        widths: list[int] = field(default_factory=lambda: [16, 16, 32])
-        code: int = 4  # channels
-        kl: float = 1e-6  # l_KL, the number of latent diffusion
-        perceptual: float = 0.1  # l_p; 1 in latent diffusion, of LPIPS
-        adversarial: float = 0.0  # l_adv; 0.5 in latent diffusion
-        start: float = 0.25  # share of training after which there is an adversary
-        padding: str = "zeros"  # or reflect, replicate
-        norm: str = "group"  # of the decoder; or scn
+        widths: list[Count] = field(default_factory=lambda: [16, 16, 32])
+        code: Count = 4  # channels
+        kl: NonNegative = 1e-6  # l_KL, the number of latent diffusion
+        perceptual: NonNegative = 0.1  # l_p; 1 in latent diffusion, of LPIPS
+        adversarial: NonNegative = 0.0  # l_adv; 0.5 in latent diffusion
+        start: Share = 0.25  # share of training after which there is an adversary
+        padding: Literal["zeros", "reflect", "replicate"] = "zeros"
+        norm: Literal["group", "scn"] = "group"  # of the decoder; or scn
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         for option, chosen, known in (("padding", config.padding, PADDINGS), ("norm", config.norm, NORMS)):

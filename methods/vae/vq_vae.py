@@ -24,7 +24,7 @@ encoder's output run away from the entries (perplexity 18 instead of 104 of 128 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.codebooks import DiscreteCodes
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, NonNegative, Range
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.categoricals import CategoricalMixture
 from elboard.methods.parts.priors import Prior
@@ -58,11 +59,11 @@ class VQVAE(Deterministic, DiscreteCodes):
     @dataclass(kw_only=True)
     class Config(Deterministic.Config):
         latent_dim: int = 64  # of all positions together
-        positions: int = 16  # G
-        codes: int = 128  # K
-        commitment: float = 0.25  # beta; section 3.2
-        update: str = "loss"  # section 3.2; ema: appendix A.1
-        decay: float = 0.99  # gamma; ditto
+        positions: Count = 16  # G
+        codes: Count = 128  # K
+        commitment: NonNegative = 0.25  # beta; section 3.2
+        update: Literal["loss", "ema"] = "loss"  # section 3.2; ema: appendix A.1
+        decay: Annotated[float, Range(0, below=1)] = 0.99  # gamma; ditto
         components: int = 100  # of the prior over codes
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
@@ -133,21 +134,18 @@ class VQVAE(Deterministic, DiscreteCodes):
         used = self.counts > UNUSED
         self.codebook[used] = self.sums[used] / self.counts[used, None]
 
-    def before_validation(self) -> None:
-        self.__dict__["stale"] = True
-
     def fit_prior(self) -> None:
         """Fit the mixture to the codes of training examples."""
         with torch.no_grad():
             self.prior.fit(torch.cat([self.indices(part.to(self.device)) for part in self.shown.split(1000)]))
-        self.__dict__["stale"] = False
+        self.fitted.fill_(True)
 
     def draw_codes(self, x: Tensor) -> Tensor:
         """z_q, ``(B, latent_dim)``."""
         return self.codebook[self.indices(x)].flatten(1)
 
     def draw_prior(self, n: int) -> Tensor:
-        if self.stale:
+        if not self.fitted:
             self.fit_prior()
         return self.codebook[self.prior.sample(n, like=self.codebook)].flatten(1)
 

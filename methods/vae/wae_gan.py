@@ -22,6 +22,7 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
+from elboard.bench.options import Count, NonNegative, Positive
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.critics import Critic
 from elboard.methods.parts.priors import Prior, StandardNormal
@@ -44,9 +45,9 @@ class WAEGAN(Deterministic):
     @dataclass(kw_only=True)
     class Config(Deterministic.Config):
         latent_dim: int = 8  # Tolstikhin et al. 2018: of MNIST
-        lambda_: float = 10.0  # ditto
-        discriminator: list[int] = field(default_factory=lambda: [256, 256, 256])
-        discriminator_lr: float = 5e-4  # half of the autoencoder's, as in the paper, with its first beta of 0.5
+        lambda_: NonNegative = 10.0  # ditto
+        discriminator: list[Count] = field(default_factory=lambda: [256, 256, 256])
+        discriminator_lr: Positive = 5e-4  # half of the autoencoder's, as in the paper, with its first beta of 0.5
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

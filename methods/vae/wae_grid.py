@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.rates import Fit, FitsSpec, WassersteinFits
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Count, NonNegative
 from elboard.bench.task import Batch
 from elboard.methods.parts.batched import batched_mlp, begin_alike, restrict
 from elboard.methods.parts.multiquadrics import SCALES, Multiquadrics
@@ -50,9 +51,9 @@ class WAEGrid(Method, WassersteinFits):
     @dataclass(kw_only=True)
     class Config(Method.Config):
         schedule: str = "cosine"
-        hidden: list[int] = field(default_factory=lambda: [64, 64])
-        penalty: str = "mmd"  # or sliced, none
-        lambda_: float = 1.0
+        hidden: list[Count] = field(default_factory=lambda: [64, 64])
+        penalty: Literal["mmd", "sliced", "none"] = "mmd"
+        lambda_: NonNegative = 1.0
 
     def __init__(self, config: Any, spec: FitsSpec, bases: Bases | None = None):
         if config.penalty not in PENALTIES:

@@ -17,11 +17,12 @@ falls to zero along half a cosine, and the constant 4 are ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import NonNegative
 from elboard.bench.task import Batch
 from elboard.methods.parts.batched import batched_mlp, iterate
 from elboard.methods.vae.wae_grid import WAEGrid
@@ -42,8 +43,8 @@ class WAEGroupSort(WAEGrid):
 
     @dataclass(kw_only=True)
     class Config(WAEGrid.Config):
-        activation: str = "groupsort"  # or relu, tanh
-        lipschitz: float = 4.0  # of encoder and of decoder; 0: no bound
+        activation: Literal["groupsort", "relu", "tanh"] = "groupsort"
+        lipschitz: NonNegative = 4.0  # of encoder and of decoder; 0: no bound
 
     def make_networks(self, models: int, sizes: list[int]) -> nn.Module:
         return batched_mlp(models, sizes, self.config.activation, self.config.lipschitz or None)

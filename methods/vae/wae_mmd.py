@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import NonNegative
 from elboard.bench.task import Batch
+from elboard.methods.parts.multiquadrics import SCALES
 from elboard.methods.parts.priors import Prior, StandardNormal
 from elboard.methods.vae.deterministic import Deterministic
 
@@ -29,7 +31,6 @@ CARD = MethodCard(
     cite="Tolstikhin et al. 2018",
     defaults="convention",
 )
-SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class WAE(Deterministic):
@@ -38,7 +39,7 @@ class WAE(Deterministic):
     @dataclass(kw_only=True)
     class Config(Deterministic.Config):
         latent_dim: int = 8  # Tolstikhin et al. 2018: of MNIST
-        lambda_: float = 100.0
+        lambda_: NonNegative = 100.0
 
     def make_prior(self) -> Prior:
         return StandardNormal(self.config.latent_dim)

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from elboard.bench.card import TaskCard
-from elboard.bench.identity import changed
+from elboard.bench.errors import UserError, check_known, printable
+from elboard.bench.identity import UNSAID, changed
 from elboard.bench.metrics.conventions import bare, convention, count, whole
 from elboard.bench.registry import Entry, discover
 from elboard.results.board.summaries import by_seed, summarise_board
+from elboard.results.said import BADGES
 from elboard.results.stats import Cell, Pairs, Standing, compare_rows
 from elboard.results.store import Group
 from elboard.results.tuning import Tuning, tuning_of
-
-BADGES = ("disputed", "claimed", "recomputed", "re-run")  # from the least to the most trusted
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Method and settings; those that a search drew to four digits."""
+        """Method and settings on one line; those that a search drew to four digits."""
         drawn = self.tuned.get("parameters", {})
         shown = {
             name: float(f"{value:.4g}") if name in drawn and isinstance(value, float) else value for name, value in self.changed.items()
         }
         settings = ", ".join(f"{name}={value}" for name, value in shown.items())
         name = f"{self.method} ({settings})" if settings else self.method
-        return f"{name} [tuned, {self.tuned['trials']} trials]" if "trials" in self.tuned else name
+        return printable(f"{name} [tuned, {self.tuned['trials']} trials]" if "trials" in self.tuned else name)
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,16 @@ class Choice:
     tuned: str = ""
     old: bool = False
     rank_all: bool = False
+
+    def check(self) -> None:
+        """Raises UserError for words that nothing is called by, and for a metric that cannot order."""
+        for key in (*self.metrics, *([self.sort] if self.sort else [])):
+            if key != "all":
+                convention(key)
+        if self.sort and convention(self.sort).direction == "none":
+            raise UserError(f"metric {self.sort!r} has no direction to sort by")
+        check_known("choice of tuned", self.tuned, ("", "only", "without"))
+        check_known("budget", self.budget, ("", "smoke", "lite", "full"))
 
     def takes(self, group: Group) -> bool:
         """Whether the rows of ``group`` are wanted."""
@@ -233,7 +243,7 @@ def _row(
     badge = min(found, key=BADGES.index, default="claimed")
     settings, search = changed(group.identity, methods), dict(group.notes.get("search", {}))
     entry = methods.get(group.method)
-    here = entry and entry.card.version == group.method_version and not {"group", "code"} & {*settings}
+    here = entry and entry.card.version == group.method_version and not {*UNSAID} & {*settings}
     tuning = tuning_of(entry.card if here else None, group.task, settings if here else {}, search)
     return Row(group, settings, cells, cost, ranks, search, badge, tuning)
 

@@ -178,6 +178,6 @@ def render(boards: list[Board], kind: str) -> str:
         rows, out = flat(boards), io.StringIO()
         writer = csv.DictWriter(out, list(rows[0]) if rows else ["task"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: markup.cell(value) for name, value in row.items()} for row in rows)
         return out.getvalue()
     return "\n".join({"md": markdown, "latex": latex, "html": html}[kind](board) for board in boards)

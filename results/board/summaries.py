@@ -1,31 +1,18 @@
-"""What a board says of its groups (cells, standings, costs), kept where it is dear.
-
-A board of 50 methods with 100 seeds each takes seconds of resampling. What was computed is kept under the hash of all that it depends
-on, the values and the statistics' source included: a cache that may be deleted at any time and cannot be out of date. Groups whose values
-have not been read say what the hash of these is, so that a board whose statistics are kept reads none.
-"""
+"""What a board says of its groups (cells, standings, costs), kept where they are asked for again."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from elboard.bench.metrics.conventions import convention
-from elboard.bench.record import write_text_atomically
-from elboard.results import stats
+from elboard.results.kept import kept
 from elboard.results.stats import Cell, Standing, compare_rows, standings, summarise_many
 from elboard.results.store import Group
-
-FOLDER = "summaries"
-DEAR = 200  # values on a board from which on its summaries are kept
-VERSION = 4  # of what a file holds
 
 
 @dataclass(frozen=True)
@@ -42,35 +29,10 @@ def summarise_board(groups: Sequence[Group], columns: Sequence[str], ranked: Seq
 
     ``kept_in``: folder of the cache; None keeps nothing.
     """
-    dear = sum(group.n for group in groups) * len(columns) >= DEAR or not all(group.read for group in groups)
-    if kept_in is None or not dear:
+    if kept_in is None:
         return _compute(groups, columns, ranked)
-    file = kept_in / FOLDER / f"{_fingerprint(groups, columns, ranked)}.json"
-    found = _read(file)
-    if found is None:
-        found = _compute(groups, columns, ranked)
-        with contextlib.suppress(OSError):
-            _write(file, found)
-    return found
-
-
-def clear(kept_in: Path) -> None:
-    """Delete what is kept in ``kept_in``."""
-    for file in (kept_in / FOLDER).glob("*"):
-        file.unlink(missing_ok=True)
-
-
-@cache
-def _source() -> bytes:
-    folder = Path(stats.__file__).parent
-    return b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))
-
-
-def _fingerprint(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str]) -> str:
-    digest = hashlib.sha256(_source())
-    said = [VERSION, list(columns), list(ranked), [[group.group, group.n, group.digest] for group in groups]]
-    digest.update(json.dumps(said).encode())
-    return digest.hexdigest()[:32]
+    about = ["summary", list(columns), list(ranked), [[group.group, group.n, group.digest] for group in groups]]
+    return _read(kept(kept_in, about, lambda: _plain(_compute(groups, columns, ranked))))
 
 
 def _compute(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str]) -> Summary:
@@ -104,18 +66,15 @@ def by_seed(group: Group, key: str) -> dict[int, float]:
     return dict(zip(group.seeds[there].tolist(), values[there].tolist(), strict=True))
 
 
-def _read(file: Path) -> Summary | None:
-    try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        cells = [{key: Cell(*numbers) for key, numbers in of_group.items()} for of_group in kept["cells"]]
-        ranks = [{key: Standing(*said) for key, said in of_group.items()} for of_group in kept["ranks"]]
-        return Summary(cells, ranks, kept["costs"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _write(file: Path, found: Summary) -> None:
+def _plain(found: Summary) -> dict[str, Any]:
+    """As JSON."""
     cells, ranks = (
         [{key: list(vars(said).values()) for key, said in of.items()} for of in groups] for groups in (found.cells, found.ranks)
     )
-    write_text_atomically(file, json.dumps({"cells": cells, "ranks": ranks, "costs": found.costs}))
+    return {"cells": cells, "ranks": ranks, "costs": found.costs}
+
+
+def _read(tree: dict[str, Any]) -> Summary:
+    """Undo :func:`_plain`."""
+    cells = [{key: Cell(*numbers) for key, numbers in of_group.items()} for of_group in tree["cells"]]
+    return Summary(cells, [{key: Standing(*said) for key, said in of_group.items()} for of_group in tree["ranks"]], tree["costs"])

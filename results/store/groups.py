@@ -1,243 +1,276 @@
-"""Finding records, and groups of them: all runs that differ in their seed alone. What boards, tables and claims are made of.
-
-Values of groups stay in their part until they are asked for: boards whose statistics are kept need the names, numbers and hashes of groups
-alone, which parts say of themselves; to read the values of a million runs takes longer than all else together.
-"""
+"""Attempts column by column, and groups of them: all runs that differ in their seed alone. What boards, tables and claims are made of."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import Counter, UserDict, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from threading import Lock
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from elboard.bench.errors import UserError
-from elboard.bench.kinds import lookup
-from elboard.bench.metrics.conventions import parse
+from elboard.bench.config import RunSpec
+from elboard.bench.identity import configuration, group_of, reseeded
 from elboard.bench.record import Record
-from elboard.results.store import index
-from elboard.results.store.homes import Home, homes, read_all, tell
-from elboard.results.store.lines import lines
-from elboard.results.store.rows import Board, Group, Later, Name, Rows, Told, board_of, groups_in, joined, matches, name_of, rows_of, shared
+from elboard.results.said import BADGES
+from elboard.results.store.files import Item, Stat
 
-
-def load(root: Path | None, shipped: bool = True) -> list[Record]:
-    """All valid records under ``root`` (``<key>/attempts/*.json``), archived ones included, and, with ``shipped``, those of the package.
-
-    A file that is not a valid record is left out with a warning of one line; of more than five, five and the number of the rest are told.
-    """
-    left_out: list[str] = []
-    found = [line.record for line in lines("", left_out)] if shipped else []
-    for home in homes(root):
-        texts = _archived(home, left_out)
-        files = (home.folder / name for name in home.scan(left_out)) if texts is None else texts
-        found += [record for _, _, record in read_all(files, left_out, Path.read_bytes if texts is None else texts.__getitem__)]
-    tell(left_out)
-    return found
-
-
-def _archived(home: Home, left_out: list[str]) -> dict[Path, bytes] | None:
-    """The files of an archive as its parts hold them, in their order, or None if these do not hold them all."""
-    said: list[str] = []
-    with index.Reader() as reader, suppress(index.BrokenPart):
-        parts = reader.whole(home, "", said)
-        if parts is not None:
-            texts = {name: text for part in parts for (name, _), text in zip(*reader.stored(part), strict=True)}
-            left_out += said
-            return {home.folder / name: texts[name].encode() for name in sorted(texts)}
-    return None
-
-
-def groups(root: Path | None, shipped: bool = True, pattern: str = "", without: Collection[Path] = ()) -> list[Group]:
-    """All groups of the records under ``root``, archived ones included, and, with ``shipped``, of those of the package.
-
-    The answer does not depend on what is indexed. Sorted by task, version, budget, method, its version and ``group``. Warns, in a line
-    each, of files that are left out (of five and the number of the rest where there are more).
-
-    The values of a group that one part of an index alone has are read when they are first asked for. If the part has gone or broken by
-    then, they are read from elsewhere; where the records are no longer the same, asking raises UserError.
-
-    Args:
-        pattern: a task, or a family (what stands before the slash of a task's name); all if empty.
-        without: parts of indexes that are known to be broken.
-    """
-    broken = set(without)
-    while True:
-        left_out: list[str] = []
-        try:
-            with index.Reader() as reader:
-                found, parts = _collect(reader, root, shipped, pattern, left_out, broken)
-                rows = {board: [rows_of(board, records)] for board, records in _by_board(found, pattern).items()}
-                settings = reader.settings([of.part for of_board in parts.values() for of in of_board])
-                lazy, rest = _sort_out(parts, rows, settings, lambda part: groups(root, shipped, part.board[0], {*broken, part.path}))
-                for one in reader.rows(rest, settings):
-                    rows.setdefault(one.board, []).append(one)
-        except index.BrokenPart as error:  # or one that a compaction has just replaced: what it held is read from elsewhere
-            broken.add(error.path)
-            continue
-        made = {board: [*groups_in(joined(of_board))] for board, of_board in rows.items()}
-        every = {board: [*made.get(board, []), *lazy.get(board, [])] for board in sorted({*made, *lazy})}
-        known = _known([group for of_board in every.values() for group in sorted(of_board, key=lambda group: group.name)], left_out)
-        tell(left_out)
-        return known
-
-
-def _known(found: list[Group], left_out: list[str]) -> list[Group]:
-    """Those whose metrics all are of a kind that is here, as those of a package that is no longer installed are not; a line for each other
-    is added to ``left_out``."""
-    absent = {key for key in {key for group in found for key in group.metrics} if not lookup("metrics", parse(key).name)}
-    known = []
-    for group in found:
-        names = ", ".join(sorted(absent & group.metrics.keys()))
-        if names:
-            left_out.append(f"{group.method} on {group.task}, {group.budget}: no metric {names!r} here; {group.n} records are left out")
-        else:
-            known.append(group)
-    return known
-
-
-def groups_of(found: Iterable[Record]) -> list[Group]:
-    """:func:`groups` of records in memory."""
-    by_board = _by_board(found)
-    return [group for board in sorted(by_board) for group in groups_in(rows_of(board, by_board[board]))]
-
-
-def _by_board(found: Iterable[Record], pattern: str = "") -> dict[Board, list[Record]]:
-    by_board: dict[Board, list[Record]] = defaultdict(list)
-    for record in found:
-        if matches(record.spec["task"], pattern):
-            by_board[board_of(record)].append(record)
-    return by_board
-
-
-def _collect(
-    reader: index.Reader, root: Path | None, shipped: bool, pattern: str, left_out: list[str], broken: set[Path]
-) -> tuple[list[Record], dict[Board, list[index.Source]]]:
-    """The records that no part holds as they are, and of each board the rows of parts that stand for the others. Raises BrokenPart."""
-    found: list[Record] = []
-    parts: dict[Board, list[index.Source]] = defaultdict(list)
-    if shipped:
-        found += [line.record for line in lines(pattern, left_out)]
-    for home in homes(root):
-        covered = reader.whole(home, pattern, left_out, broken)
-        if covered is not None:
-            sources = [index.Source(part) for part in covered]
-        else:
-            files = home.scan(left_out)
-            sources, names = reader.compare(reader.parts(home, left_out, broken), files)
-            found += [record for _, _, record in read_all((home.folder / name for name in files if name not in names), left_out)]
-        for of in sources:
-            if matches(of.part.board[0], pattern):
-                parts[of.part.board].append(of)
-    return found, parts
-
-
-def _sort_out(
-    parts: Mapping[Board, Sequence[index.Source]],
-    rows: Mapping[Board, Sequence[Rows]],
-    settings: Mapping[Path, list[str]],
-    again: Callable[[index.Part], list[Group]],
-) -> tuple[dict[Board, list[Group]], list[index.Source]]:
-    """By board the groups that one whole part alone has, and the rows of parts that make groups with others or with ``rows``."""
-    lazy: dict[Board, list[Group]] = defaultdict(list)
-    rest: list[index.Source] = []
-    for board, sources in parts.items():
-        named = [_names_in(of.part, settings[of.part.path]) for of in sources]
-        held = Counter(name for of_part in named for name, _, _ in of_part)
-        held.update({name_of(json.loads(text)) for of in rows.get(board, ()) for text in of.settings})
-        for of, of_part in zip(sources, named, strict=True):
-            shelf = Shelf(of.part, settings[of.part.path], partial(again, of.part))
-            mixed = [told for name, told, _ in of_part if held[name] > 1]
-            if of.fresh is not None:
-                rest.append(of)
-            elif len(mixed) == len(of_part):
-                rest.append(index.Source(of.part))
-            else:
-                rest += [index.Source(of.part, groups=mixed)] if mixed else []
-                lazy[board] += [Lazy(shelf, told, tree) for name, told, tree in of_part if held[name] == 1 and told.n + told.failed]
-    return lazy, rest
-
-
-def _names_in(part: index.Part, settings: list[str]) -> list[tuple[Name, Told, dict]]:
-    """The groups of a part with their names and, decoded, the settings of their specifications. Raises BrokenPart."""
-    try:
-        trees = [json.loads(settings[told.settings[0]]) for told in part.groups]
-        return [(name_of(tree), told, tree) for told, tree in zip(part.groups, trees, strict=True)]
-    except (ValueError, LookupError, TypeError):
-        raise index.BrokenPart(part.path) from None
+Board = tuple[str, int, str]  # task, its version, budget
+KEPT = ("search",)  # notes that boards show
+WORDS = ("", *BADGES)  # what ``Rows.badge`` numbers
+VALUES = ("metrics", "later", "cost")  # kinds of values: ``later`` are metrics that were computed later
+KINDS = {  # columns of rows: how NumPy keeps them
+    "key": np.uint64,
+    "attempt": object,
+    "done": bool,
+    "trial": bool,
+    "seed": np.int64,
+    "setting": np.int32,
+    "badge": np.uint8,
+    "ended": object,
+    "file": object,
+    "size": np.int64,
+    "mtime": np.int64,
+}
 
 
 @dataclass
-class Shelf:
-    """The values of the groups of one part, read together when the first of them is asked for, and kept.
+class Rows:
+    """Attempts at runs of one task, version and budget: a row each.
 
-    ``settings`` are the part's. ``again`` gives the present groups of its board without the part: what is used where it can no longer be
-    read.
+    Attributes:
+        columns: name -> (n,), the names those of KINDS. ``key`` is the number that a key is in hexadecimal, ``setting`` a place in
+            ``settings``, ``badge`` one in WORDS; a ``trial`` of a search is on no board; ``file``, ``size``, ``mtime`` say where it was.
+            Values are there as well: (n,) float64, NaN where absent, by their kind in VALUES and name, sorted.
+        settings: JSON texts of what does not depend on the seed (:func:`setting_of`).
     """
 
-    part: index.Part
+    board: Board
+    columns: dict[str | tuple[str, str], np.ndarray]
     settings: list[str]
-    again: Callable[[], list[Group]]
-    found: dict[Name, Group] | None = None
-    elsewhere: bool = False
-    lock: Lock = field(default_factory=Lock)  # boards are made in several threads
-
-    def group(self, of: Lazy) -> Group:
-        """The group that ``of`` stands for, with its values. Raises UserError where its runs are no longer the same."""
-        with self.lock:
-            if self.found is None:
-                self.found = self._read()
-        found = self.found.get(of.name)
-        if found is None or found.n != of.n or self.elsewhere and found.digest != of.digest:
-            what = f"{of.method} on {of.task} v{of.task_version}, {of.budget}"
-            raise UserError(f"{self.part.path}: cannot be read, and the records of {what} have changed since; repeat the command")
-        return found
-
-    def _read(self) -> dict[Name, Group]:
-        try:
-            with index.Reader() as reader:
-                found = [*groups_in(reader.counted(self.part, self.settings))]
-        except index.BrokenPart:
-            self.elsewhere, found = True, self.again()
-        return {group.name: group for group in found}
-
-
-class Values(UserDict[str, np.ndarray]):
-    """Values by name; the names, those of the part whose ``bits`` are set, are there without a look at the values."""
-
-    def __init__(self, names: Iterable[str], bits: int, read: Callable[[], Mapping[str, np.ndarray]]) -> None:
-        super().__init__(dict.fromkeys(name for i, name in enumerate(names) if bits >> i & 1))
-        self._read = read
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self.data:
-            raise KeyError(name)
-        return self._read()[name]
-
-
-class Lazy(Later):
-    """A group that one part alone has, all of whose records are as they were when it was written."""
-
-    def __init__(self, shelf: Shelf, told: Told, tree: Mapping[str, Any]) -> None:
-        part = shelf.part
-        super().__init__(
-            {name: lambda name=name: getattr(shelf.group(self), name) for name in ("keys", "attempts", "seeds")},
-            metrics=Values(part.metrics, told.metrics, lambda: shelf.group(self).metrics),
-            cost=Values(part.cost, told.cost, lambda: shelf.group(self).cost),
-            failed=told.failed,
-            digest=told.digest,
-            shelf=shelf,
-            n=told.n,
-            **shared(part.board, tree, told.seed),
-        )
 
     @property
-    def read(self) -> bool:
-        return self.shelf.found is not None
+    def values(self) -> list[tuple[str, str]]:
+        """The names of values."""
+        return [name for name in self.columns if name not in KINDS]
+
+    def __len__(self) -> int:
+        return len(self.columns["key"])
+
+    def take(self, index: np.ndarray | slice) -> Rows:
+        """The rows that ``index`` picks, in its order; a slice copies nothing."""
+        return replace(self, columns={name: column[index] for name, column in self.columns.items()})
+
+
+def array_of(values: Sequence[Any], kind: Any) -> np.ndarray:
+    """(n,) of ``values``; of object whatever they are."""
+    return np.array([*values, None], dtype=object)[:-1] if kind is object else np.array(values, dtype=kind)
+
+
+def board_of(record: Record) -> Board:
+    """The board that ``record`` belongs to."""
+    return record.spec["task"], record.spec["task_version"], record.spec["budget"]
+
+
+def matches(task: str, pattern: str) -> bool:
+    """Whether ``pattern`` is empty, the task or its family."""
+    return pattern in ("", task, task.split("/")[0])
+
+
+def setting_of(record: Record) -> str:
+    """What runs that differ in their seed alone have in common, as JSON: ``{"group", "identity", "spec", "notes"}``.
+
+    ``identity`` is the tree of the key without the seed, ``group`` its hash, ``spec`` that of the run with seed 0; ``notes`` are those that
+    boards show.
+    """
+    notes = {name: record.notes[name] for name in KEPT if name in record.notes}
+    spec = reseeded(record.spec, record.identity, 0)
+    said = {"group": group_of(record.identity), "identity": configuration(record.identity), "spec": spec, "notes": notes}
+    return json.dumps(said, sort_keys=True)
+
+
+def rows_of(board: Board, items: Sequence[Item], files: Sequence[tuple[str, Stat]] = ()) -> Rows:
+    """Rows of records of one board, in their order, with the ``files`` that they are from, their sizes and times."""
+    numbers: dict[str, int] = {}
+    rows = []
+    for item, (name, (size, mtime)) in zip(items, files or [("", (0, 0))] * len(items), strict=True):
+        record = item.record
+        setting = numbers.setdefault(setting_of(record), len(numbers))
+        row = {
+            "key": int(record.key, 16),
+            "attempt": record.attempt,
+            "seed": record.spec["seed"],
+            "setting": setting,
+            "ended": record.ended,
+        }
+        row |= {"done": record.status == "done", "trial": "trial" in record.notes, "badge": WORDS.index(item.badge)}
+        row |= {"file": name, "size": size, "mtime": mtime}
+        for kind, values in zip(VALUES, (record.metrics, item.later, record.cost), strict=True):
+            row |= {(kind, name): value for name, value in values.items()}
+        rows.append(row)
+    names = [*KINDS, *sorted({name for row in rows for name in row} - {*KINDS})]
+    columns = {name: array_of([row.get(name, np.nan) for row in rows], KINDS.get(name, np.float64)) for name in names}
+    return Rows(board, columns, list(numbers))
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of several sources of one board, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    numbers: dict[str, int] = {}
+    renumbered = [np.array([numbers.setdefault(text, len(numbers)) for text in rows.settings], dtype=np.int32) for rows in parts]
+    names = [*KINDS, *sorted({name for rows in parts for name in rows.values})]
+    absent = [np.full(len(rows), np.nan) for rows in parts]
+    columns = {name: np.concatenate([of.columns.get(name, nan) for of, nan in zip(parts, absent, strict=True)]) for name in names}
+    columns["setting"] = np.concatenate([new[rows.columns["setting"]] for rows, new in zip(parts, renumbered, strict=True)])
+    return Rows(parts[0].board, columns, list(numbers))
+
+
+def effective(rows: Rows) -> np.ndarray:
+    """(n,) bool: the one row of each key that counts, by the rule of :func:`elboard.bench.record.effective`; the first of equal ones."""
+    keys, (done, ended, attempt) = rows.columns["key"], (rows.columns[name] for name in ("done", "ended", "attempt"))
+    counts = np.ones(len(rows), dtype=bool)
+    by_key = np.argsort(keys, kind="stable")
+    same = np.flatnonzero(keys[by_key][1:] == keys[by_key][:-1])
+    several = by_key[np.union1d(same, same + 1)]
+    best: dict[int, int] = {}
+    for row in several.tolist():
+        other = best.setdefault(keys[row], row)
+        if (done[row], ended[row], attempt[row]) > (done[other], ended[other], attempt[other]):
+            best[keys[row]] = row
+    counts[several] = False
+    counts[list(best.values())] = True
+    return counts
+
+
+def name_of(setting: Mapping) -> tuple[str, int, str]:
+    """``Group.name`` of the group of a decoded setting."""
+    return setting["spec"]["method"], setting["spec"]["method_version"], setting["group"]
+
+
+def ordered(rows: Rows) -> tuple[Rows, list[dict], np.ndarray]:
+    """The rows as groups need them: finished ones first, then by group, seed and key; their settings decoded, and (n,) int, the number of
+    each row's group among the names."""
+    settings = [json.loads(text) for text in rows.settings]
+    number = {name: i for i, name in enumerate(sorted({name_of(setting) for setting in settings}))}
+    code = np.array([number[name_of(setting)] for setting in settings], dtype=np.int64)[rows.columns["setting"]]
+    seed, place = rows.columns["seed"], np.where(rows.columns["done"], code, code + len(number))
+    if not ((place[1:] > place[:-1]) | (place[1:] == place[:-1]) & (seed[1:] > seed[:-1])).all():
+        by = np.lexsort((rows.columns["key"], seed, place))
+        rows, code = rows.take(by), code[by]
+    return rows, settings, code
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs of one method with one configuration on one task, version and budget, that differ in their seed alone.
+
+    Each key counts once, by the record that is effective (:func:`elboard.bench.record.effective`); trials of searches are left out.
+    ``keys``, ``attempts``, ``seeds``, ``metrics``, ``later``, ``cost`` and ``badges`` are those of the n finished runs, ordered by seed,
+    then key.
+
+    Attributes:
+        group: hash of ``identity``: of what the runs have in common (:mod:`elboard.bench.identity`).
+        spec: ``RunSpec.resolved()`` of the finished run with the smallest seed, of a failed one where none has finished.
+        seeds: (n,) int64.
+        metrics: key of the metric -> (n,) float64, NaN for a run without it.
+        cost: name -> (n,) float64, NaN likewise.
+        failed: number of keys whose effective record is a failed one.
+        notes: of the same run as ``spec``, those that boards show (``search``: which search chose the configuration).
+        later: as ``metrics``, computed later: what lines that ship with the package say beside the record.
+        badges: of these lines; empty for a run of which nothing is said there.
+    """
+
+    task: str
+    task_version: int
+    budget: str
+    method: str
+    method_version: int
+    group: str
+    identity: dict
+    spec: dict
+    keys: tuple[str, ...]
+    attempts: tuple[str, ...]
+    seeds: np.ndarray
+    metrics: Mapping[str, np.ndarray]
+    cost: Mapping[str, np.ndarray]
+    failed: int
+    notes: dict
+    later: Mapping[str, np.ndarray]
+    badges: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of finished runs."""
+        return len(self.seeds)
+
+    def runs(self) -> list[RunSpec]:
+        """The specifications of the finished runs."""
+        first = RunSpec.joined(self.spec, {**self.identity, "seed": self.spec["seed"]})
+        return [first.reseeded(seed) for seed in self.seeds.tolist()]
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of seeds, metrics and costs: 32 hexadecimal digits, the same however the records are kept."""
+        digest = hashlib.sha256(json.dumps([list(self.metrics), list(self.cost), len(self.seeds)]).encode())
+        digest.update(np.ascontiguousarray(self.seeds, dtype=np.int64).data)
+        for column in (*self.metrics.values(), *self.cost.values()):
+            digest.update(np.ascontiguousarray(column, dtype=np.float64).data)
+        return digest.hexdigest()[:32]
+
+    @property
+    def name(self) -> tuple[str, int, str]:
+        """What tells the group from others of its board, and orders them."""
+        return self.method, self.method_version, self.group
+
+
+def groups_in(rows: Rows) -> Iterator[Group]:
+    """The groups of one board, ordered by method, its version and ``group``."""
+    rows, settings, code = ordered(rows.take(effective(rows) & ~rows.columns["trial"]))
+    column = rows.columns
+    finished, numbers = int(np.count_nonzero(column["done"])), np.arange(int(code.max(initial=-1)) + 2)
+    edges, edges_failed = np.searchsorted(code[:finished], numbers), finished + np.searchsorted(code[finished:], numbers)
+    low, high, failed = edges[:-1], edges[1:], np.diff(edges_failed)  # of each group: its finished rows, and how many have failed
+    first = np.where(high > low, low, edges_failed[:-1])
+    present = [_present(rows, kind, low, high) for kind in VALUES]
+    digits = column["key"].astype(">u8").tobytes().hex()
+    for i in np.flatnonzero(high - low + failed).tolist():  # of the others there are trials of a search alone
+        a, b, setting = int(low[i]), int(high[i]), settings[column["setting"][first[i]]]
+        metrics, later, cost = ({name: values[a:b] for name, values, there in of_kind if there[i]} for of_kind in present)
+        badge = column["badge"][a:b]
+        yield Group(
+            *rows.board,
+            *name_of(setting),
+            setting["identity"],
+            reseeded(setting["spec"], setting["identity"], int(column["seed"][first[i]])),
+            tuple([digits[16 * row : 16 * row + 16] for row in range(a, b)]),
+            tuple(column["attempt"][a:b].tolist()),
+            column["seed"][a:b],
+            metrics,
+            cost,
+            int(failed[i]),
+            setting["notes"],
+            later,
+            tuple([WORDS[word] for word in badge.tolist()]) if badge.any() else ("",) * (b - a),
+        )
+
+
+def _present(rows: Rows, kind: str, low: np.ndarray, high: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Each column of a kind with a mark for every group, the rows from ``low`` to ``high``: whether any of its runs has a value."""
+    marked = []
+    for name, column in ((name[1], rows.columns[name]) for name in rows.values if name[0] == kind):
+        absent = np.isnan(column)
+        there = np.concatenate([[0], np.cumsum(~absent)]) if absent.any() else np.arange(len(column) + 1)
+        marked.append((name, column, there[high] > there[low]))
+    return marked
+
+
+def groups_of(attempts: Iterable[Record]) -> list[Group]:
+    """All groups of records in memory, sorted by task, version, budget, method, its version and ``group``."""
+    by_board: dict[Board, list[Item]] = defaultdict(list)
+    for record in attempts:
+        by_board[board_of(record)].append(Item(record))
+    return [group for board in sorted(by_board) for group in groups_in(rows_of(board, by_board[board]))]

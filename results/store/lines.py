@@ -7,20 +7,20 @@ pictures of one run of a configuration are enough; they lie beside, below ``<fam
 
 from __future__ import annotations
 
-import gc
 import glob
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from elboard.bench import record as records
+from elboard.bench.folders import kept_folder
 from elboard.bench.record import Record
-from elboard.results.store.homes import Stat
+from elboard.results.said import backfilled, badge, verifications
+from elboard.results.store.files import Content, Item, Stat, uncollected
 
 SHIPPED = Path(__file__).parents[1] / "records"
 STRICT = json.JSONDecoder(parse_constant=records.no_constant)
@@ -42,6 +42,12 @@ class Line:
         file = path_beside(self.file, self.record, "npz")
         return file if file.is_file() else None
 
+    def item(self) -> Item:
+        """What boards need of it."""
+        word = badge(self.record, verifications(self)) if self.said("verified") else ""
+        later = backfilled(self) if self.said("backfill") else {}
+        return Item(self.record, word, {name: value for name, value in later.items() if name not in self.record.metrics})
+
     def said(self, kind: str) -> list[Any]:
         """What is said about it, of ``kind`` "verified" or "backfill"."""
         return self.tree.get(kind, [])
@@ -49,8 +55,40 @@ class Line:
     def say(self, kind: str, about: Mapping[str, Any]) -> Path:
         """Add ``about`` to what is said. Returns the file. Raises OSError."""
         self.tree[kind] = [*self.said(kind), about]
+        from elboard.results.shipping import write_lines
+
         write_lines(self.file, [self.tree])
         return self.file
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The files of lines below a folder, of the package or of another, with an index in the user's cache."""
+
+    folder: Path
+    closed: bool = False
+
+    @property
+    def index(self) -> Path:
+        """Where its index is, as far as it can be written."""
+        return kept_folder() / f"records-{hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:12]}"
+
+    def scan(self, left_out: list[str], pattern: str = "") -> dict[str, Stat]:
+        """The files of the task or family ``pattern``, of all if it is empty, names relative to the folder."""
+        files: dict[str, Stat] = {}
+        for file in boards_below(self.folder, pattern):
+            try:
+                stat = file.stat()
+                files[file.relative_to(self.folder).as_posix()] = (stat.st_size, stat.st_mtime_ns)
+            except OSError as error:
+                left_out.append(f"{file}: cannot be read ({error.strerror}); it is left out")
+        return files
+
+    def read(self, names: Iterable[str]) -> Iterator[Content]:
+        """What the files ``names`` hold."""
+        for name in names:
+            found, left_out = _read(self.folder / name)
+            yield Content(name, [line.item() for line in found], left_out)
 
 
 def lines(pattern: str, left_out: list[str], folder: Path | None = None) -> list[Line]:
@@ -60,14 +98,19 @@ def lines(pattern: str, left_out: list[str], folder: Path | None = None) -> list
     """
     found: list[Line] = []
     for file in boards_below(folder or SHIPPED, pattern):
-        try:
-            stat = file.stat()
-            valid, invalid = _lines(file, (stat.st_size, stat.st_mtime_ns))
-        except OSError as error:
-            valid, invalid = [], [f"{file}: cannot be read ({error.strerror}); it is left out"]
+        valid, invalid = _read(file)
         found += valid
         left_out += invalid
     return found
+
+
+def _read(file: Path) -> tuple[list[Line], list[str]]:
+    """The valid lines of ``file``, and a text for each other."""
+    try:
+        stat = file.stat()
+        return _lines(file, (stat.st_size, stat.st_mtime_ns))
+    except OSError as error:
+        return [], [f"{file}: cannot be read ({error.strerror}); it is left out"]
 
 
 def boards_below(folder: Path, pattern: str = "") -> list[Path]:
@@ -81,12 +124,11 @@ def boards_below(folder: Path, pattern: str = "") -> list[Path]:
 
 
 @lru_cache(maxsize=1024)
+@uncollected()
 def _lines(file: Path, stat: Stat) -> tuple[list[Line], list[str]]:
     """The valid lines of ``file`` in the state ``stat``, read once for boards, badges and pages; a text for each other."""
     found, left_out = [], []
-    content, collects = file.read_bytes(), gc.isenabled()
-    gc.disable()  # all of it stays: to look through it for garbage, again and again, takes a quarter of the time
-    for number, text in enumerate(content.splitlines(), 1):
+    for number, text in enumerate(file.read_bytes().splitlines(), 1):
         try:
             tree, digest = _decoded(text.decode("utf-8"))
             if not isinstance(tree, dict) or not all(isinstance(tree.get(kind, []), list) for kind in KINDS):
@@ -96,8 +138,6 @@ def _lines(file: Path, stat: Stat) -> tuple[list[Line], list[str]]:
             left_out.append(f"{file}:{number}: not valid JSON, perhaps truncated; it is left out")
         except ValueError as error:
             left_out.append(f"{file}:{number}: {error}; it is left out")
-    if collects:
-        gc.enable()
     return found, left_out
 
 
@@ -111,34 +151,6 @@ def _decoded(text: str) -> tuple[Any, str]:
     return {"record": record, **rest}, hashlib.sha256(unsealed.encode("utf-8")).hexdigest()
 
 
-def _encoded(tree: Mapping[str, Any]) -> str:
-    """The line of ``tree``: its record in the form whose digest it states, then the rest."""
-    rest = json.dumps({kind: tree[kind] for kind in KINDS if tree.get(kind)}, separators=(",", ":"), sort_keys=True)
-    return f"{HEAD[:-1]}{records.canonical(tree['record'])}{',' if len(rest) > 2 else ''}{rest[1:]}"
-
-
-def board_file(record: Record, folder: Path) -> Path:
-    """The file below ``folder`` whose lines the record belongs to."""
-    return folder / f"{record.spec['task']}.jsonl"
-
-
-def write_lines(file: Path, trees: Iterable[Mapping[str, Any]]) -> None:
-    """Add lines to ``file``, in place of those of the same attempts; others stay as they are. Raises OSError."""
-    texts = file.read_text(encoding="utf-8").split("\n") if file.exists() else []
-    of_place = {_order(text): text for text in [*texts, *map(_encoded, trees)] if text}
-    records.write_text_atomically(file, "".join(f"{of_place[place]}\n" for place in sorted(of_place)))
-
-
-def _order(text: str) -> tuple:
-    """The place of a line among others: runs that differ in their seed alone follow each other; what is no record is last."""
-    try:
-        tree = json.loads(text)["record"]
-        spec = tree["spec"]
-        return 0, *(str(spec[name]) for name in ("task_version", "budget", "method")), int(spec["seed"]), tree["key"], str(tree["attempt"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return 1, text
-
-
 def stem_of(record: Record) -> str:
     """How names of files beside begin: ``<method>-<attempt>``, which tells runs apart whatever their keys; up to its first dot."""
     return f"{record.spec['method']}-{record.attempt}".replace(".", "_")
@@ -147,12 +159,3 @@ def stem_of(record: Record) -> str:
 def path_beside(file: Path, record: Record, what: str) -> Path:
     """Where ``what`` of the run of ``record`` (``npz``, ``curves.jsonl``, ``<picture>.png``) lies beside the lines of ``file``."""
     return file.with_suffix("") / f"{stem_of(record)}.{what}"
-
-
-def all_beside(file: Path) -> dict[str, dict[str, Path]]:
-    """The files beside the lines of ``file``: by :func:`stem_of` their run, by what they are."""
-    found: dict[str, dict[str, Path]] = defaultdict(dict)
-    for path in sorted(file.with_suffix("").glob("*.*")):
-        stem, _, what = path.name.partition(".")
-        found[stem][what] = path
-    return found

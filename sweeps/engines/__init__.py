@@ -6,12 +6,12 @@ An attached engine runs the sweep while the command waits (:meth:`Engine.run`); 
 
 from __future__ import annotations
 
-import importlib.metadata
 import pkgutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from elboard.bench.errors import check_known
+from elboard.bench.errors import UserError, check_known
+from elboard.bench.plugins import FAULTS, aside, fault, points
 
 if TYPE_CHECKING:
     from elboard.bench.config import RunSpec
@@ -36,9 +36,13 @@ class Engine:
 
 
 def find(name: str) -> Engine:
-    """The engine called ``name``, built in or registered as an entry point. Raises UserError with the nearest names."""
-    known = dict(BUILT_IN)
-    if name not in known:
-        known |= {point.name: point.value for point in importlib.metadata.entry_points(group="elboard.engines")}
-    check_known("engine", name, known)
-    return pkgutil.resolve_name(known[name])()
+    """The engine called ``name``, built in or of a plug-in. Raises UserError with the nearest names, or for a plug-in that is broken."""
+    if name in BUILT_IN:
+        return pkgutil.resolve_name(BUILT_IN[name])()
+    known = {point.name: point for point in points("elboard.engines")}
+    check_known("engine", name, {*BUILT_IN, *known})
+    try:
+        with aside():
+            return known[name].load()()
+    except FAULTS as error:
+        raise UserError(fault(known[name], error)) from None

@@ -10,27 +10,27 @@ from __future__ import annotations
 import contextlib
 import copy
 import multiprocessing
-import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from elboard.bench import stopping
 from elboard.bench.config import RunSpec
+from elboard.bench.errors import UserError
 from elboard.bench.runs import RETRIABLE, Runs
 from elboard.sweeps import claims
 from elboard.sweeps.capacity import Capacity, cores, fitted, gpus
 from elboard.sweeps.engines import Engine
 from elboard.sweeps.engines.serial import interrupts, one_after_another
+from elboard.sweeps.engines.workers import Worker
 from elboard.sweeps.plan import Plan
-from elboard.sweeps.work import Extend, Outcome, Outcomes, Resources, Watch, outcome_of, run_one, unwritable, write_death
+from elboard.sweeps.work import Extend, Outcome, Outcomes, Resources, Watch, outcome_of, unwritable, write_death
 
 GRACE = 20.0  # seconds for a worker to save a checkpoint and leave
+STARTS = 3  # attempts at starting a worker
 RECYCLE = 50  # runs after which a worker is replaced: memory that a run does not give back must not add up
 LOOK = 2.0  # seconds between looks at runs that other processes have claimed
 
@@ -66,76 +66,13 @@ def run_all(
     """
     if forgiven is None:  # what failed before is tried again: the user may have mended it
         forgiven = Runs(root).failures(one for spec in runs for one in (*spec.starts_from(), spec))
-    outcomes = Outcomes(runs, Runs(root, forgiven), force, watch, extend)
-    if jobs == 1 and not resources and deadline is None:
-        one_after_another(outcomes, tracker)
-    else:
+    outcomes = Outcomes(runs, Runs(root.absolute(), forgiven), force, watch, extend)  # a run may change the working folder
+    if jobs != 1 or resources or deadline is not None or not one_after_another(outcomes, tracker):
         whole = Capacity(cores() if jobs is None else jobs, dict.fromkeys(gpus(), 1.0))
         free, default = copy.deepcopy(whole), Resources(gpus=1.0 if whole.gpus else 0.0)
         said = {} if resources is None else resources  # which ``extend`` may add to
         Pool(outcomes, tracker, free, lambda spec: fitted(said.get(spec.key, default), whole), deadline).run()
     return outcomes.in_order()
-
-
-# --- workers ---------------------------------------------------------------------------------------
-
-
-def _work(pipe: Connection, root: Path, tracker: str, force: bool, paths: list[str], visible: str | None, threads: int) -> None:
-    """A worker: takes specifications from ``pipe`` and sends back events, then outcomes."""
-    os.setsid()  # a signal for the worker reaches what it started, and the terminal's Ctrl-C does not reach the worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    stopping.listen(signal.SIGUSR1, signal.SIGTERM)
-    sys.path[:] = paths
-    if visible is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-
-    def send(kind: str, content: Any) -> None:
-        with contextlib.suppress(OSError):  # the parent is gone: the run goes on, its record is what counts
-            pipe.send((kind, content))
-
-    while not stopping.requested():
-        try:
-            spec = pipe.recv()
-        except (EOFError, OSError):
-            return
-        if spec is None:
-            return
-        send("end", run_one(spec, root, tracker, lambda event: send("event", event), force))
-
-
-class _Worker:
-    """A process with its GPUs; ``spec`` is what it runs now."""
-
-    def __init__(self, pool: Pool, devices: tuple[str, ...], threads: int):
-        self.devices, self.threads = devices, threads
-        visible = ",".join(devices) if pool.has_gpus else None
-        self.pipe, theirs = pool.context.Pipe()
-        arguments = (theirs, pool.root, pool.tracker, pool.force, sys.path, visible, threads)
-        self.process = pool.context.Process(target=_work, args=arguments, daemon=False)
-        self.process.start()
-        theirs.close()
-        self.spec: RunSpec | None = None
-        self.since, self.served = 0.0, 0
-        self.overdue = False
-
-    def give(self, spec: RunSpec) -> None:
-        self.spec, self.since, self.overdue = spec, time.monotonic(), False
-        self.served += 1
-        self.pipe.send(spec)
-
-    def tell(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, number) if number == signal.SIGKILL else os.kill(self.process.pid, number)
-
-    def stop(self) -> None:
-        with contextlib.suppress(OSError):
-            self.pipe.send(None)
-        self.pipe.close()
-        self.process.join(timeout=10)
-        if self.process.is_alive():
-            self.tell(signal.SIGKILL)
-            self.process.join()
 
 
 @dataclass(eq=False)
@@ -159,7 +96,9 @@ class Pool:
         self.open, self.needs = {spec.key for spec in self.waiting}, {spec.key: self.need(spec) for spec in self.waiting}
         self.more, self.asked = True, -LOOK
         self.elsewhere: dict[str, RunSpec] = {}  # claimed by other processes
-        self.workers: list[_Worker] = []
+        self.workers: list[Worker] = []
+        self.leaving: list[Worker] = []
+        self.stillborn = 0  # workers, one after another, that died before they had begun a run
 
     def run(self) -> None:
         with interrupts() as check:
@@ -169,8 +108,15 @@ class Pool:
                 self._preempt()
                 raise
             finally:
-                for worker in self.workers:
+                for worker in list(self.workers):
+                    self._dismiss(worker)
+                for worker in self.leaving:
                     worker.stop()
+
+    def _dismiss(self, worker: Worker) -> None:
+        self.workers.remove(worker)
+        self.leaving.append(worker)
+        worker.dismiss()
 
     def _loop(self, check: Callable[[], None]) -> None:
         looked = 0.0
@@ -231,47 +177,66 @@ class Pool:
             self._worker(devices, need.cpus).give(spec)
         return devices is not None
 
-    def _worker(self, devices: tuple[str, ...], threads: int) -> _Worker:
-        """An idle worker on these GPUs, or a new one; idle workers that stand in the way or have served long enough are let go."""
+    def _worker(self, devices: tuple[str, ...], threads: int) -> Worker:
+        """An idle worker on these GPUs, or a new one; idle workers that stand in the way, have served long enough or died are let go."""
         idle = [worker for worker in self.workers if worker.spec is None]
-        fitting = [worker for worker in idle if worker.served < RECYCLE and (worker.devices, worker.threads) == (devices, threads)]
-        for worker in idle:  # its memory on the GPU must be free before another begins
-            if worker.served >= RECYCLE or (not fitting and set(worker.devices) & set(devices)):
-                self.workers.remove(worker)
+        able = [worker for worker in idle if worker.served < RECYCLE and worker.lives()]
+        fitting = [worker for worker in able if (worker.devices, worker.threads) == (devices, threads)]
+        for worker in idle:
+            if worker not in able or (not fitting and set(worker.devices) & set(devices)):
+                self._dismiss(worker)
+        for worker in self.leaving:  # its memory on the GPU must be free before another begins
+            if set(worker.devices) & set(devices):
                 worker.stop()
         if fitting:
             return fitting[0]
-        self.workers.append(_Worker(self, devices, threads))
+        self.workers.append(self._new(devices, threads))
         return self.workers[-1]
+
+    def _new(self, devices: tuple[str, ...], threads: int) -> Worker:
+        for _ in range(STARTS):
+            try:
+                return Worker(self.context, (self.root, self.tracker, self.force), self.has_gpus, devices, threads)
+            except (OSError, EOFError) as error:  # the server that forks them died just now; the next attempt begins another
+                failed = error
+        raise UserError(f"no worker process can be started ({type(failed).__name__}: {failed}); --jobs 1 does without")
 
     # --- listening --------------------------------------------------------------------------------
 
     def _listen(self) -> None:
         busy = self._busy()
         for worker, kind, content in self._said(busy, 0.5):
-            if kind == "event":
+            if kind == "begun":
+                worker.begun, self.stillborn = True, 0
+            elif kind == "event":
                 self.watch(worker.spec, content)
             elif kind == "end":
-                self._settle(worker, content)
+                self._settle(worker, content.outcome)
+                if not content.stays:
+                    self._dismiss(worker)
             else:
                 self._bury(worker)
         for worker in busy:
             self._limit(worker)
+        self.leaving = [worker for worker in self.leaving if not worker.gone()]
 
-    def _busy(self) -> list[_Worker]:
+    def _busy(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.spec is not None]
 
-    def _said(self, busy: list[_Worker], timeout: float) -> Iterator[tuple[_Worker, str, Any]]:
+    def _said(self, busy: list[Worker], timeout: float) -> Iterator[tuple[Worker, str, Any]]:
         """What workers say within ``timeout`` seconds, as they say it; "dead" for those that never will."""
-        by_pipe = {worker.pipe: worker for worker in busy}
-        for pipe in wait(list(by_pipe), timeout) if busy else ():
-            try:
-                said = pipe.recv()
-            except (EOFError, OSError):
-                said = ("dead", None)
-            yield by_pipe[pipe], *said
+        if busy:
+            wait([worker.pipe for worker in busy], timeout)
+        for worker in busy:
+            lives, said = worker.lives(), ("dead", None)  # in this order: what a dead worker has said is there
+            if worker.pipe.poll():
+                with contextlib.suppress(EOFError, OSError):
+                    said = worker.pipe.recv()
+            elif lives:
+                continue
+            yield worker, *said  # dead though its pipe is open: processes that it started may hold it
 
-    def _limit(self, worker: _Worker) -> None:
+    def _limit(self, worker: Worker) -> None:
         if worker.spec is None or worker.overdue:
             return
         limit = self.needs[worker.spec.key].time
@@ -279,12 +244,12 @@ class Pool:
             worker.overdue = True
             worker.tell(signal.SIGKILL)
 
-    def _free(self, worker: _Worker) -> RunSpec:
+    def _free(self, worker: Worker) -> RunSpec:
         spec, worker.spec = worker.spec, None
         self.capacity.give(self.needs[spec.key], worker.devices)
         return spec
 
-    def _settle(self, worker: _Worker, outcome: Outcome) -> None:
+    def _settle(self, worker: Worker, outcome: Outcome) -> None:
         spec = self._free(worker)
         if outcome.state == "claimed":
             self.elsewhere[spec.key] = spec
@@ -295,11 +260,19 @@ class Pool:
         else:
             self._close(outcome)
 
-    def _bury(self, worker: _Worker) -> None:
-        """A worker died: write the record that it could not write; the run is tried again while its attempts allow."""
-        worker.process.join()
-        self.workers.remove(worker)
+    def _bury(self, worker: Worker) -> None:
+        """A worker died: write the record that it could not write; the run is tried again while its attempts allow. One that had not begun
+        costs its run nothing."""
+        self._dismiss(worker)
+        worker.tell(signal.SIGKILL)  # what it started
+        worker.stop()
         spec, kind, message = worker.spec, "killed", f"the worker process died (exit code {worker.process.exitcode})"
+        if not worker.begun:
+            self.stillborn += 1
+            if self.stillborn < STARTS:
+                self.waiting.insert(0, self._free(worker))
+                return
+            message = f"the worker process died before it began (exit code {worker.process.exitcode})"
         if worker.overdue:
             kind, message = "timeout", f"exceeded its time limit of {self.needs[spec.key].time:.0f} s"
         try:
@@ -333,10 +306,10 @@ class Pool:
         with contextlib.suppress(KeyboardInterrupt):
             while self._busy() and time.monotonic() < end:
                 for worker, kind, content in self._said(self._busy(), 0.2):
-                    if kind != "event":
+                    if kind in ("end", "dead"):
                         self._free(worker)
                     if kind == "end":
-                        self.outcomes.add(content)
+                        self.outcomes.add(content.outcome)
         for worker in self._busy():
             worker.tell(signal.SIGKILL)
 

@@ -3,8 +3,6 @@
 It must not start threads nor touch a GPU: neither survives a fork.
 """
 
-import contextlib
-
 import PIL.Image
 import pytorch_lightning  # noqa: F401
 import torch.utils.flop_counter  # noqa: F401
@@ -16,12 +14,11 @@ import elboard.bench.method  # noqa: F401
 import elboard.bench.run  # noqa: F401
 import elboard.bench.training  # noqa: F401
 import elboard.sweeps.work  # noqa: F401
-from elboard.bench import provenance
-from elboard.bench.errors import UserError
+from elboard.bench import plugins, provenance
 from elboard.bench.registry import discover
 
 provenance.versions()
+plugins.hush()
 for kind in ("task", "method"):
-    with contextlib.suppress(UserError):  # who looks for one is told
-        discover(kind)
+    discover(kind)
 PIL.Image.preinit()

@@ -57,7 +57,7 @@ def _task(spec: RunSpec, root: Path, tracker: str, force: bool, threads: int, se
     """The remote function: says first which process it is, then how the run ended."""
     stopping.clear()
     stopping.listen(signal.SIGUSR1)  # for good: one that comes too late must not end the process
-    before = {number: signal.signal(number, stopping.request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = stopping.listen(signal.SIGINT, *stopping.END)
     try:
         yield {**claims.process(), "node": ray.get_runtime_context().get_node_id()}
         setting.enter(threads)
@@ -98,8 +98,10 @@ class _Task:
         """Only SIGKILL can be told without a task on its node."""
         ray.cancel(self.stream, force=number == signal.SIGKILL)
 
-    def stop(self) -> None:
-        """Nothing to stop: what is left ends with the connection."""
+    def dismiss(self) -> None:
+        """Nothing to dismiss: what is left ends with the connection."""
+
+    stop = dismiss
 
 
 class Tasks(Pool):
@@ -135,7 +137,7 @@ class Tasks(Pool):
             return True
         before = {file.stem for file in (folder / "attempts").glob("*.json")}
         share = need.gpus if need.gpus < 1 else int(need.gpus)
-        served = 1 if need.gpus else RECYCLE  # the next run of a process may be given another GPU, which CUDA would not notice
+        served = 1 if need.gpus or any(one.code for one in (spec, *spec.starts_from())) else RECYCLE  # CUDA would not notice another GPU
         options = {"num_cpus": need.cpus, "num_gpus": share, "max_retries": 0, "max_calls": served, "name": spec.key}
         if need.memory:
             options["memory"] = int(need.memory * 2**30)

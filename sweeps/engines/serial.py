@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from elboard.bench import stopping
-from elboard.sweeps.work import WAIT, Outcomes, run_one
+from elboard.sweeps.work import WAIT, Outcomes, run_apart
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, *stopping.END)
 
 
 @contextlib.contextmanager
@@ -40,8 +40,7 @@ def interrupts(first: Callable[[], None] = lambda: None, signals: tuple[signal.S
         first()
 
     here = threading.current_thread() is threading.main_thread()
-    wanted = [number for number in signals if here and signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, hear) for number in wanted}
+    before = stopping.hear(hear, *signals) if here else {}
     try:
         yield check
     finally:
@@ -49,16 +48,17 @@ def interrupts(first: Callable[[], None] = lambda: None, signals: tuple[signal.S
             signal.signal(number, handler)
 
 
-def one_after_another(outcomes: Outcomes, tracker: str) -> None:
+def one_after_another(outcomes: Outcomes, tracker: str) -> bool:
     """The runs that are to do, after those that are named meanwhile; what another process has claimed is come back to.
 
+    Returns whether all are over; not where one has left this process unfit for the others, which are to do then.
     The first Ctrl-C asks for a checkpoint, a second one stops at once. Raises KeyboardInterrupt after the checkpoint.
     """
-    waiting, more = outcomes.todo, True
+    waiting, more, fit = outcomes.todo, True, True
     with contextlib.ExitStack() as stack:
         stack.callback(stopping.clear)
         stack.enter_context(interrupts(stopping.request, (*SIGNALS, signal.SIGUSR1)))
-        while waiting or more:
+        while (waiting or more) and fit:
             found = outcomes.more() if more else None
             more = found is not None
             if more:
@@ -66,7 +66,9 @@ def one_after_another(outcomes: Outcomes, tracker: str) -> None:
                 waiting = [*found, *(spec for spec in waiting if spec.key not in named and "trial" not in spec.origin)]
             for place, spec in enumerate(waiting):
                 report = functools.partial(outcomes.watch, spec)
-                outcome = outcomes.known(spec) or run_one(spec, outcomes.runs.root, tracker, report, outcomes.force)
+                outcome = outcomes.known(spec)
+                if outcome is None:
+                    outcome, fit = run_apart(spec, outcomes.runs.root, tracker, report, outcomes.force)
                 if outcome.state != "claimed":
                     del waiting[place]
                     outcomes.add(outcome)
@@ -75,3 +77,5 @@ def one_after_another(outcomes: Outcomes, tracker: str) -> None:
                 time.sleep(WAIT if waiting or more else 0.0)
             if stopping.requested():
                 raise KeyboardInterrupt
+    outcomes.todo = waiting
+    return fit

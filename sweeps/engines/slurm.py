@@ -10,8 +10,8 @@ preemption Slurm sends SIGTERM and requeues the job. A node that dies takes a wo
 
 from __future__ import annotations
 
-import getpass
 import math
+import os
 import shlex
 import shutil
 import subprocess
@@ -22,9 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from elboard.bench.document import read_file
 from elboard.bench.errors import UserError, nearest
+from elboard.bench.folders import path_of
+from elboard.bench.reading import each, fields_of, kind, text
 from elboard.sweeps.engines import Engine
-from elboard.sweeps.plan import Plan, check_keys, read_yaml, shape
+from elboard.sweeps.files import at_least, of_file
+from elboard.sweeps.plan import Plan, shape
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 QUEUED = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "RESIZING", "STOPPED")
@@ -82,20 +86,16 @@ class Profile:
 
 def profile(name: str) -> Profile:
     """The profile of a YAML file or of a shipped name. Raises UserError for unknown names, keys and types."""
-    file = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
+    file = path_of(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
     if not file.is_file():
         known = [path.stem for path in PROFILES.glob("*.yaml")]
         raise UserError(f"no profile {name!r}: {nearest(name, known)}, or a YAML file")
-    tree, defaults = read_yaml(file) or {}, vars(Profile())
-    if not isinstance(tree, dict):
-        raise UserError(f"{file}: a profile is a mapping")
-    check_keys(file, tree, defaults)
-    for key, value in tree.items():
-        if type(value) is not type(defaults[key]):
-            raise UserError(
-                f"{file}: {key}={value!r} is not of type {type(defaults[key]).__name__} (quote times: YAML reads 1:30:00 as a number)"
-            )
-    return Profile(**tree)
+    tree, defaults = read_file(file), vars(Profile())
+    readers = {name: at_least(0) if type(default) is int else kind(type(default)) for name, default in defaults.items()}
+    readers |= {"sbatch": each(text), "cpus": at_least(1), "max_jobs": at_least(1)}
+    with of_file(file):
+        found = fields_of("", {} if tree is None else tree, {}, readers)
+    return Profile(**found | {"sbatch": list(found.get("sbatch", []))})
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def slurm(*words: str) -> str:
 
 def jobs(plan_id: str) -> list[Job]:
     """The user's queued and running jobs of a sweep, one for each element of an array."""
-    out = slurm("squeue", "-h", "-r", "-u", getpass.getuser(), "-o", "%i|%T|%N|%k")
+    out = slurm("squeue", "-h", "-r", "-u", str(os.getuid()), "-o", "%i|%T|%N|%k")
     found = [Job(*(part.strip() for part in line.split("|", 3))) for line in out.splitlines() if line.count("|") >= 3]
     return [job for job in found if job.comment.split(" ")[0] == f"elboard:{plan_id}" and job.state in QUEUED]
 

@@ -22,6 +22,7 @@ import torch
 from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.metrics import codes
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.parts.binarised import BinarisedMNIST
 from elboard.tasks.parts.images import TERMS, binarise, mean_of
@@ -62,9 +63,9 @@ class AggregateMNIST(BinarisedMNIST):
 
     @dataclass(kw_only=True)
     class Config(BinarisedMNIST.Config):
-        n_train: int = 500
-        n_valid: int = 1000
-        n_test: int = 1000
+        n_train: Count = 500
+        n_valid: Count = 1000
+        n_test: Count = 1000
 
     def load_test(self, data: Data) -> Test:
         fixed = torch.Generator().manual_seed(1)

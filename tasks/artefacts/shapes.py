@@ -27,6 +27,7 @@ from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds import DataSpec
 from elboard.bench.metrics import artefacts as metrics
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.parts.images import mean_of
 from elboard.tasks.parts.pictures import grid
@@ -80,9 +81,9 @@ class ArtefactShapes(Task):
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
-        n_train: int = 4000
-        n_valid: int = 400
-        n_test: int = 400
+        n_train: Count = 4000
+        n_valid: Count = 400
+        n_test: Count = 400
 
     def _images(self, split: str, n: int) -> Tensor:
         rng = np.random.default_rng(STREAMS[split])

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics.calibration import FLOOR, classification_metrics
 from elboard.bench.metrics.conventions import parse
+from elboard.bench.options import Count, Natural, Range
 from elboard.bench.task import EXACT, Batch, Data, Observed, Test
 from elboard.tasks.calibration.diagram import reliability_diagram
 from elboard.tasks.data.task import DataTask, images, permutation, tie_slack, upsampled_digits
@@ -92,13 +93,13 @@ class Calibration(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        n_train: int = 0  # training images; 0: all that validation leaves
-        n_valid: int = 5000
-        n_test: int = 10_000  # clean test images, evenly spaced
-        n_shift: int = 2000  # of these, evenly spaced, those that are rotated
-        angles: list[int] = field(default_factory=lambda: [15, 30, 45, 60, 75, 90])  # degrees, counter-clockwise
-        n_samples: int = 32  # draws of the predictive
-        valid_samples: int = 8
+        n_train: Natural = 0  # training images; 0: all that validation leaves
+        n_valid: Count = 5000
+        n_test: Count = 10_000  # clean test images, evenly spaced
+        n_shift: Natural = 2000  # of these, evenly spaced, those that are rotated
+        angles: list[Annotated[int, Range(-180, 180)]] = field(default_factory=lambda: [15, 30, 45, 60, 75, 90])  # degrees
+        n_samples: Count = 32  # draws of the predictive
+        valid_samples: Count = 8
 
     def source(self, split: str) -> Labelled:
         """Images ``(N, H, H)`` uint8 with their labels, of "train" or "test"."""

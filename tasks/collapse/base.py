@@ -29,6 +29,7 @@ from torch import Tensor
 from elboard.bench.batches import Batch, OwnBatches
 from elboard.bench.kinds.collapse import GridSpec, Level, Setting
 from elboard.bench.metrics import collapse
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Task, Test
 
 STEPS = 100  # in what counts as an epoch
@@ -65,7 +66,7 @@ class LinearCollapse(Task):
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
-        n: int = 500  # examples of each split
+        n: Count = 500  # examples of each split
 
     @classmethod
     def settings(cls) -> tuple[Setting, ...]:

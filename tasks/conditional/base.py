@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.conditional import AttributeSpec
+from elboard.bench.options import Count, Form
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.task import DataTask
 from elboard.tasks.parts import features
@@ -55,11 +56,11 @@ class Conditional(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        n_train: int = 20_000
-        n_valid: int = 2000
-        n_test: int = 2000
-        n_unseen: int = 500  # samples of combinations that are not in training
-        network: str = ""
+        n_train: Count = 20_000
+        n_valid: Count = 2000
+        n_test: Count = 2000
+        n_unseen: Count = 500  # samples of combinations that are not in training
+        network: Annotated[str, Form(r"(conv(-[1-9]\d*)+)?", "empty or of the form conv-16-32")] = ""
 
     def examples(self, split: str, n: int) -> tuple[Tensor, np.ndarray]:
         """``n`` images ``(n, 1, H, W)`` in [0, 1] of "train", "valid" or "test", and their attributes ``(n, K)``."""

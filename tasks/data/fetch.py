@@ -6,6 +6,7 @@ hash that ``datasets.yaml`` states. Everything is written beside its place and r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from elboard.bench.errors import UserError, nearest
+from elboard.bench.folders import cache_folder, named_by
+from elboard.bench.record import sweep_up
 
 HERE = Path(__file__).parent
 TIMEOUT = 20  # seconds without an answer before a source is given up
@@ -60,29 +63,23 @@ def describe() -> list[dict[str, str]]:
     ]
 
 
-def cache_folder() -> Path:
-    """``ELBOARD_CACHE``, else ``elboard`` in the user's cache folder."""
-    given = os.environ.get("ELBOARD_CACHE")
-    if given:
-        return Path(given)
-    import pooch
-
-    return Path(pooch.os_cache("elboard"))
-
-
 def _cached(name: str) -> Path:
-    return cache_folder() / f"{name}-{_entry(name)['content'][:12]}.npz"
+    try:
+        return cache_folder() / f"{name}-{_entry(name)['content'][:12]}.npz"
+    except UserError as error:
+        raise DataError(str(error)) from None
 
 
 def available(name: str) -> bool:
     """Whether ``name`` is here without any download: cached, shipped, or in ``ELBOARD_DATA``."""
-    if _cached(name).exists():
-        return True
+    with contextlib.suppress(DataError):  # there is no cache
+        if _cached(name).exists():
+            return True
+    folder = named_by("ELBOARD_DATA")
     for source in _entry(name)["sources"]:
         if source["kind"] in ("shipped", "sklearn"):
             return True
-        folder = os.environ.get("ELBOARD_DATA")
-        if source["kind"] == "local" and folder and all((Path(folder) / f["path"]).exists() for f in source["files"].values()):
+        if source["kind"] == "local" and folder and all((folder / f["path"]).exists() for f in source["files"].values()):
             return True
     return False
 
@@ -158,6 +155,7 @@ def _store(target: Path, arrays: dict[str, Any]) -> None:
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        sweep_up(target.parent)
         try:
             with open(temporary, "xb") as file:
                 np.savez(file, **arrays)
@@ -193,10 +191,10 @@ def _from(source: dict) -> dict[str, Any]:
             raise _SourceError(f"its files cannot be read ({_reason(error)})") from None
 
     if source["kind"] in ("local", "shipped", "sklearn"):
-        folder = os.environ.get("ELBOARD_DATA") if source["kind"] == "local" else HERE / "files"
+        folder = named_by("ELBOARD_DATA") if source["kind"] == "local" else HERE / "files"
         if not folder:
             raise _SourceError("not set")
-        return converted(Path(folder))
+        return converted(folder)
     with tempfile.TemporaryDirectory(prefix="elboard-") as folder:
         _GET[source["kind"]](source, Path(folder))
         return converted(Path(folder))

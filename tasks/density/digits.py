@@ -20,6 +20,7 @@ from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics.conventions import bare, of_examples
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import DataTask, chosen_by_likelihood, permutation
@@ -62,7 +63,7 @@ class DigitsDensity(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        k: int = 5000
+        k: Count = 5000
 
     def load_train(self) -> Data:
         train, valid = _vectors(0, 1200), _vectors(1200, 1400)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ import torch
 from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.likelihood import LikelihoodSpec
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.data.task import chosen_by_likelihood
 from elboard.tasks.data.toy import NAMES, Atlas, points
@@ -59,10 +60,10 @@ class Toy2D(Task):
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
-        n_train: int = 70_000
-        n_test: int = 14_000
-        k: int = 5000
-        patterns: list[str] = field(
+        n_train: Count = 70_000
+        n_test: Count = 14_000
+        k: Count = 5000
+        patterns: list[Literal["rings", "spirals", "checkerboard", "moons", "swiss-roll", "8-gaussians", "25-gaussians"]] = field(
             default_factory=lambda: ["rings", "spirals", "checkerboard", "moons", "swiss-roll", "8-gaussians", "25-gaussians"]
         )
 

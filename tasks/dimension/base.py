@@ -26,6 +26,7 @@ from torch import Tensor
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics.dimension import relevance, relevant
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.data.task import chosen_by_likelihood
 
@@ -56,10 +57,10 @@ class ManifoldDimension(Task):
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
-        n_train: int = 5000
-        n_valid: int = 500
-        n_test: int = 1000
-        k: int = 100  # samples of the bound
+        n_train: Count = 5000
+        n_valid: Count = 500
+        n_test: Count = 1000
+        k: Count = 100  # samples of the bound
 
     def load_train(self) -> Data:
         c = self.config

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.disentanglement import FactorsGiven, FactorSpec
 from elboard.bench.metrics import disentanglement as metrics
+from elboard.bench.options import Count, Form, Share
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.task import DataTask
 
@@ -52,11 +53,11 @@ class Disentanglement(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        n_train: int = 20_000
-        n_valid: int = 2_000
-        n_test: int = 10_000  # Bonheme and Grzes 2023
-        labels: float = 0.0  # share of the training images whose factors methods see, the same ones in all epochs
-        network: str = "conv-8-16-32"
+        n_train: Count = 20_000
+        n_valid: Count = 2_000
+        n_test: Count = 10_000  # Bonheme and Grzes 2023
+        labels: Share = 0.0  # share of the training images whose factors methods see, the same ones in all epochs
+        network: Annotated[str, Form(r"conv(-[1-9]\d*)+", "of the form conv-16-32")] = "conv-8-16-32"
 
     def images(self, start: int, n: int) -> tuple[Tensor, np.ndarray]:
         """``n`` images ``(n, C, H, W)`` in [0, 1] and their factors ``(n, K)``, from ``start`` on in an order of the task's own."""

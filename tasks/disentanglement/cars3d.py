@@ -18,6 +18,7 @@ from torch import Tensor
 
 from elboard.bench.card import TaskCard
 from elboard.bench.errors import UserError
+from elboard.bench.options import Count
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import images, permutation
 from elboard.tasks.disentanglement.base import Disentanglement
@@ -59,7 +60,7 @@ class Cars3D(Disentanglement):
         n_train: int = 3856
         n_valid: int = 500
         n_test: int = 1500
-        width: int = 32
+        width: Count = 32
 
     def images(self, start: int, n: int) -> tuple[Tensor, np.ndarray]:
         if self.budget == "smoke":

@@ -4,6 +4,10 @@ The factors are those of dSprites, the pixels are not: numbers cannot be compare
 of 3 shapes, 6 scales, 20 orientations and 16 x 16 places, of which 20,000 train, 2,000 validate and 10,000 test, no combination twice (a
 square that is turned by a right angle has the pixels of another one, as in dSprites). At full 64 x 64 pixels, the 737,280 combinations of
 dSprites, of which 200,000 train, and network and length of disentanglement_lib (Locatello et al. 2019): 300,000 steps of 64 images.
+
+At lite beta = 4 puts all codes out in the first steps and, by the seed, leaves them out for one to nine of ten epochs. A weight that rises
+from 0 over the first epoch ends that at once and was given up: codes then entangle before it is there, and with five of them the mutual
+information gap fell from .20, .24, .22 to .08, .03, .07 (seeds 0 to 2).
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import TaskCard
+from elboard.bench.options import Count
 from elboard.tasks.data.task import permutation
 from elboard.tasks.disentanglement.base import Disentanglement
 from elboard.tasks.disentanglement.shapes import CONTINUOUS, factors_of, render
@@ -69,8 +74,8 @@ class Sprites(Disentanglement):
 
     @dataclass(kw_only=True)
     class Config(Disentanglement.Config):
-        sizes: list[int] = field(default_factory=lambda: [3, 6, 20, 16, 16])
-        width: int = 32
+        sizes: list[Count] = field(default_factory=lambda: [3, 6, 20, 16, 16])
+        width: Count = 32
 
     def images(self, start: int, n: int) -> tuple[Tensor, np.ndarray]:
         sizes = tuple(self.config.sizes)

@@ -34,6 +34,7 @@ from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.few import FewSpec
 from elboard.bench.metrics.generation import frechet_distance
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.loaders import mnist
 from elboard.tasks.data.task import DataTask, permutation, upsampled_digits
@@ -94,12 +95,12 @@ class MNISTSmall(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        sizes: list[int] = field(default_factory=lambda: [50, 100, 200, 500])
-        n_prior: int = 100
-        n_valid: int = 500
-        n_test: int = 500
-        n_real: int = 2000
-        samples: int = 1000
+        sizes: list[Count] = field(default_factory=lambda: [50, 100, 200, 500])
+        n_prior: Count = 100
+        n_valid: Count = 500
+        n_test: Count = 500
+        n_real: Count = 2000
+        samples: Count = 1000
 
     def _pool(self, split: str, zeros: bool = False) -> np.ndarray:
         """Digits 1 to 9, or zeros, ``(N, 196)``."""

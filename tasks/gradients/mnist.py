@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 
 from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
+from elboard.bench.options import Count, Range
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.parts.binarised import BinarisedMNIST
 from elboard.tasks.parts.images import mean_of
@@ -61,8 +62,8 @@ class GradientsMNIST(BinarisedMNIST):
 
     @dataclass(kw_only=True)
     class Config(BinarisedMNIST.Config):
-        batch: int = 100  # images of the batch whose gradient is estimated
-        draws: int = 200
+        batch: Count = 100  # images of the batch whose gradient is estimated
+        draws: Annotated[int, Range(2)] = 200
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         return {"elbo": method.elbo(data.valid["x"][:500].to(self.device))["elbo"].mean().item()}

@@ -32,6 +32,7 @@ from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.inpainting import ConditionalBound
 from elboard.bench.kinds.likelihood import LikelihoodSpec
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
@@ -88,9 +89,9 @@ class InpaintingMNIST(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        n_train: int = 20_000
-        n_valid: int = 2000
-        n_test: int = 1000
+        n_train: Count = 20_000
+        n_valid: Count = 2000
+        n_test: Count = 1000
 
     def _source(self, split: str) -> np.ndarray:
         return split_digits(upsampled_digits()[0], split) if self.budget == "smoke" else loaders.mnist(split)[0]

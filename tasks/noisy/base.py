@@ -24,6 +24,7 @@ from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics import noisy as noisy_metrics
 from elboard.bench.metrics.calibration import CLASSIFICATION, accuracy, classification_metrics
+from elboard.bench.options import Count, Natural
 from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.data.loaders import digits
 from elboard.tasks.data.task import DataTask, HalfPrecision
@@ -102,10 +103,10 @@ class NoisyLabels(HalfPrecision, DataTask):
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
-        n_train: int = 0  # training images; 0: all that validation leaves
-        n_valid: int = 5000  # validation images, cut off the training set
-        n_track: int = 0  # test images, evenly spaced, whose accuracy is followed over epochs; 0: all
-        n_samples: int = 8  # draws whose predictions a stochastic method averages
+        n_train: Natural = 0  # training images; 0: all that validation leaves
+        n_valid: Count = 5000  # validation images, cut off the training set
+        n_track: Natural = 0  # test images, evenly spaced, whose accuracy is followed over epochs; 0: all
+        n_samples: Count = 8  # draws whose predictions a stochastic method averages
 
     @abstractmethod
     def read(self, split: str) -> Labelled:

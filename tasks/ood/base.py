@@ -31,6 +31,7 @@ from elboard.bench.kinds.classification import Predictor
 from elboard.bench.kinds.ood import OODSpec
 from elboard.bench.metrics.calibration import CLASSIFICATION, accuracy, classification_metrics
 from elboard.bench.metrics.ood import ood_metrics
+from elboard.bench.options import Count, Natural
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.task import DataTask, HalfPrecision, images, permutation, upsampled_digits
 
@@ -101,10 +102,10 @@ class OODDetection(HalfPrecision, DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        n_train: int = 0  # ID training images; 0: all that validation leaves
-        n_valid: int = 500  # ID validation images, and as many jigsaws
-        n_test: int = 0  # images of each test set at most; 0: all
-        n_samples: int = 32  # draws of a stochastic classifier that are averaged
+        n_train: Natural = 0  # ID training images; 0: all that validation leaves
+        n_valid: Count = 500  # ID validation images, and as many jigsaws
+        n_test: Natural = 0  # images of each test set at most; 0: all
+        n_samples: Count = 32  # draws of a stochastic classifier that are averaged
 
     @abstractmethod
     def source(self, split: str) -> Labelled:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.kinds.likelihood import LikelihoodSpec
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Test
 from elboard.tasks.data.loaders import mnist
 from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
@@ -19,9 +20,9 @@ class BinarisedMNIST(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        n_train: int = 5000
-        n_valid: int = 500
-        n_test: int = 500
+        n_train: Count = 5000
+        n_valid: Count = 500
+        n_test: Count = 500
 
     def make_spec(self, shape: tuple[int, ...], n_train: int) -> LikelihoodSpec:
         return LikelihoodSpec(shape, n_train, likelihood="bernoulli")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.errors import UserError, nearest
+from elboard.bench.folders import named_by
 
 WEIGHTS = Path(__file__).parent / "weights"
 # height, width, logits
@@ -64,7 +64,7 @@ def small_network(name: str) -> tuple[str, FeatureCNN]:
 
 
 def _inception() -> Features:
-    folders = [Path(folder) for folder in (os.environ.get("ELBOARD_DATA"), torch.hub.get_dir() + "/checkpoints") if folder]
+    folders = [folder for folder in (named_by("ELBOARD_DATA"), Path(torch.hub.get_dir(), "checkpoints")) if folder]
     found = [folder / INCEPTION_FILE for folder in folders if (folder / INCEPTION_FILE).exists()]
     if not found:
         raise UserError(f"inception-2015 needs the file {INCEPTION_FILE} in {' or '.join(map(str, folders))}")

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from elboard.bench.kinds.generation import LatentModel
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics import generation, likelihood
 from elboard.bench.metrics.conventions import parse
+from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data, Observed, Test
 from elboard.tasks.data.task import DataTask, chosen_by_likelihood, images, permutation, upsampled_digits
 from elboard.tasks.parts import features
@@ -89,13 +90,15 @@ class Generation(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        n_train: int = 50_000
-        n_valid: int = 10_000
-        n_test: int = 10_000
-        nll_k: int = 5000  # Burda et al. 2016
-        nll_n: int = 10_000
-        samples: int = 10_000
-        network: str = ""  # another feature network than the task's: inception-2015, efficientnet-lite0
+        n_train: Count = 50_000
+        n_valid: Count = 10_000
+        n_test: Count = 10_000
+        nll_k: Count = 5000  # Burda et al. 2016
+        nll_n: Count = 10_000
+        samples: Count = 10_000
+        network: Literal[  # another feature network than the task's
+            "", "mnist-cnn", "fashion-cnn", "digits-cnn", "sprites-cnn", "inception-2015", "efficientnet-lite0"
+        ] = ""  # fmt: skip
 
     def source(self, split: str) -> np.ndarray:
         """Images uint8: "train", of which some validate, or "test"."""

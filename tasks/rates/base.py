@@ -27,6 +27,7 @@ from torch import Generator, Tensor
 from elboard.bench.batches import Batch
 from elboard.bench.kinds.rates import Fit, FitsSpec
 from elboard.bench.metrics import rates
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.parts.stacked import StackedBatches
 
@@ -72,9 +73,9 @@ class Rates(Task):
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
-        n_train: int = 800
-        n_valid: int = 500
-        n_test: int = 4000
+        n_train: Count = 800
+        n_valid: Count = 500
+        n_test: Count = 4000
 
     @abstractmethod
     def fits(self) -> tuple[Fit, ...]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from elboard.bench.card import TaskCard
 from elboard.bench.kinds.rates import Fit
 from elboard.bench.metrics import rates
 from elboard.bench.metrics.collapse import kendall
+from elboard.bench.options import Count, Range
 from elboard.tasks.rates.base import Rates
 
 CARD = TaskCard(
@@ -89,8 +91,8 @@ class Contamination(Rates):
 
     @dataclass(kw_only=True)
     class Config(Rates.Config):
-        n: list[int] = field(default_factory=lambda: [250, 500, 1000, 2000, 4000, 8000])
-        shares: list[float] = field(default_factory=lambda: [0.05, 0.1, 0.2])
+        n: list[Count] = field(default_factory=lambda: [250, 500, 1000, 2000, 4000, 8000])
+        shares: list[Annotated[float, Range(above=0, below=1)]] = field(default_factory=lambda: [0.05, 0.1, 0.2])
 
     def fits(self) -> tuple[Fit, ...]:
         n = sorted(self.config.n)

@@ -29,16 +29,17 @@ import functools
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from elboard.bench.card import TaskCard
-from elboard.bench.errors import UserError
 from elboard.bench.kinds.rates import Fit
 from elboard.bench.metrics.collapse import kendall
 from elboard.bench.metrics.rates import predicted_rate, rate
+from elboard.bench.options import Count, Range
 from elboard.tasks.rates.base import Rates
 
 CARD = TaskCard(
@@ -105,13 +106,11 @@ class Wasserstein(Rates):
 
     @dataclass(kw_only=True)
     class Config(Rates.Config):
-        n: list[int] = field(default_factory=lambda: [10, 20, 40, 80, 160])
-        starts: int = 3
+        n: list[Count] = field(default_factory=lambda: [10, 20, 40, 80, 160])
+        starts: Annotated[int, Range(2)] = 3  # whose spread is the noise of the excess risk
 
     def fits(self) -> tuple[Fit, ...]:
         c = self.config
-        if c.starts < 2:
-            raise UserError(f"starts={c.starts}: at least 2, whose spread is the noise of the excess risk")
         each = [(start, n) for start in range(c.starts) for n in (*c.n, 0)]
         return tuple(Fit(f"d{d}", ambient, d + MORE, n, start=start) for d, ambient in PAIRS for start, n in each)
 

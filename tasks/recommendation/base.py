@@ -26,6 +26,7 @@ from torch import Tensor
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.metrics.conventions import parse
 from elboard.bench.metrics.ranking import per_user, top_items
+from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data, DataSpec, Observed, Test
 from elboard.tasks.data.task import DataTask, permutation
 
@@ -72,8 +73,8 @@ class Recommendation(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        held_out: int = 100  # validation users
-        test_users: int = 200
+        held_out: Count = 100  # validation users
+        test_users: Count = 200
 
     def clicks(self) -> tuple[np.ndarray, np.ndarray]:
         """User and item of each click, numbered from 0."""

@@ -34,6 +34,7 @@ from elboard.bench.card import TaskCard
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.collapse import BetaSpec
 from elboard.bench.metrics.generation import frechet_distance, precision_recall
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.loaders import mnist
 from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
@@ -70,9 +71,9 @@ class ReencodingMNIST(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        n_train: int = 10_000
-        n_valid: int = 1000
-        n_test: int = 2000  # and as many samples
+        n_train: Count = 10_000
+        n_valid: Count = 1000
+        n_test: Count = 2000  # and as many samples
 
     def _labelled(self, split: str) -> tuple[Tensor, Tensor]:
         if self.budget == "smoke":

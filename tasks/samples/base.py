@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from elboard.bench.evidence import Sets
 from elboard.bench.kinds.codebooks import DiscreteCodes
 from elboard.bench.metrics.codes import code_perplexity
 from elboard.bench.metrics.generation import frechet_distance
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.task import DataTask, images
 from elboard.tasks.parts import features
@@ -51,11 +52,13 @@ class Samples(Generation):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        n_train: int = 50_000
-        n_valid: int = 10_000
-        n_test: int = 10_000
-        samples: int = 10_000
-        network: str = ""  # another feature network than the task's: inception-2015, efficientnet-lite0
+        n_train: Count = 50_000
+        n_valid: Count = 10_000
+        n_test: Count = 10_000
+        samples: Count = 10_000
+        network: Literal[  # another feature network than the task's
+            "", "mnist-cnn", "fashion-cnn", "digits-cnn", "sprites-cnn", "inception-2015", "efficientnet-lite0"
+        ] = ""  # fmt: skip
 
     def load_train(self) -> Data:
         spec, train, valid = self.grey()

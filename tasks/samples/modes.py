@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from elboard.bench.kinds.modes import Modes, ModesSpec
 from elboard.bench.metrics import modes
 from elboard.bench.metrics.collapse import kendall
 from elboard.bench.metrics.rates import directions, sliced_wasserstein
+from elboard.bench.options import Count, Range
 from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.parts.pictures import grid
 
@@ -86,9 +87,9 @@ class ModeSamples(Task):
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
-        n_train: int = 12_800
-        samples: int = 5000
-        m: list[int] = field(default_factory=lambda: [4, 8, 16, 32])
+        n_train: Count = 12_800
+        samples: Count = 5000
+        m: list[Annotated[int, Range(2)]] = field(default_factory=lambda: [4, 8, 16, 32])
 
     def fits(self) -> tuple[Modes, ...]:
         return tuple(Modes(m, d) for m in self.config.m for d in (2, m - 1, 2 * m))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics.points import mmd2, mode_coverage
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.data.toy import NAMES, PITCH, Atlas, points
 from elboard.tasks.parts.beside import beside, kept, measured
@@ -51,8 +52,8 @@ class ToySamples(Task):
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
-        n_train: int = 70_000
-        patterns: list[str] = field(
+        n_train: Count = 70_000
+        patterns: list[Literal["rings", "spirals", "checkerboard", "moons", "swiss-roll", "8-gaussians", "25-gaussians"]] = field(
             default_factory=lambda: ["rings", "spirals", "checkerboard", "moons", "swiss-roll", "8-gaussians", "25-gaussians"]
         )
 

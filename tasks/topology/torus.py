@@ -33,6 +33,7 @@ from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.metrics.topology import degree, faithfulness
+from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.parts.pictures import grid
 
@@ -87,8 +88,8 @@ class Torus(Task):
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
-        side: int = 24
-        pixels: int = 64
+        side: Count = 24
+        pixels: Count = 64
 
     def load_train(self) -> Data:
         c = self.config

@@ -41,9 +41,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["check", str(tmp_path / "blobs.py")]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["test/blobs: card: no method fits it", "1 checked, on 0 pairs: 1 finding"]
+    (tmp_path / "broken.py").write_text("class (:", encoding="utf-8")
     assert main(["check", str(tmp_path), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert {"of": "mine on test/blobs", "check": "loss", "said": "logs or prints: scalars for the curves are what it returns"} in found
+    assert any(finding["of"] == "broken.py" and finding["check"] == "reads" for finding in found)
     assert any(finding["of"] == "mine on links/cora" and finding["check"] == "raises" for finding in found)
     assert all(set(finding) == {"of", "check", "said"} and "\n" not in finding["said"] for finding in found)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from elboard.bench.cli import main
+from elboard.bench.cli import entry, main
+from elboard.sweeps.engines.serial import interrupts
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")
 RUN = ["run", "test/blobs", "test-linear", "--budget", "smoke", "--path", PLUGINS]
@@ -141,13 +144,53 @@ def test_status_and_logs_of_a_local_sweep(home: Path, tmp_path: Path, capsys: py
     assert main(["logs", key[:12]]) == 0
     assert "test-linear on test/blobs" in capsys.readouterr().out
     assert main(["status", "mien"]) == 2 and "no sweep 'mien' was started" in capsys.readouterr().err
-    assert main(["logs", "nothing"]) == 2 and "0 runs" in capsys.readouterr().err
+    assert main(["logs", "nothing"]) == 2 and "no run 'nothing'" in capsys.readouterr().err
+
+
+def test_an_exact_name_comes_before_a_beginning_and_several_are_refused(home: Path, capsys: pytest.CaptureFixture) -> None:
+    for name in ("ab", "abc", "abd"):
+        (home / name).mkdir(parents=True)
+        (home / name / "log.txt").write_text(f"of {name}\n")
+    assert main(["logs", "ab"]) == 0 and capsys.readouterr().out == "of ab\n"
+    assert main(["logs", "abd"]) == 0 and capsys.readouterr().out == "of abd\n"
+    for words in (["logs", "a"], ["archive", "a"]):
+        assert main(words) == 2 and "'a' is the beginning of 3 runs" in capsys.readouterr().err
+    assert main(["archive", ""]) == 2 and "no run ''" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_a_lost_terminal_is_an_end_and_an_ignored_signal_stays_ignored(ignored: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    before, heard = {number: signal.getsignal(number) for number in numbers}, {}
+
+    def look() -> int:
+        with interrupts() as check:
+            heard.update({number: signal.getsignal(number) == signal.SIG_IGN for number in numbers})
+            os.kill(os.getpid(), next(number for number in (signal.SIGHUP, signal.SIGTERM) if number != ignored))
+            with pytest.raises(KeyboardInterrupt):
+                check()
+        return 0
+
+    monkeypatch.setattr("elboard.bench.cli.main", look)
+    try:
+        usual = {signal.SIGINT: signal.default_int_handler}
+        for number in numbers:  # as a shell without nohup has them
+            signal.signal(number, signal.SIG_IGN if number == ignored else usual.get(number, signal.SIG_DFL))
+        with pytest.raises(SystemExit):
+            entry()
+        assert heard == {number: number == ignored for number in numbers}
+        others = [number for number in numbers if number != ignored]
+        assert all(callable(signal.getsignal(number)) for number in others) and signal.getsignal(ignored) == signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_sync_hands_offline_runs_to_wandb(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     assert main(["sync"]) == 0 and "no offline W&B runs" in capsys.readouterr().out
     for name in ("a", "b"):
         (home / name / "wandb" / f"offline-run-{name}").mkdir(parents=True)
+    (home / "a" / "wandb" / "offline-run-A").mkdir()  # an earlier attempt, all of which the later one tells
     called = []
     monkeypatch.setattr("subprocess.run", lambda words: called.append(words) or type("Done", (), {"returncode": 3}))
     assert main(["sync"]) == 3

@@ -19,13 +19,13 @@ def test_compact_and_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         records.write(record, file)
     n = len(found)
     compact(tmp_path)
-    assert capsys.readouterr().out == f"{n} records in 1 parts, {n} of them new; 0 parts replaced\n"
+    assert capsys.readouterr().out == f"{n} records, {n} of them new\n"
     archive([found[0].key, found[0].key], tmp_path)
     assert capsys.readouterr().out == f"1 runs moved to {tmp_path / 'archive'}, which holds 1 records now\n"
     files[1].write_text("{")
     compact(tmp_path)
     said = capsys.readouterr()
     assert said.err.startswith(f"warning: {files[1]}: not valid JSON") and said.err.count("\n") == 1
-    assert said.out == f"{n - 1} records in 2 parts, {n - 2} of them new; 1 parts replaced\n"
+    assert said.out == f"{n - 1} records, 0 of them new\n"
     with pytest.raises(UserError, match="no such folder of runs"):
         compact(tmp_path / "missing")

@@ -32,15 +32,15 @@ def spec_of(seed: int = 0, **overrides: object) -> RunSpec:
     ("word", "message"),
     [
         ("lrr=1", "command line: no option 'lrr', did you mean 'lr'?"),
-        ("lr=fast", "command line: lr='fast' is not a valid float"),
-        ("train.epochs=2.5", "command line: train.epochs=2.5 is not a valid int"),
+        ("lr=fast", "command line: lr='fast' is no float above 0"),
+        ("train.epochs=2.5", "command line: train.epochs=2.5 is no int at least 0"),
         ("train.epoch=2", "no option 'train.epoch', did you mean 'epochs'?"),
         ("trian.epochs=2", "no section 'trian', did you mean 'train'"),
-        ("train.keep=worst", "train.keep='worst' is neither 'last' nor 'best'"),
-        ("wandb.mode=of", "wandb.mode='of' is none of online, offline, disabled"),
-        ("train.batch_size=-1", "train.batch_size at least 0"),
+        ("train.keep=worst", "train.keep='worst': known: best, last"),
+        ("wandb.mode=of", "wandb.mode='of': known: disabled, offline, online"),
+        ("train.batch_size=-1", "train.batch_size=-1 is not at least 0"),
         ("epochs", "'epochs' is not of the form key=value"),
-        ("lr=[1", "the value is not valid YAML"),
+        ("lr=[1", "'lr=[1': not valid YAML"),
         ("base.lr=1", "no section 'base'"),
     ],
 )
@@ -142,13 +142,61 @@ def test_a_card_must_be_literal(tmp_path: Path) -> None:
 def test_a_card_with_an_unknown_field(tmp_path: Path) -> None:
     (tmp_path / "m.py").write_text("CARD = MethodCard(name='x', title='', family='', colour='red')\nclass M: pass\n")
     with pytest.raises(UserError, match="CARD is not a valid MethodCard"):
-        discover("method", (tmp_path,))
+        discover("method", (tmp_path / "m.py",))
 
 
 def test_a_file_that_does_not_parse(tmp_path: Path) -> None:
     (tmp_path / "m.py").write_text("class (:\n")
     with pytest.raises(UserError, match="m.py: does not parse"):
-        discover("method", (tmp_path,))
+        discover("method", (tmp_path / "m.py",))
+
+
+def test_of_a_folder_what_is_no_module_is_skipped_and_what_is_broken_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    text = (Path(PLUGINS[0]) / "linear.py").read_text()
+    (tmp_path / "m.py").write_text(text, encoding="utf-8-sig")
+    for folder in (".ipynb_checkpoints", "venv/lib", "__pycache__"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "m.py").write_text(text)
+    (tmp_path / "venv" / "pyvenv.cfg").touch()
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "._m.py").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / ".#m.py").symlink_to("somebody@somewhere.1234")
+    (tmp_path / "loop.py").symlink_to("loop.py")
+    (tmp_path / "around").symlink_to(tmp_path)
+    broken = {
+        "a.py": ("class (:", "does not parse"),
+        "b.py": ("x = '\0'", "does not parse"),
+        "c.py": ("CARD = MethodCard(name='c', title='', family='', bases={'base': 3})\nclass M: pass", "CARD: bases="),
+        "d.py": (text.replace("lr: float", "lr: complex"), "type 'complex' of lr is none of"),
+        "e.py": ("x = " + "(" * 300 + ")" * 300, "does not parse"),
+    }
+    for name, (content, _) in broken.items():
+        (tmp_path / name).write_text(content)
+    assert {*discover("method", (tmp_path,))} - {*discover("method")} == {"test-linear"} and discover("task", (tmp_path,))
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == len(broken), told
+    for line, (name, (_, said)) in zip(sorted(told), broken.items(), strict=True):
+        assert line.startswith(f"left out: {tmp_path / name}") and said in line
+    with pytest.raises(UserError, match="a.py: does not parse"):
+        discover("method", (tmp_path / "a.py",))
+
+
+def test_a_method_whose_base_is_not_here_is_left_out_of_sweeps(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    text = (Path(PLUGINS[0]) / "linear.py").read_text()
+    (tmp_path / "m.py").write_text(text.replace("splits=True", 'bases={"classifier": {"method": "sofmax"}}'))
+    paths = (tmp_path, Path(PLUGINS[0]) / "blobs.py")
+    assert [method for task, method in compatible(paths) if task == "test/blobs" and method in ("softmax", "test-linear")] == ["softmax"]
+    said = "left out: test-linear starts from 'sofmax', which is not here: did you mean 'softmax'?\n"
+    assert said in capsys.readouterr().err
+    with pytest.raises(UserError, match="no method 'sofmax': did you mean 'softmax'"):
+        resolve("test/blobs", "test-linear", budget="smoke", paths=tuple(map(str, paths)))
+
+
+@pytest.mark.parametrize("name", ["a b", "", "a/b", "-a", "ä", "a" * 65, "../a"])
+def test_names_that_no_review_takes_are_refused_at_the_start(name: str, tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text((Path(PLUGINS[0]) / "linear.py").read_text().replace('name="test-linear"', f"name={name!r}"))
+    with pytest.raises(UserError, match="m.py: CARD: name .* is not a name: letters, digits"):
+        discover("method", (tmp_path / "m.py",))
 
 
 def test_missing_path() -> None:
@@ -189,7 +237,7 @@ def test_offers_are_read_from_base_classes(head: str, offers: set[str], tmp_path
 def test_a_card_that_still_says_what_it_offers(tmp_path: Path) -> None:
     (tmp_path / "m.py").write_text("CARD = MethodCard(name='x', title='', family='', offers=())\nclass M: pass\n")
     with pytest.raises(UserError, match="m.py: CARD does not say `offers`"):
-        discover("method", (tmp_path,))
+        discover("method", (tmp_path / "m.py",))
 
 
 def test_what_a_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

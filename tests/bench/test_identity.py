@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from elboard.bench import source
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
 from elboard.bench.identity import changed, configuration, difference, group_of, key_of
@@ -156,3 +157,25 @@ def test_the_differing_leaf_of_a_base_is_named(tmp_path: Path) -> None:
     write(tmp_path, "two", more=", bases={'classifier': {'method': 'test-linear'}}")
     one, other = run(tmp_path, "two").identity(), run(tmp_path, "two", **{"base.lr": 0.5}).identity()
     assert difference(one, other) == {"bases.classifier.0.options.method.lr": (None, 0.5)}
+
+
+def test_code_from_the_search_path_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = []
+    for i, text in enumerate(("x = 1", "x = 2")):
+        folder = tmp_path / str(i)
+        (folder / "lib").mkdir(parents=True)
+        write(folder / "own", imports="from near import x")
+        (folder / "lib" / "near.py").write_text(text)
+        monkeypatch.setattr(source, "_search_path", lambda folder=folder: [folder / "lib"])
+        keys.append(run(folder / "own").key)
+    assert keys[0] != keys[1]
+    monkeypatch.undo()
+    elsewhere = [tmp_path / "other" / "site-packages", tmp_path / "of a cluster"]
+    (elsewhere[1] / "torch-9.dist-info").mkdir(parents=True)
+    elsewhere[0].mkdir(parents=True)
+    for folder in (tmp_path, *elsewhere):
+        monkeypatch.syspath_prepend(folder)
+    source._search_path.cache_clear()
+    found = source._search_path()
+    assert tmp_path in found and not {Path(pytest.__file__).parents[1], *elsewhere} & {*found}, "all of torch would be read for a key"
+    source._search_path.cache_clear()

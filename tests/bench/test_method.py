@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import pytest
 import torch
 
+from elboard.bench.cost import flops_per_example
 from elboard.bench.errors import NonFiniteLoss
 from elboard.bench.kinds import DataSpec
 from elboard.bench.method import Method, in_parts
@@ -63,3 +65,28 @@ def test_parts_of_a_batch_are_summed_in_single_precision() -> None:
     """Shares of a thousand ones: 1/1000 in bfloat16 is 1.6e-3 too large, and so was the sum."""
     found = in_parts(lambda part: {"hit": part["x"].mean().bfloat16()}, {"x": torch.ones(1000)}, 1000)
     assert found["hit"].dtype == torch.float32 and float(found["hit"]) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda w: w, "Of.loss returned Parameter: wanted is a dict with 'loss'"),
+        (lambda w: {"elbo": w.sum()}, "Of.loss returned a mapping of elbo: wanted is a dict with 'loss'"),
+        (lambda w: {"loss": w}, r"Of.loss returned 'loss' as a tensor of shape \(3,\): wanted is a scalar tensor"),
+        (lambda w: {"loss": 1.5}, "Of.loss returned 'loss' as float: wanted is a scalar tensor"),
+        (lambda w: {"loss": w.sum(), "kl": 2}, "Of.loss returned 'kl' as int: wanted is a scalar tensor"),
+        (lambda w: {"loss": w.detach().sum()}, "Of.loss returned a 'loss' without gradient: wanted is one computed from"),
+    ],
+)
+def test_a_loss_of_the_wrong_kind_names_itself_and_what_is_wanted(returned: Callable, message: str) -> None:
+    class Of(Method):
+        def __init__(self) -> None:
+            super().__init__(Method.Config(), DataSpec((1,), 1))
+            self.weight = torch.nn.Parameter(torch.ones(3))
+
+        def loss(self, batch: dict) -> dict:
+            return returned(self.weight)
+
+    for ask in (lambda: Of().training_step({}, 0), lambda: flops_per_example(Of(), {"x": torch.zeros(2, 1)})):
+        with pytest.raises(TypeError, match=message):
+            ask()

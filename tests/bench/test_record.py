@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
+import os
+import re
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from elboard.bench import plain
 from elboard.bench import record as records
-from elboard.bench.config import resolve
+from elboard.bench.config import RunSpec, resolve
 from elboard.bench.record import Record
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
@@ -159,3 +165,64 @@ def test_files_of_a_run(tmp_path: Path) -> None:
         "k/attempts/b.json",
         "archive/k/attempts/a.json",
     ]
+
+
+def _epochs(tree: dict, value: object) -> None:
+    tree["spec"]["config"]["train"]["epochs"] = value
+
+
+SHAPES = {
+    "notes.search is 5, not a mapping": lambda tree: tree["notes"].update(search=5),
+    "notes.search.trials is 'x', not a whole number": lambda tree: tree["notes"].update(search={"trials": "x"}),
+    "notes.search.wall_s is [], not a finite number": lambda tree: tree["notes"].update(search={"wall_s": []}),
+    "notes.search.parameters is 3, not plain": lambda tree: tree["notes"].update(search={"parameters": 3}),
+    "notes.search.parameters has a name": lambda tree: tree["notes"].update(search={"parameters": {"\x1b[2J": 1}}),
+    "notes.selection is 0.5, not a mapping": lambda tree: tree["notes"].update(selection=0.5),
+    "provenance.hardware is 'mine', not a mapping": lambda tree: tree["provenance"].update(hardware="mine"),
+    "spec.config.train has no epochs": lambda tree: tree["spec"]["config"].update(train={}),
+    "spec.config.train.epochs is '3', not a whole number": lambda tree: _epochs(tree, "3"),
+    "spec.config.train.'epochs' is": lambda tree: _epochs(tree, 10**400),
+    "spec.config.task is None, not a mapping": lambda tree: tree["spec"]["config"].pop("task"),
+    "spec.config.method is 5, not a mapping": lambda tree: tree["spec"]["config"].update(method=5),
+    "spec.config.method.'scale' is": lambda tree: tree["spec"]["config"]["method"].update(scale="x" * 10**4),
+    "spec.config.method.'a b' is": lambda tree: tree["spec"]["config"]["method"].update({"a b": 1}),
+    "spec.method is": lambda tree: tree["spec"].update(method="a\x1b[2Jb"),
+    "spec.task is": lambda tree: tree["spec"].update(task=""),
+    "spec.task_version is": lambda tree: tree["spec"].update(task_version=2**40),
+    "a field unknown": lambda tree: tree["spec"].update(paths=["/usr/lib"]),
+}
+
+
+@pytest.mark.parametrize("reason", SHAPES)
+def test_what_would_hurt_a_reader_is_set_aside(reason: str, tmp_path: Path) -> None:
+    tree = tree_of(tmp_path)
+    SHAPES[reason](tree)
+    with suppress(KeyError, TypeError):
+        spec = RunSpec.joined(tree["spec"], tree["identity"])
+        tree |= {"identity": spec.identity(), "key": spec.key}
+    tree["digest"] = records.digest_of(tree)
+    with pytest.raises(ValueError, match=re.escape(reason)) as error:
+        records.validate(tree)
+    assert str(error.value).isprintable()
+
+
+def test_what_a_record_says_of_the_machine() -> None:
+    record = Record.of(resolve("test/blobs", "test-linear", budget="smoke", overrides={"wandb.entity": "me"}, paths=PLUGINS), "a", "done")
+    assert set(record.spec["config"]) == {"method", "train", "task", "trainer"} and PLUGINS[0] not in json.dumps(dataclasses.asdict(record))
+    assert plain.heard(f"UserWarning: {Path.home()}/a/b.py is old, see http://a.b/c/d") == "UserWarning: b.py is old, see http://a.b/c/d"
+    assert plain.heard("no a/b in C:\\Users\\me\\x.txt") == "no a/b in x.txt"
+    assert plain.heard("PossibleUserWarning: The `srun` command is available on your system: srun python /a/b.py") == ""
+    assert plain.heard("FutureWarning: `isinstance(treespec, LeafSpec)` is deprecated") == ""
+
+
+def test_what_killed_writers_left_is_swept_up_after_a_day(tmp_path: Path) -> None:
+    mine = [f".a.json.12.{'0f' * 3}.tmp", f".now.{'0' * 8}", f".claim.{'a' * 32}", f".mnist.npz.{'0' * 8}.tmp"]
+    others = [".notes.tmp", "a.json", ".claim.x"]
+    for name in [*mine, *others]:
+        (tmp_path / name).write_text("")
+    records.write_text_atomically(tmp_path / "b.json", "{}")
+    assert all((tmp_path / name).exists() for name in mine), "their writers may be alive"
+    for name in [*mine, *others]:
+        os.utime(tmp_path / name, (time.time() - 90_000,) * 2)
+    records.write_text_atomically(tmp_path / "b.json", "{}")
+    assert {path.name for path in tmp_path.iterdir()} == {*others, "b.json"}

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
 from elboard.bench.registry import find
 from elboard.bench.run import execute, load_trained
-from elboard.bench.runs import Runs
+from elboard.bench.runs import LAST, Runs
+from elboard.sweeps.work import run_one
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 
@@ -203,7 +205,61 @@ def test_nan_is_never_the_best_epoch(values: tuple[float, ...], chosen: int, hom
     task = find("task", "test/blobs", (Path(PLUGINS[0]),)).load()
     monkeypatch.setattr(task, "validate", lambda self, method, data: {"accuracy": values[method.current_epoch]})
     record = execute(spec_of(**{"train.keep": "best"}), home)
-    assert record.notes["chosen_epoch"] == chosen and record.notes["selection"]["value"] in (values[chosen], "nan")
+    number = {} if values[chosen] != values[chosen] else {"value": values[chosen]}
+    assert record.notes["chosen_epoch"] == chosen and record.notes["selection"] == {"metric": "accuracy", **number}
+    assert Runs(home).done(record.run()) == record, "it can be read"
+
+
+def _without(part: str, spec: RunSpec) -> Callable[[Path], None]:
+    """Spoils the checkpoint: what ``part`` names is that of other code."""
+
+    def spoil(last: Path) -> None:
+        saved = torch.load(last, weights_only=True)
+        if part == "state_dict":
+            saved[part] = {f"other.{name}": value for name, value in saved[part].items()}
+        elif part == "optimizer_states":
+            saved[part][0]["param_groups"] *= 2
+        else:
+            saved[part] = {}
+        torch.save(saved, last)
+
+    return spoil
+
+
+@pytest.mark.parametrize("what", ["random", "empty", "cut", "state_dict", "optimizer_states", "callbacks"])
+def test_a_checkpoint_that_does_not_fit_is_set_aside(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(**{"train.epochs": 4})
+    whole = execute(spec, tmp_path / "whole")
+    asked = iter([False] * 2 + [True])
+    with monkeypatch.context() as patch, pytest.raises(stopping.Preempted):
+        patch.setattr(stopping, "requested", lambda: next(asked, False))
+        execute(spec, tmp_path / "broken")
+    last = tmp_path / "broken" / spec.key / LAST
+    spoiled = {"random": bytes(range(256)) * 2, "empty": b"", "cut": last.read_bytes()[:900]}.get(what)
+    _without(what, spec)(last) if spoiled is None else last.write_bytes(spoiled)
+    record = execute(spec, tmp_path / "broken")
+    assert record.status == "done" and record.metrics == whole.metrics
+    assert [said for said in record.warnings if "training starts anew" in said and "last.unfit" in said]
+    assert last.with_suffix(".unfit").exists() and not last.exists()
+    curves = [(tmp_path / name / spec.key / "curves.jsonl").read_text() for name in ("whole", "broken")]
+    assert curves[0] == curves[1]
+
+
+def test_force_goes_on_from_nothing(home: Path) -> None:
+    spec = spec_of()
+    last = home / spec.key / LAST
+    last.parent.mkdir(parents=True)
+    last.write_bytes(b"")
+    outcome = run_one(spec, home, force=True)
+    assert outcome.state == "done" and "anew" not in str(outcome.record.warnings) and not list(last.parent.glob("last*"))
+
+
+def test_weights_that_cannot_be_read_are_a_line(home: Path) -> None:
+    spec = spec_of()
+    execute(spec, home)
+    Runs(home).weights(spec).write_bytes(b"x")
+    with pytest.raises(UserError, match=r"final.ckpt: not the weights of test-linear .* with `elboard run .* --force`"):
+        load_trained(spec, home)
 
 
 def test_pair_that_does_not_fit() -> None:

@@ -20,11 +20,15 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from elboard.bench.errors import UserError
+from elboard.results.board.build import boards
+from elboard.results.board.leaders import leaders
+from elboard.results.board.render import number
 from elboard.results.board.site import build
 from elboard.results.board.site.embed import embedded, inline, json_text, slug
 from elboard.results.board.site.model import task_url
 from elboard.results.board.site.serve import HOST, Site
 from elboard.results.stats import studentized
+from elboard.results.store import groups
 
 STATIC = Path(build.__code__.co_filename).parent / "static"
 
@@ -84,6 +88,17 @@ def test_names_are_escaped_everywhere(site: Path, hostile: str) -> None:
     assert {"index.html", "links-cora.html", "methods.html", "search.js"} <= {file.name for file in found}
     for file in found:
         assert hostile not in file.read_text(encoding="utf-8"), file
+
+
+def test_leaders_have_numbers_and_are_few(site: Path, store: Path) -> None:
+    text = (site / "index.html").read_text(encoding="utf-8")
+    (family,) = re.findall(r'<dl class="leaders">(.*?)</dl>', text, re.DOTALL)
+    parts = re.split("<dt>", family)[1:]
+    for board, part in zip(boards(groups(store, shipped=False), "links"), parts, strict=True):
+        found = leaders(board)
+        numbers = [number(row.cells[board.primary], key=board.primary) for row in found.rows]
+        assert board.primary in part and re.findall(r'<b class="num">(.*?)</b>', part) == numbers and 1 <= len(numbers) <= 3
+        assert found.note in part
 
 
 def test_sizes(site: Path) -> None:

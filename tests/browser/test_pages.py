@@ -260,9 +260,11 @@ def test_comparison_follows_the_choice(visit: Visit) -> None:
     page = visit("compare.html")
     ready(page, 5)
     assert "2000 resamples of the seeds" in page.inner_text("#status") and page.locator("#cd svg").count() == 1
+    assert page.inner_text("#left-out-count") == "2 rows are left out"
     page.locator("summary", has_text="Methods").click()
     page.locator("#methods label", has_text="adamic-adar").locator("input").uncheck()
     ready(page, 4)
+    assert page.locator("#left-out-rows li", has_text="adamic-adar: can be added under Methods").count() == 1
     seen(page.locator("#status")).to_contain_text("computed in this browser")
     assert all("[" in text for text in cells(page, "elo"))
     for name in ("vgae", "gae", "spectral-embedding"):

@@ -93,7 +93,10 @@ def run(p: Plan, watch: Callable[[RunSpec, dict], None] = lambda spec, event: No
 
 def undisturbed(spec: RunSpec, home: Path) -> dict[str, float]:
     """The metrics of ``spec``, which its pauses do not change."""
-    quick = replace(spec, config={**spec.config, "method": {**spec.config["method"], "pause": 0.0}})
+    method = {**spec.config["method"], "pause": 0.0}
+    said = {section: {name: value for name, value in of.items() if name != "pause"} for section, of in spec.options.items()}
+    options = {section: of for section, of in said.items() if of}
+    quick = replace(spec, config={**spec.config, "method": method}, options=options)
     return execute(quick, home.parent / "undisturbed").metrics
 
 

@@ -26,10 +26,15 @@ def test_shipped_profiles(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("partitoin: main", "unknown key 'partitoin', did you mean 'partition'"),
-        ("time: 1:30:00", "time=5400 is not of type str"),
-        ("cpus: many", "cpus='many' is not of type int"),
-        ("- a", "a profile is a mapping"),
+        ("partitoin: main", "unknown field 'partitoin', did you mean 'partition'"),
+        ("time: 90", "mine.yaml: time=90 is no str"),
+        ("cpus: many", "mine.yaml: cpus='many' is no int"),
+        ("cpus: 0", "mine.yaml: cpus=0 is not at least 1"),
+        ("margin: -1", "mine.yaml: margin=-1 is not at least 0"),
+        ("requeue: 1", "mine.yaml: requeue=1 is no bool"),
+        ("sbatch: [1]", "mine.yaml: sbatch 1=1 is no str"),
+        ("cpus: 2\ncpus: 3", "key 'cpus' twice"),
+        ("- a", "mine.yaml: the file=\\['a'\\] is no dict"),
         ("a: [", "not valid YAML"),
     ],
 )
@@ -38,6 +43,12 @@ def test_bad_profiles(tmp_path: Path, text: str, message: str) -> None:
     file.write_text(text)
     with pytest.raises(UserError, match=message):
         profile(str(file))
+
+
+def test_a_time_is_a_text(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("time: 1:30:00\ncpus: 2\nsbatch: [--exclusive]\n")
+    assert (profile(str(file)).time, profile(str(file)).cpus, profile(str(file)).sbatch) == ("1:30:00", 2, ["--exclusive"])
 
 
 def test_unknown_names() -> None:

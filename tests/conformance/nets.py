@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from elboard.bench import check
-from elboard.bench.config import BUDGETS, TrainConfig, merge
+from elboard.bench.config import BUDGETS, SECTIONS, merge
 from elboard.bench.record import Record
 from elboard.bench.registry import compatible, discover
 from elboard.bench.runs import Runs
@@ -84,7 +84,7 @@ def defaults() -> dict[str, Any]:
     """What each ``name@version`` declares: of a method its options, of a task its options and training by budget."""
     found = {f"{name}@{of.card.version}": {"options": merge(of.config_class(), name, {})} for name, of in discover("method").items()}
     for name, of in discover("task").items():
-        schemas = {"task": of.config_class(), "train": TrainConfig}
+        schemas = {"task": of.config_class(), "train": SECTIONS["train"]}
         by_budget = {budget: of.budgets().get(budget, {}) for budget in BUDGETS}
         found[f"{name}@{of.card.version}"] = {
             budget: {section: merge(schema, name, settings.get(section, {})) for section, schema in schemas.items()}

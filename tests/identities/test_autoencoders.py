@@ -21,7 +21,7 @@ from elboard.methods.vae.trained import Trained
 from elboard.methods.vae.vae import VAE
 from elboard.methods.vae.vamp_prior import VampPrior
 from elboard.methods.vae.wae_gan import WAEGAN
-from elboard.methods.vae.wae_mmd import SCALES, discrepancy
+from elboard.methods.vae.wae_mmd import SCALES, WAE, discrepancy
 
 IDENTITIES = {
     "autoencoder": (
@@ -109,6 +109,31 @@ def test_codes_have_the_law_that_is_fitted_to_them() -> None:
     method.before_validation()
     method.sample(5)
     torch.testing.assert_close(method.prior.means, fitted + 1, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("cls", [Autoencoder, WAE])
+def test_weights_of_an_epoch_bring_the_law_of_their_codes(cls: type) -> None:
+    """Whether they were kept before samples were first drawn or after: another epoch's density is never that of weights put back."""
+    method = build(cls, **SMALL, components=1)
+    method.prepare(Data(SPEC, {"x": images(500)}))
+    method.before_validation()
+    kept = {name: of.clone() for name, of in method.state_dict().items()}
+    with torch.no_grad():
+        method.posterior.bias.add_(1.0)
+    method.before_validation()
+    method.sample(2)
+    drawn = {name: of.clone() for name, of in method.state_dict().items()}
+    other = build(cls, **SMALL, components=1)
+    other.prepare(Data(SPEC, {"x": images(500)}))
+    for state in (drawn, kept, drawn):
+        other.load_state_dict(state)
+        torch.manual_seed(0)
+        drawn_codes = other.draw_prior(20_000)
+        if cls is Autoencoder:
+            with torch.no_grad():
+                torch.testing.assert_close(drawn_codes.mean(0), other.code(images(500)).mean(0), atol=0.05, rtol=0)
+        else:
+            assert other.fitted and drawn_codes.mean().abs() < 0.05, "a law of its own is never fitted"
 
 
 def test_the_discrepancy_by_brute_force() -> None:

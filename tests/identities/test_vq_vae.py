@@ -123,7 +123,7 @@ def test_samples_come_from_codes_that_are_fitted_once_an_epoch() -> None:
     method = build()
     method.before_validation()
     sample = method.sample(6)
-    assert sample.shape == (6, 1, 4, 4) and sample.min() >= 0 and sample.max() <= 1 and not method.stale
+    assert sample.shape == (6, 1, 4, 4) and sample.min() >= 0 and sample.max() <= 1 and method.fitted
     with torch.no_grad():
         k = method.indices(images(50))
         every = {

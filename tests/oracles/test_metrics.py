@@ -16,53 +16,9 @@ from sklearn import metrics as sk
 from elboard.bench.errors import UserError
 from elboard.bench.metrics import calibration, generation, noisy, ranking
 from elboard.bench.metrics.conventions import bare, better, check_name, convention, conventions, in_range, parse
-from elboard.bench.metrics.ood import link_metrics, ood_metrics
 from elboard.tasks.data.task import half_precision_slack, tie_slack
 
 RNG = np.random.default_rng(0)
-levels = st.integers(0, 8).map(float)  # few levels: many ties
-samples = st.lists(levels, min_size=1, max_size=40).map(np.array)
-
-
-# --- detection ---------------------------------------------------------------------------------
-
-
-@given(samples, samples)
-def test_detection_is_scikit_learns_with_ties(inside: np.ndarray, outside: np.ndarray) -> None:
-    found = ood_metrics(inside, outside)
-    label, score = np.r_[np.zeros(len(inside)), np.ones(len(outside))], np.r_[inside, outside]
-    assert found["auroc"] == pytest.approx(sk.roc_auc_score(label, score), abs=1e-12)
-    assert found["aupr_out"] == pytest.approx(sk.average_precision_score(label, score), abs=1e-12)
-    assert found["aupr_in"] == pytest.approx(sk.average_precision_score(1 - label, -score), abs=1e-12)
-    links = link_metrics(outside, inside)
-    assert (links["auc"], links["ap"]) == (found["auroc"], found["aupr_out"])
-
-
-@given(samples, samples)
-def test_fpr95_by_its_definition(inside: np.ndarray, outside: np.ndarray) -> None:
-    found = ood_metrics(inside, outside)
-    thresholds = np.unique(np.r_[inside, outside])
-    flag = max(t for t in thresholds if (outside >= t).mean() >= 0.95 - 1e-12)
-    assert found["fpr95_ood_positive"] == pytest.approx((inside >= flag).mean(), abs=1e-12)
-    accept = min(t for t in thresholds if (inside <= t).mean() >= 0.95 - 1e-12)
-    assert found["fpr95_id_positive"] == pytest.approx((outside <= accept).mean(), abs=1e-12)
-
-
-@given(samples, samples)
-def test_detection_is_invariant_and_antisymmetric(a: np.ndarray, b: np.ndarray) -> None:
-    assert ood_metrics(np.exp(a), np.exp(b)) == ood_metrics(a, b)
-    assert ood_metrics(a, b)["auroc"] == pytest.approx(1 - ood_metrics(b, a)["auroc"], abs=1e-12)
-    assert all(in_range(name, value) for name, value in ood_metrics(a, b).items())
-
-
-def test_detection_extremes() -> None:
-    perfect = ood_metrics(np.zeros(5), np.ones(3))
-    assert perfect == {"auroc": 1.0, "aupr_in": 1.0, "aupr_out": 1.0, "fpr95_ood_positive": 0.0, "fpr95_id_positive": 0.0}
-    assert ood_metrics(np.zeros(5), np.zeros(3))["auroc"] == 0.5
-    with pytest.raises(ValueError, match="both kinds"):
-        ood_metrics(np.zeros(0), np.ones(3))
-    with pytest.raises(ValueError, match="finite"):
-        ood_metrics(np.array([np.nan]), np.ones(3))
 
 
 # --- classification ----------------------------------------------------------------------------
@@ -202,13 +158,40 @@ def test_frechet_distance_of_known_gaussians() -> None:
     assert generation.frechet_distance(zero, singular, zero, eye) == pytest.approx(2 + (math.sqrt(2) - 1) ** 2)
 
 
-def test_moments_in_parts_are_numpys() -> None:
-    x = RNG.standard_normal((503, 7)) * 3 + 100
-    moments = generation.Moments()
-    for part in np.array_split(x, 9):
-        moments.add(part)
-    np.testing.assert_allclose(moments.mean, x.mean(0), atol=1e-10)
-    np.testing.assert_allclose(moments.covariance, np.cov(x, rowvar=False), atol=1e-10)
+def covariance_of(rows: int, columns: int, dead: int = 0) -> np.ndarray:
+    """Of features as networks give them, the first ``dead`` of which never fire."""
+    rng = np.random.default_rng([rows, columns, dead])
+    x = np.maximum(rng.standard_normal((rows, columns)) @ rng.standard_normal((columns, columns)) / math.sqrt(columns) + 0.5, 0)
+    x[:, :dead] = 0
+    return np.cov(x, rowvar=False)
+
+
+INDEFINITE = covariance_of(40, 40) - 1e-6 * np.eye(40)  # as rounded evidence may be
+
+
+@pytest.mark.parametrize(
+    ("c1", "definite"),
+    [
+        (covariance_of(200, 40), True),
+        (covariance_of(41, 40), True),
+        (covariance_of(12, 40), False),
+        (covariance_of(200, 40, dead=3), False),
+        (INDEFINITE, False),
+    ],
+    ids=["many rows", "just enough rows", "few rows", "dead features", "indefinite"],
+)
+@pytest.mark.filterwarnings("ignore:Matrix is singular")
+def test_frechet_distance_by_cholesky_and_by_eigenvalues_is_one(c1: np.ndarray, definite: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Cholesky where the first covariance is positive definite; both ways agree with each other and with SciPy's root of the product."""
+    c2, zero = covariance_of(300, 40), np.zeros(40)
+    decomposed, eigh = [], np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda of: decomposed.append(of) or eigh(of))
+    found = generation.frechet_distance(zero, c1, zero, c2)
+    assert len(decomposed) == (not definite)
+    expected = np.trace(c1 + c2 - 2 * np.real(scipy.linalg.sqrtm(c1 @ c2)))
+    monkeypatch.setattr(scipy.linalg, "cholesky", lambda *of, **how: np.linalg.cholesky(-np.eye(2)))
+    assert generation.frechet_distance(zero, c1, zero, c2) == pytest.approx(found, rel=1e-10)
+    assert found == pytest.approx(expected, rel=1e-9 if definite else 1e-5)
 
 
 def test_kid_by_brute_force() -> None:

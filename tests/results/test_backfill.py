@@ -18,8 +18,9 @@ from elboard.bench.run import execute
 from elboard.results.backfill import backfill, backfilled, filled
 from elboard.results.board.build import Choice, boards
 from elboard.results.places import InRuns, places_of_run
+from elboard.results.shipping import board_file, write_lines
 from elboard.results.store import groups, load
-from elboard.results.store.lines import board_file, lines, path_beside, write_lines
+from elboard.results.store.lines import lines, path_beside
 from elboard.results.untrusted import read_evidence
 
 
@@ -56,16 +57,16 @@ def test_a_metric_added_later(done: tuple[InRuns, Record], home: Path) -> None:
 
 def test_boards_show_it(done: tuple[InRuns, Record], home: Path) -> None:
     path, record = done
-    assert all("brier" not in group.metrics for group in filled(groups(home, shipped=False), home, shipped=False))
+    assert all("brier" not in group.metrics for group in filled(groups(home, shipped=False), home))
     backfill(path, "brier")
-    (group,) = (group for group in filled(groups(home, shipped=False), home, shipped=False) if group.method == "msp")
+    (group,) = (group for group in filled(groups(home, shipped=False), home) if group.method == "msp")
     value = backfilled(path)["brier"]
     assert group.metrics["brier"].tolist() == [value] and group.metrics["accuracy"].tolist() == [record.metrics["accuracy"]]
     (board,) = boards([group], choice=Choice(metrics=("brier",)))
     (row,) = board.rows
     assert row.cells["brier"].mean == value and board.columns == (board.primary, "brier")
     (home / "backfill" / record.key).rename(home / "elsewhere")
-    assert all("brier" not in group.metrics for group in filled(groups(home, shipped=False), home, shipped=False))
+    assert all("brier" not in group.metrics for group in filled(groups(home, shipped=False), home))
 
 
 def test_beside_a_shipped_record(done: tuple[InRuns, Record], tmp_path: Path) -> None:

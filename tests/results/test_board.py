@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elboard.bench.config import resolve
+from elboard.bench.cli import boards as cli
+from elboard.bench.config import RunSpec, resolve
 from elboard.bench.record import Record, write
+from elboard.bench.registry import discover
 from elboard.results import markup
 from elboard.results.board.across import complete, gather
 from elboard.results.board.build import Board, Choice, boards
@@ -24,7 +26,7 @@ from elboard.results.board.render import amount, number, rank_text, render, shor
 from elboard.results.board.terminal import table
 from elboard.results.markup import tex
 from elboard.results.stats import Cell, Standing, compare_rows
-from elboard.results.store import groups_of, load
+from elboard.results.store import Group, groups_of, load
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 PATHS = tuple(Path(path) for path in PLUGINS)
@@ -66,7 +68,7 @@ def test_versions_and_budgets_never_mix() -> None:
     assert boards(groups_of([old]), paths=PATHS) == []
     lite = record_of(0.8)
     object.__setattr__(lite, "spec", resolve("test/blobs", "test-linear", budget="lite", paths=PLUGINS).resolved())
-    object.__setattr__(lite, "key", "other")
+    object.__setattr__(lite, "key", "f" * 16)
     assert [board.budget for board in boards(groups_of([record_of(0.5), lite]), paths=PATHS)] == ["lite", "smoke"]
 
 
@@ -313,3 +315,51 @@ def test_notes_of_latex_stay_comments() -> None:
     """A row's name may hold whatever an option's value does."""
     lines = markup.latex("l", ["a"], [["b"]], ["options, as set: m (x=1\n\\input{y})"]).splitlines()
     assert lines[:3] == ["% options, as set: m (x=1", r"% \input{y})", r"\begin{tabular}{l}"]
+
+
+HOSTILE = "\x1b[2J\x9b|a\u202eb\u2028 <script> \\input{x} ![i](http://e/x.png) `c` *d*\n=1+1"
+
+
+def test_what_an_option_says_is_text_in_every_format() -> None:
+    board = build([dataclasses.replace(record_of(0.9), identity=record_of(0.9).identity | {"options": {"method": {"scale": HOSTILE}}})])
+    (row,) = board.rows
+    assert row.label.isprintable() and r"\x1b[2J\x9b|a\u202eb\u2028" in row.label
+    for kind in ("md", "latex", "csv", "html", "json"):
+        assert all(line.isprintable() for line in render([board], kind).splitlines()), kind
+    for line in render([board], "md").splitlines():
+        if "input" in line:
+            assert "<" not in line.replace("<br>", "") and "](" not in line and r"\|a" in line and r"\`c\`" in line and r"\*d\*" in line
+    assert not any(word in line for line in render([board], "latex").splitlines() if line[0] != "%" for word in (r"\input", r"\x1b", "<"))
+
+
+def test_a_spreadsheet_computes_nothing() -> None:
+    board = build([record_of(0.9)])
+    row = dataclasses.replace(board.rows[0], of=dataclasses.replace(_plain(board.rows[0].of), method="=cmd|'/C calc'!A0"))
+    text = render([dataclasses.replace(board, rows=(row,))], "csv")
+    assert ",'=cmd|" in text and ",=" not in text
+    assert markup.cell("-1") == "'-1" and markup.cell(-1.0) == -1.0
+
+
+def _plain(group: Group) -> Group:
+    return Group(**{field.name: getattr(group, field.name) for field in dataclasses.fields(Group)})
+
+
+def test_a_method_that_is_not_here_shows_by_its_name_and_a_task_that_is_not_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records say nothing of where code lies: it may have moved, or be on another machine."""
+    here = tmp_path / "runs"
+    for spec in (resolve("test/blobs", "test-linear", budget="smoke", paths=PLUGINS), moved(resolve("links/cora", "gae", budget="lite"))):
+        card = discover("task", PATHS)[spec.task].card
+        write(Record.of(spec, "a", "done", metrics={card.primary: 0.5}, primary=card.primary), here / spec.key / "attempts" / "a.json")
+    assert PLUGINS[0] not in "".join(file.read_text() for file in here.glob("*/attempts/*.json"))
+    monkeypatch.chdir(tmp_path)
+    cli.leaderboard("links/cora", shipped=False, out=here)
+    assert "mine" in capsys.readouterr().out
+    cli.leaderboard(shipped=False, out=here)
+    said = capsys.readouterr()
+    assert "mine" in said.out and "no board of test/blobs: not here" in said.err
+
+
+def moved(spec: RunSpec) -> RunSpec:
+    return dataclasses.replace(spec, method="mine", code={"method": "0" * 16})

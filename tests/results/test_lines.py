@@ -11,7 +11,8 @@ import pytest
 
 from elboard.bench import record as records
 from elboard.bench.record import Record
-from elboard.results.store.lines import Line, all_beside, board_file, lines, path_beside, write_lines
+from elboard.results.shipping import all_beside, board_file, write_lines
+from elboard.results.store.lines import Line, lines, path_beside
 from tests.results.test_store import record_of
 
 

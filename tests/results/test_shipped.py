@@ -12,7 +12,8 @@ from elboard.bench.evidence import LIMIT, number, of_subsets
 from elboard.bench.identity import group_of
 from elboard.bench.metrics.conventions import of_examples
 from elboard.bench.registry import discover, find
-from elboard.results.store.lines import SHIPPED, all_beside, board_file, boards_below, lines, stem_of
+from elboard.results.shipping import all_beside, board_file
+from elboard.results.store.lines import SHIPPED, boards_below, lines, stem_of
 from elboard.results.untrusted import read_evidence
 from elboard.results.verify import verify
 

@@ -19,12 +19,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from elboard.bench import record as records
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.identity import configuration
 from elboard.bench.record import Record, effective, write
 from elboard.results import store
-from elboard.results.store import Group, compact, groups, homes, index, load, pack
+from elboard.results.store import INDEX, Group, compact, groups, load, pack, reading
+from elboard.results.store.index import Index
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 ROOT = Path(__file__).parents[2]
@@ -61,7 +63,8 @@ def plain(found: list[Group]) -> list[dict]:
             return [None if isinstance(item, float) and math.isnan(item) else item for item in given.tolist()]
         return {name: value(item) for name, item in given.items()} if isinstance(given, Mapping) else given
 
-    return [{name: value(getattr(group, name)) for name in Group.__dataclass_fields__} for group in found]
+    beside = {"later", "badges"}  # what was said of records later
+    return [{name: value(getattr(group, name)) for name in Group.__dataclass_fields__ if name not in beside} for group in found]
 
 
 def by_hand(found: list[Record]) -> list[dict]:
@@ -210,8 +213,8 @@ def test_nothing_is_read_twice_that_has_not_changed(tmp_path: Path, monkeypatch:
     keep(tmp_path, *some())
     assert compact(tmp_path).fresh == len(some())
     read = []
-    parse = store.homes.records.parse
-    monkeypatch.setattr(store.homes.records, "parse", lambda content, path: read.append(path) or parse(content, path))
+    parse = records.parse
+    monkeypatch.setattr(records, "parse", lambda content, path: read.append(path) or parse(content, path))
     check(tmp_path, by_hand(some()))
     assert read == [] and compact(tmp_path).fresh == 0
     (new,) = keep(tmp_path, record_of(0.5, 50))
@@ -235,7 +238,7 @@ def test_a_damaged_part_costs_a_warning_and_no_record(tmp_path: Path, damage: Ca
     keep(tmp_path, *found)
     home = tmp_path / "archive" if archived else tmp_path
     pack(tmp_path, {record.key for record in found}) if archived else compact(tmp_path)
-    parts = sorted((home / homes.FOLDER).glob("*.parquet"))
+    parts = sorted((home / INDEX).glob("*.parquet"))
     damage(max(parts, key=lambda path: path.stat().st_size))
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -251,39 +254,30 @@ def test_the_index_can_be_deleted(tmp_path: Path) -> None:
     pack(tmp_path, [some()[0].key])
     compact(tmp_path)
     for home in (tmp_path, tmp_path / "archive"):
-        shutil.rmtree(home / homes.FOLDER)
+        shutil.rmtree(home / INDEX)
     check(tmp_path, by_hand(some()))
     compact(tmp_path)
     check(tmp_path, by_hand(some()))
 
 
-def test_a_part_that_is_replaced_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_is_replaced_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader takes the new one: no warning, and each record once."""
     keep(tmp_path, *some())
     compact(tmp_path)
-    read = index.Reader.rows
+    new, read = record_of(0.5, 50), Index.rows
+    keep(tmp_path, new)
 
-    def late(self: index.Reader, *words: object) -> object:
-        for path in (tmp_path / homes.FOLDER).glob("*.parquet"):
-            path.unlink()
+    def late(self: Index, *words: object) -> object:
+        monkeypatch.setattr(Index, "rows", read)
+        compact(tmp_path)
         return read(self, *words)
 
-    monkeypatch.setattr(index.Reader, "rows", late)
-    check(tmp_path, by_hand(some()))
-
-
-def test_many_small_parts_become_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.compaction, "FEW", 2)
-    found = [record_of(0.5, seed) for seed in range(4)]
-    parts = []
-    for record in found:
-        keep(tmp_path, record)
-        parts.append(compact(tmp_path).parts)
-    assert parts == [1, 2, 1, 2]
-    check(tmp_path, by_hand(found))
+    monkeypatch.setattr(Index, "rows", late)
+    check(tmp_path, by_hand([*some(), new]))
 
 
 def test_parts_are_written_before_memory_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.compaction, "HELD", 4)
+    monkeypatch.setattr(reading, "HELD", 4)
     keep(tmp_path, *some())
     assert compact(tmp_path).records == len(some())
     check(tmp_path, by_hand(some()))
@@ -327,7 +321,7 @@ def test_a_move_that_was_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     keep(tmp_path, *some())
     pack(tmp_path, [some()[-1].key])
     with monkeypatch.context() as patched:
-        patched.setattr(store.compaction, "_compact", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(reading, "_compact", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             pack(tmp_path, [some()[0].key])
     check(tmp_path, by_hand(some()))
@@ -359,24 +353,27 @@ def test_what_cannot_be_archived(tmp_path: Path) -> None:
 
 
 def test_two_compactions_at_once_count_records_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep(tmp_path, *some())
-    write_parts = store.compaction._write
+    """One that knows less ends last: what it does not know is read from files."""
+    keep(tmp_path, *some()[1:])
+    write_index = reading.write
 
-    def twice(*words: object) -> object:
-        write_parts(*words)
-        return write_parts(*words)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(store.compaction, "_write", twice)
+    def meanwhile(*words: object) -> None:
+        monkeypatch.setattr(reading, "write", write_index)
+        keep(tmp_path, some()[0])
         compact(tmp_path)
+        write_index(*words)
+
+    monkeypatch.setattr(reading, "write", meanwhile)
+    compact(tmp_path)
     check(tmp_path, by_hand(some()))
-    assert compact(tmp_path).removed > 0
+    assert compact(tmp_path) == store.Compacted(len(some()), 1)
     check(tmp_path, by_hand(some()))
+    assert len([*(tmp_path / INDEX).glob("*.parquet")]) == 1
 
 
-def test_without_parts_duckdb_is_not_imported(tmp_path: Path) -> None:
+def test_without_an_index_duckdb_is_not_imported(tmp_path: Path) -> None:
     keep(tmp_path, *some())
-    code = "import sys; from pathlib import Path; from results.store import groups; groups(Path(sys.argv[1]))"
+    code = "import sys; from pathlib import Path; from results.store import groups; groups(Path(sys.argv[1]), shipped=False)"
     code += "; print({'duckdb', 'torch'} & {*sys.modules})"
     for expected, work in (("set()", lambda: None), ("{'duckdb'}", lambda: compact(tmp_path))):
         work()
@@ -387,7 +384,7 @@ def test_without_parts_duckdb_is_not_imported(tmp_path: Path) -> None:
 def test_drafts_of_writers_that_died_go(tmp_path: Path) -> None:
     keep(tmp_path, *some())
     compact(tmp_path)
-    old, new = (tmp_path / homes.FOLDER / name for name in ("a.tmp", "b.tmp"))
+    old, new = (tmp_path / INDEX / name for name in ("a.tmp", "b.tmp"))
     for draft in (old, new):
         draft.write_text("")
     os.utime(old, (0, 0))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
-import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,13 +21,13 @@ from elboard.bench.errors import UserError
 from elboard.bench.registry import find
 from elboard.bench.run import execute
 from elboard.results import untrusted
-from elboard.results.store.lines import Line, lines, write_lines
+from elboard.results.shipping import write_lines
+from elboard.results.store.lines import Line, lines
 from elboard.results.submission import review, submit
 from elboard.results.untrusted import read_evidence
 from elboard.results.verify import badge, verifications
 
-PLUGINS = Path(__file__).parents[1] / "plugins"
-PATHS = (PLUGINS,)
+PATHS = (PLUGINS := Path(__file__).parents[1] / "plugins",)
 Files = dict[str, bytes]
 
 
@@ -41,9 +41,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def honest(runs: Path) -> Files:
-    file = submit(runs, runs.parent / "honest")
-    assert file.name == "honest.elboard.zip"
-    return untrusted.contents_of(file)
+    return untrusted.contents_of(submit(runs, runs.parent / "honest"))
 
 
 def of(files: Files, kind: str) -> str:
@@ -156,6 +154,7 @@ ILLUSTRATIONS = {
     "markup in a name": ("curves/", b'{"epoch": 0}\n{"<script>": 1}\n', "line 2 is no mapping"),
     "a list": ("curves/", b"[1]\n", "line 1 is no mapping"),
     "a huge number": ("curves/", b'{"epoch": 1' + b"0" * 400 + b"}\n", "line 1 is no mapping"),
+    "a thousand curves": ("curves/", json.dumps({f"a{i}": i for i in range(1000)}).encode(), "1000 curves, more than 100"),
     "a large file": ("curves/", b"".join(b'{"epoch": %d}\n' % (i * 7919**3 % 10**15) for i in range(2**18)), "bytes, more than"),
     "no picture": ("pictures/", b"<svg onload=alert(1)>", "no readable PNG"),
     "another format": ("pictures/", image_of("RGB", (4, 4), format="GIF"), "no readable PNG"),
@@ -208,6 +207,16 @@ RECORDS = {
     "failed": (setting(status="failed", failure={"class": "bug", "message": "", "log": ""}), "a failed attempt has no metrics"),
     "file elsewhere": (lambda tree: tree["files"].update(evidence=["../../../etc/passwd"]), "neither evidence nor a picture"),
     "claims more than its evidence": (lambda tree: tree["metrics"].update(auc=0.999), "auc is 0.999 in the record"),
+    "notes of another shape": (lambda tree: tree["notes"].update(search=5), "notes.search is 5, not a mapping"),
+    "no epochs": (lambda tree: tree["spec"]["config"].update(train={}), "spec.config.train has no epochs"),
+    "no options of the method": (lambda tree: tree["spec"]["config"].update(method=7), "spec.config.method is 7, not a mapping"),
+    "another's option": (lambda tree: tree["spec"]["config"]["method"].update(depth=3), "no option 'depth'"),
+    "an option of another type": (
+        lambda tree: tree["spec"]["config"]["train"].update(batch_size="0"),
+        "train.batch_size='0' is 0 by its type",
+    ),
+    "paths": (in_spec(paths=["/usr/lib"]), "its identity is not that of its specification: a field unknown"),
+    "a vast version": (in_spec(method_version=2**40), "spec.method_version is 1099511627776"),
     "other data": (in_spec(budget="lite"), "its data are others: the checksum of 'cora'"),
 }
 
@@ -226,13 +235,6 @@ def test_what_was_changed_after_it_was_written_is_refused(honest: Files, tmp_pat
 def test_a_wrong_key_is_refused(honest: Files, tmp_path: Path) -> None:
     files = with_record(honest, in_spec(seed=7), seal=False)
     assert "its identity is not that of its specification: seed" in refused(packed(files, tmp_path), tmp_path / "records")
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"), [(b'{"a": NaN}', "holds NaN"), (b'{"a": 1, "a": 2}', "twice"), (b"[" * 10**5, "not valid JSON")]
-)
-def test_json_that_is_none_is_refused(text: bytes, reason: str, honest: Files, tmp_path: Path) -> None:
-    assert reason in refused(packed({**honest, of(honest, "records/"): text}, tmp_path), tmp_path / "records")
 
 
 def test_data_must_be_those_of_the_records_here(honest: Files, tmp_path: Path) -> None:
@@ -260,7 +262,24 @@ def zeros(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def array_of(header: bytes, content: bytes = b"") -> bytes:
+    """Evidence whose array has this header."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("scores.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content)
+    return file.getvalue()
+
+
 EVIDENCE = {
+    "0-d": (lambda: zeros(np.float64(1)), "the evidence is none of links/cora"),
+    "no header": (lambda: array_of(b"("), "its evidence is unreadable"),
+    "a deep header": (lambda: array_of(b"(" * 9000), "its evidence is unreadable"),
+    "a strange type": (lambda: array_of(b"{'descr': 5, 'fortran_order': False, 'shape': ()}"), "its evidence is unreadable"),
+    "a strange shape": (
+        lambda: array_of(b"{'descr': '<f8', 'fortran_order': False, 'shape': (%d, 0)}" % 10**40),
+        "its evidence is unreadable",
+    ),
+    "no text": (lambda: array_of(b"\xff\xfe{"), "its evidence is unreadable"),
     "pickled": (lambda: zeros(np.array([{"a": 1}], dtype=object)), "nothing is unpickled"),
     "huge": (lambda: zeros(np.zeros(300 * 2**20, np.uint8)), "more than the 256 MiB allowed"),
     "truncated": (lambda: zeros(np.zeros(9))[:-20], "its evidence is unreadable"),
@@ -285,6 +304,73 @@ def test_a_good_record_beside_a_bad_one_is_accepted(honest: Files, tmp_path: Pat
     assert len(report.accepted) == len(report.refused) == 1
 
 
+# --- what would replace another record -----------------------------------------------------------
+
+
+def again(files: Files, change: Callable[[dict], None]) -> Files:
+    """``files`` with another attempt at the same run."""
+    return with_record(files, lambda tree: (change(tree), tree.update(attempt="f" * 12)))
+
+
+def tomorrow(tree: dict) -> None:
+    tree.update(ended=f"{datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1):%Y-%m-%dT%H:%M:%S}+00:00")
+
+
+def less(tree: dict) -> None:
+    """A metric less, so that what is said agrees with its evidence."""
+    tree["metrics"].pop(next(name for name in tree["metrics"] if name != tree["primary"]))
+
+
+def test_a_submission_replaces_nothing_unless_it_is_asked_to(honest: Files, tmp_path: Path) -> None:
+    into = tmp_path / "records"
+    first = review(packed(honest, tmp_path), accept=True, into=into)
+    key, before = first.accepted[0].record.key, {file: file.read_bytes() for file in into.rglob("*") if file.is_file()}
+    same = review(packed(again(honest, lambda tree: None), tmp_path), into=into)
+    assert len(same.accepted) == 1 and not same.held, "another attempt that found the same"
+    other = packed(again(honest, less), tmp_path)
+    report = review(other, accept=True, into=into)
+    assert not report.accepted and not report.refused and not report.written
+    assert "there is a record of this run already, in which" in report.held[0] and f"--replace {key} takes it in" in report.held[0]
+    assert {file: file.read_bytes() for file in into.rglob("*") if file.is_file()} == before
+    with pytest.raises(UserError, match="no run that is held back"):
+        review(other, into=into, replace=["0" * 16])
+    report = review(other, accept=True, into=into, replace=[key])
+    assert len(report.accepted) == 1 and len(report.flagged) >= 1 and not report.held
+    assert [line.record.attempt for line in taken(into)] == ["f" * 12] and taken(into)[0].evidence is not None
+    assert [path.name for path in (into / "links/cora").iterdir()] == [f"adamic-adar-{'f' * 12}.npz"], "nothing of the other is left"
+
+
+def test_what_ends_in_the_future_and_what_is_evidence_twice_is_held_back(honest: Files, tmp_path: Path) -> None:
+    report = review(packed(again(honest, tomorrow), tmp_path), accept=True, into=tmp_path / "records")
+    assert not report.accepted and "which is yet to come" in report.held[0] and not (tmp_path / "records").exists()
+    twice = {**honest, **with_record(honest, lambda tree: (tree["spec"].update(seed=8), tree.update(attempt="e" * 12)))}
+    report = review(packed(twice, tmp_path), into=tmp_path / "records")
+    assert len(report.accepted) == 1 and len(report.held) == 1 and "its evidence is that of the run" in report.held[0]
+
+
+def test_what_is_packed_says_nothing_of_the_machine(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    spec = resolve("test/blobs", "test-linear", budget="smoke", overrides={"wandb.entity": "somebody"}, paths=(str(PLUGINS),))
+    record = execute(spec, home)
+    assert "wandb" not in record.spec["config"]
+    tree = json.loads((file := next(home.glob("*/attempts/*.json"))).read_text())
+    tree["spec"]["config"]["wandb"] = {"entity": "somebody"}
+    tree["warnings"] = [
+        f"UserWarning: {Path.home()}/x/y.csv is old",
+        "UserWarning: The `srun` command is available ... srun python /a/b.py",
+    ]
+    file.write_text(json.dumps({**tree, "digest": records.digest_of(tree)}))
+    (home / spec.key / "pictures" / "secret.png").symlink_to("/etc/passwd")
+    with pytest.warns(UserWarning, match="secret.png: is a link"):
+        packed_file = submit(home, tmp_path / "x")
+    files = untrusted.contents_of(packed_file)
+    assert not any("secret" in name for name in files)
+    said = json.loads(files[of(files, "records/")])
+    assert said["warnings"] == ["UserWarning: y.csv is old"] and "wandb" not in said["spec"]["config"]
+    assert not any(word in content for word in (b"somebody", str(tmp_path).encode(), str(PLUGINS).encode()) for content in files.values())
+    assert len(review(packed_file, into=tmp_path / "records", paths=PATHS).accepted) == 1
+
+
 def test_markup_is_kept_as_text_and_flagged(honest: Files, tmp_path: Path) -> None:
     note = "<script>alert(1)</script>"
     report = review(
@@ -302,91 +388,6 @@ def test_a_method_that_may_come_to_test_data_is_shown(tmp_path: Path) -> None:
     report = review(submit(tmp_path / "runs", tmp_path / "x"), into=tmp_path / "records", paths=paths)
     (flag,) = [line for line in report.flagged if "test data" in line]
     assert flag.endswith(f"linear.py:{len(text.splitlines()) + 4}: imports elboard.tasks.data.loaders") and len(report.accepted) == 1
-
-
-# --- archives that are refused -------------------------------------------------------------------
-
-
-def raw(files: list[tuple[str | zipfile.ZipInfo, bytes]], tmp_path: Path, method: int = zipfile.ZIP_STORED) -> Path:
-    """A zip file as someone else might write it."""
-    path = tmp_path / "x.elboard.zip"
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, content in files:
-            archive.writestr(name, content)
-    return path
-
-
-def entry(name: str, mode: int) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
-    info.external_attr = mode << 16
-    return info
-
-
-STEM = "0123456789abcdef.a"
-RECORD = f"records/{STEM}.json"
-ARCHIVES = {
-    "path traversal": ([("../../evil.json", b"{}")], "leads out of the archive"),
-    "hidden traversal": ([("records/../../evil.json", b"{}")], "leads out of the archive"),
-    "absolute path": ([("/etc/cron.d/evil", b"x")], "leads out of the archive"),
-    "drive": ([("C:evil.json", b"x")], "leads out of the archive"),
-    "backslashes": ([("records\\..\\evil.json", b"x")], "leads out of the archive"),
-    "symlink": ([(entry(RECORD, stat.S_IFLNK | 0o777), b"/etc/passwd")], "is a link or no plain file"),
-    "device": ([(entry(RECORD, stat.S_IFCHR | 0o666), b"")], "is a link or no plain file"),
-    "another name": ([("setup.py", b"import os")], "none of a submission's"),
-    "no manifest": ([(RECORD, b"{}")], "it has no manifest.json"),
-    "future manifest": ([("manifest.json", b'{"schema": 99, "files": {}}')], "schema 99"),
-    "not listed": ([("manifest.json", b'{"schema": 1, "files": {}}'), (RECORD, b"{}")], "not both in the archive and"),
-    "not there": ([("manifest.json", b'{"schema": 1, "files": {"records/a.json": {}}}')], "not both in the archive and"),
-}
-
-
-@pytest.mark.parametrize("name", ARCHIVES)
-def test_a_hostile_archive_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
-    files, reason = ARCHIVES[name]
-    assert reason in refused(raw(files, tmp_path), tmp_path / "records")
-
-
-def test_duplicate_names_are_refused(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        file = raw([(RECORD, b"{}"), (RECORD, b"[]")], tmp_path)
-    assert "is there twice" in refused(file, tmp_path / "records")
-    assert "is there twice" in refused(raw([(RECORD, b"{}"), (RECORD.replace(".a", ".A"), b"[]")], tmp_path), tmp_path / "records")
-
-
-def test_a_zip_bomb_is_refused_unread(tmp_path: Path) -> None:
-    file = raw([(RECORD, bytes(30 * 2**20))], tmp_path, zipfile.ZIP_DEFLATED)
-    assert "inflates" in refused(file, tmp_path / "records") and file.stat().st_size < 2**20
-
-
-def test_an_entry_that_hides_its_size_is_refused(tmp_path: Path) -> None:
-    content = bytes(5 * 2**20)
-    file = raw([(RECORD, content)], tmp_path, zipfile.ZIP_DEFLATED)
-    file.write_bytes(file.read_bytes().replace(len(content).to_bytes(4, "little"), (99).to_bytes(4, "little")))
-    assert "not a readable zip archive" in refused(file, tmp_path / "records")
-
-
-def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
-    file = raw([(RECORD, b"{}")], tmp_path)
-    content = bytearray(file.read_bytes())
-    content[content.index(b"PK\x01\x02") + 8] |= 1
-    file.write_bytes(content)
-    assert "encrypted" in refused(file, tmp_path / "records")
-
-
-def test_a_wrong_hash_is_refused(honest: Files, tmp_path: Path) -> None:
-    file = packed(honest, tmp_path)
-    with zipfile.ZipFile(file) as archive:
-        manifest = archive.read("manifest.json")
-    files = [("manifest.json", manifest), *((name, content.replace(b'"ap"', b'"AP"')) for name, content in honest.items())]
-    assert "another hash or size" in refused(raw(files, tmp_path), tmp_path / "records")
-
-
-@pytest.mark.parametrize("keep", [0.0, 0.5, 0.98])
-def test_a_truncated_archive_is_refused(keep: float, honest: Files, tmp_path: Path) -> None:
-    file = packed(honest, tmp_path)
-    content = file.read_bytes()
-    file.write_bytes(content[: int(len(content) * keep)])
-    assert "not a readable zip archive" in refused(file, tmp_path / "records")
 
 
 def test_commands(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

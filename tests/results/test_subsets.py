@@ -99,7 +99,7 @@ def test_a_backfilled_metric_of_the_subset_says_so(done: tuple[InRuns, Record], 
     with pytest.raises(UserError, match=r"does not give brier, only brier\[n=800\]"):
         backfill(path, "brier", PATHS)
     backfill(path, "brier[n=800]", PATHS)
-    (group,) = filled(groups(home, shipped=False), home, shipped=False)
+    (group,) = filled(groups(home, shipped=False), home)
     assert "brier[n=800]" in group.metrics and metric_key("brier", [group.metrics]) is None
     assert metric_key("brier[n=800]", [group.metrics]) == "brier[n=800]"
 

@@ -22,8 +22,9 @@ from elboard.bench.registry import find
 from elboard.bench.run import execute
 from elboard.results import untrusted
 from elboard.results.places import InRuns, places_of_run
+from elboard.results.shipping import board_file, write_lines
 from elboard.results.store import groups
-from elboard.results.store.lines import Line, board_file, lines, path_beside, write_lines
+from elboard.results.store.lines import Line, lines, path_beside
 from elboard.results.untrusted import InvalidEvidence, read_evidence
 from elboard.results.verify import Check, Verification, badge, badges, rerun, verifications, verify, write_verification
 

@@ -135,3 +135,33 @@ def test_a_claim_that_a_full_disk_cut_off_holds_nobody_up(tmp_path: Path, monkey
         with pytest.raises(OSError, match="No space"):
             claims.take(tmp_path)
     assert claims.take(tmp_path) is not None
+
+
+def test_who_may_only_read_sees_that_a_run_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = claims.take(tmp_path)
+    assert claim is not None
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(claims, "open", refused, raising=False)
+    assert claims.alive(tmp_path) and claims.read(tmp_path)["age"] < claims.LEASE
+
+
+def test_a_claim_from_the_future_and_one_of_an_odd_token_are_said_and_taken_over(tmp_path: Path) -> None:
+    claims.take(tmp_path)
+    rewrite(tmp_path, host="elsewhere")
+    age(tmp_path, -10 * claims.LEASE)
+    with pytest.warns(UserWarning, match="heartbeat is in the future; it is taken for dead"):
+        assert not claims.alive(tmp_path)
+    with pytest.warns(UserWarning, match="in the future"):
+        assert claims.take(tmp_path) is not None
+    for token in ("../../x", ["a"], "x" * 5000, 7):
+        rewrite(tmp_path, host="elsewhere", token=token)
+        age(tmp_path, claims.LEASE + 1)
+        with pytest.warns(UserWarning, match="the token is none"):
+            assert claims.take(tmp_path).holds()
+    for pid in ("x", -1, 10**30, None, True):
+        rewrite(tmp_path, pid=pid)
+        assert claims.alive(tmp_path), "until its lease is over"
+    assert [path.name for path in tmp_path.iterdir()] == [claims.NAME]

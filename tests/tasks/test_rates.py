@@ -10,6 +10,7 @@ import pytest
 import torch
 from loading import loaded
 
+from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.evidence import scored
 from elboard.tasks.rates.contamination import Contamination, centres
@@ -209,5 +210,5 @@ def test_sizes_and_starts() -> None:
         assert fit.latent == int(fit.world[1:]) + 1
     assert [fit.n for fit in Contamination(Contamination.Config(), "lite", 0).fits()][:9] == [250, 500, 1000, 2000, 4000, 8000] + [4000] * 3
     assert {of.count(0) for of in sizes.values()} == {3} and {(*of[:6],) for of in sizes.values()} == {(10, 20, 40, 80, 160, 0)}
-    with pytest.raises(UserError, match="at least 2"):
-        wasserstein(starts=1).fits()
+    with pytest.raises(UserError, match="starts=1 is not at least 2"):
+        resolve("rates/wasserstein", "wae-grid", overrides={"task.starts": 1})

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from elboard.bench.metrics.conventions import convention
 from elboard.results.board.across import Across, gather, summary
 from elboard.results.board.site.data import digits
 from elboard.results.board.site.embed import embedded
@@ -21,10 +20,10 @@ NAMES = {"mean_rank": "mean rank ↓", "win_rate": "win rate ↑", "iqm": "IQM �
 
 def compare_page(model: Model) -> Iterator[Page]:
     """One page: a table of methods by tasks, of which the reader takes a part."""
-    boards = [board for of_task in model.boards_of.values() for board in of_task if convention(board.primary).direction != "none"]
-    found = gather(boards, BUDGET)
+    boards = [board for of_task in model.boards_of.values() for board in of_task]
+    found, every = gather(boards, BUDGET), gather(boards, BUDGET, least=1)
+    alone = [{"label": label, "task": every.on(label)[0]} for label in every.methods if label not in found.methods]
     names = {row.label: row.method for board in boards for row in board.rows}
-    by_task = {board.task: board for board in boards if board.budget == BUDGET and board.current}
     families = sorted({task.split("/")[0] for task in found.tasks})
     plain = np.array([label in model.rows_of for label in found.methods], dtype=bool)
     parts = {
@@ -36,11 +35,12 @@ def compare_page(model: Model) -> Iterator[Page]:
         "tasks": [{"name": task, "higher": bool(higher)} for task, higher in zip(found.tasks, found.higher, strict=True)],
         "methods": [{"label": label, "url": method_url(names[label])} for label in found.methods],
         "values": [[[digits(value) for value in runs[~np.isnan(runs)].tolist()] for runs in of_method] for of_method in found.values],
+        "alone": alone,
         "parts": [{"family": name, **part} for name, part in parts.items()],
         "studentized": {size: studentized(size) for size in range(2, len(found.methods) + 1)},
     }
     tables = [{"family": name or "all tasks", "rows": _texts(found, part)} for name, part in parts.items()]
-    tasks = [{"name": task, "url": task_url(task), "metric": by_task[task].primary} for task in found.tasks]
+    tasks = [{"name": task, "url": task_url(task), "metric": key} for task, key in zip(found.tasks, found.metrics, strict=True)]
     context = {"tables": tables, "tasks": tasks, "data": embedded(data, "compare-data"), "names": NAMES, "budget": BUDGET}
     yield Page("compare.html", "compare.html", context, "compare.html")
 

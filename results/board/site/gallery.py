@@ -7,9 +7,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from elboard.results.store.homes import homes
-from elboard.results.store.lines import SHIPPED, all_beside, boards_below, lines, stem_of
+from elboard.bench.record import finite
+from elboard.results.shipping import all_beside
+from elboard.results.store.files import folders_of
+from elboard.results.store.lines import SHIPPED, boards_below, lines, stem_of
 
+CURVES = 100  # of a run
 POINTS = 120  # of a curve; longer ones are thinned
 SEEDS = 5  # curves of a row
 LOOKED = 20  # runs of a row in which curves and pictures are looked for
@@ -19,7 +22,7 @@ class Gallery:
     """Files of runs by key; absent ones are simply absent."""
 
     def __init__(self, root: Path | None, shipped: bool) -> None:
-        self.homes = [home.folder for home in homes(root)]
+        self.homes = [runs.folder for runs in folders_of(root)]
         self.beside: dict[str, dict[str, Path]] = {}
         beside = {file: all_beside(file) for file in boards_below(SHIPPED)} if shipped else {}
         for line in lines("", []) if shipped else ():
@@ -50,18 +53,21 @@ class Gallery:
 
 def _curve(file: Path) -> dict[str, list]:
     rows = []
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    for line in text.splitlines():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # the last line of a run that was killed
         if isinstance(row, dict) and "epoch" in row:
             rows.append(row)
     rows = rows[:: math.ceil(len(rows) / POINTS)] if rows else []
-    names = dict.fromkeys(name for row in rows for name in row)
+    names = list(dict.fromkeys(name for row in rows for name in row))[:CURVES]
     return {name: [_value(row.get(name)) for row in rows] for name in names}
 
 
 def _value(value: object) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(f"{value:.5g}") if number else None
+    return float(f"{value:.5g}") if finite(value) else None

@@ -17,8 +17,9 @@ from elboard.results.backfill import filled
 from elboard.results.board.build import Board, Choice, Row, boards
 from elboard.results.board.site.embed import slug
 from elboard.results.board.site.gallery import Gallery
+from elboard.results.kept import place
 from elboard.results.measured import Measurements
-from elboard.results.store import Group, groups, homes
+from elboard.results.store import Group, groups
 from elboard.results.verify import badges
 
 BUDGETS = ("lite", "full", "smoke")  # in the order in which a task's boards are shown
@@ -98,9 +99,9 @@ class Model:
 def collect(root: Path | None, shipped: bool, paths: tuple[Path, ...] = ()) -> Model:
     """Read the records under ``root``, with ``shipped`` those of the package too, and all that pages say of them."""
     methods, tasks = discover("method", paths), discover("task", paths)
-    found, known = filled(groups(root, shipped), root, shipped), papers()
+    found, known = filled(groups(root, shipped), root), papers()
     choice, trust = Choice(metrics=("all",), old=True, rank_all=True), badges(root, shipped, found)
-    kept_in = root / homes.FOLDER if root is not None and root.is_dir() else None
+    kept_in = place(root)
     with ThreadPoolExecutor() as pool:  # NumPy, where most of the time goes, runs beside other threads
         names = sorted({entry.card.family for entry in tasks.values()})
         built = [board for part in pool.map(lambda family: boards(found, family, paths, choice, trust, kept_in), names) for board in part]

@@ -15,6 +15,7 @@ from elboard.bench.metrics.conventions import conventions, parse
 from elboard.bench.papers import Paper
 from elboard.results import tables
 from elboard.results.board.build import Board, Row, columns_of
+from elboard.results.board.leaders import Leaders, leaders
 from elboard.results.board.site.data import task_data
 from elboard.results.board.site.embed import embedded, slug
 from elboard.results.board.site.model import Model, families, method_url, paper_url, task_url
@@ -51,17 +52,13 @@ def card_pages(model: Model) -> Iterator[Page]:
         yield _method(model, method)
 
 
-def _leaders(model: Model) -> dict[str, list[tuple[Board, list[Row], bool]]]:
-    """The present lite boards by family, each with the top group by the primary metric and whether there is one; else with the row of
-    the best mean."""
+def _leaders(model: Model) -> dict[str, list[tuple[Board, Leaders]]]:
+    """The present lite boards that have an order, by family, each with its leaders."""
     found = defaultdict(list)
     for task, boards in model.boards_of.items():
-        for board in boards:
-            if board.current and board.budget == "lite":
-                there = [row for row in board.rows if board.primary in row.ranks]
-                top = [row for row in there if row.ranks[board.primary].state == "top"]
-                found[model.tasks[task].card.family].append((board, top or there[:1], bool(top)))
-    return found
+        of_lite = [(board, leaders(board)) for board in boards if board.current and board.budget == "lite"]
+        found[model.tasks[task].card.family] += [(board, of) for board, of in of_lite if of.rows]
+    return {family: of_family for family, of_family in found.items() if of_family}
 
 
 def _metrics(model: Model) -> list[tuple[Any, str, str, list[str]]]:

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import functools
+import re
 import tempfile
 import threading
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import BinaryIO
 
 from elboard.bench.errors import UserError
 from elboard.results.board.site.build import build
 
 HOST = "127.0.0.1"
 INTERVAL = 2.0  # seconds between looks at the records
+WAITING = 200  # connections that are taken before a thread has time for them
+NAMES = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)  # any other may be a page's that has turned its name on us
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = WAITING
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A reader that has gone away is no news."""
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    """Serves files, nothing is cached, nothing is printed."""
+    """Serves files to those who asked for this machine, nothing is cached, nothing is printed, no folder is listed."""
+
+    timeout = 10.0  # seconds for a request to come
+
+    def send_head(self) -> BinaryIO | None:
+        if NAMES.fullmatch(self.headers.get("Host", "")):
+            return super().send_head()
+        self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+        return None
+
+    def list_directory(self, path: str) -> None:
+        self.send_error(HTTPStatus.NOT_FOUND)
 
     def end_headers(self) -> None:
         self.send_header("Cache-Control", "no-store")
@@ -38,7 +61,7 @@ class Site:
         self._root, self._shipped, self._paths = root, shipped, paths
         self._folder = tempfile.TemporaryDirectory(prefix="elboard-site-")
         try:
-            self._server = ThreadingHTTPServer((HOST, port), functools.partial(_Quiet, directory=self._folder.name))
+            self._server = _Server((HOST, port), functools.partial(_Quiet, directory=self._folder.name))
         except OSError as error:
             self._folder.cleanup()
             raise UserError(f"cannot serve on {HOST}:{port} ({error.strerror}); take another --port") from None

@@ -50,9 +50,8 @@ def options(entry: Entry) -> list[dict[str, str]]:
     rows = []
     for name, column in entry.config_class().__dataclass_fields__.items():
         default = column.default_factory() if column.default_factory is not MISSING else column.default
-        kind = str(column.type) if getattr(column.type, "__args__", None) else getattr(column.type, "__name__", str(column.type))
         text = "required" if default is MISSING else json.dumps(default)
-        rows.append({"name": name, "kind": kind, "default": text, "comment": own.get(name, ""), "own": name in own})
+        rows.append({"name": name, "kind": str(column.metadata["kind"]), "default": text, "comment": own.get(name, ""), "own": name in own})
     return sorted(rows, key=lambda row: not row["own"])
 
 

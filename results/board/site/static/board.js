@@ -68,30 +68,29 @@
   }
 
   function columns() {
+    const frozen = !ELB.narrow();
     const metrics = state.board.columns.map((metric, i) =>
       ELB.column(`${metric.name}${metric.parameters ? ` [${metric.parameters}]` : ""} ${metric.arrow}`, `m${i}`, {
         hint: [metric.title, metric.unit, metric.note].filter(Boolean).join("; "),
         visible: state.shown.has(i),
         hozAlign: "right",
         headerHozAlign: "right",
-        minWidth: 110,
-        maxWidth: 190,
-        widthGrow: 1,
+        ...(frozen ? { minWidth: 110, maxWidth: 190 } : { width: 120 }),
         headerSortStartingDir: metric.direction === "higher" ? "desc" : "asc",
-        cssClass: i === state.metric ? "best" : "",
+        cssClass: i === state.metric ? "best wrap" : "wrap",
         sorter: ELB.numeric((row) => mean(row, i)),
         formatter: ELB.of((row) => ELB.el("span", { title: row.cells[i] ? `n = ${row.cells[i].n}; ${row.cells[i].mean}${saturated(row.cells[i])}` : null }, ELB.number(row.cells[i]))),
       })
     );
     const cost = $("cost").value;
-    const wide = window.innerWidth > 700; // on a phone fixed columns would leave no room for the others
+    const n = ELB.column("n", "n", { hint: "finished runs", width: 56, hozAlign: "right", headerHozAlign: "right", sorter: ELB.numeric((row) => row.seeds.length), formatter: ELB.of((row) => String(row.seeds.length)) });
+    const named = { cssClass: "wrap", variableHeight: true, formatter: ELB.of(name) };
     return [
-      ELB.column("Rank", "rank", { width: 98, frozen: wide, hozAlign: "center", headerHozAlign: "center", sorter: ELB.numeric((row) => placed(row)), formatter: ELB.of(rank) }),
-      ELB.column("Method", "label", { minWidth: 150, maxWidth: 300, frozen: wide, formatter: ELB.of(name) }),
-      ELB.column("n", "n", { hint: "finished runs", width: 56, hozAlign: "right", headerHozAlign: "right", sorter: ELB.numeric((row) => row.seeds.length), formatter: ELB.of((row) => String(row.seeds.length)) }),
-      ...metrics,
+      ELB.column("Rank", "rank", { width: frozen ? 98 : 78, frozen, hozAlign: "center", headerHozAlign: "center", sorter: ELB.numeric((row) => placed(row)), formatter: ELB.of(rank) }),
+      ELB.column("Method", "label", { frozen, ...(frozen ? { minWidth: 150, maxWidth: 300 } : { width: 112 }), ...named }),
+      ...(frozen ? [n, ...metrics] : [...metrics, n]),
       ELB.column(data.costs[cost].filter(Boolean).join(", "), "cost", { hint: "mean over the runs", hozAlign: "right", headerHozAlign: "right", minWidth: 90, maxWidth: 130, sorter: ELB.numeric((row) => row.cost[cost]), formatter: ELB.of((row) => ELB.short(row.cost[cost])) }),
-      ELB.column("Options", "tuning", { hint: "how the options were found", minWidth: 110, maxWidth: 200 }),
+      ELB.column("Options", "tuning", { hint: "how the options were found", minWidth: 110, maxWidth: 200, cssClass: "wrap", variableHeight: true }),
       ELB.column("Trust", "badge", { hint: "the least trusted of the records behind the row", width: 112, formatter: ELB.chip("badge") }),
     ];
   }

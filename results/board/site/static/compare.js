@@ -71,13 +71,16 @@
     const content = rows(values, bounds);
     const number = (title, name, down, hint) =>
       ELB.column(title, name, { hint, hozAlign: "right", headerHozAlign: "right", minWidth: 158, headerSortStartingDir: down ? "asc" : "desc", sorter: ELB.numeric((row) => row[name]), formatter: ELB.text((row) => text(name, row[name], row.bounds[name])) });
+    const narrow = ELB.narrow();
+    const tasks = ELB.column("Tasks", "tasks", { width: 80, hozAlign: "right", headerHozAlign: "right", formatter: ELB.text((row) => `${row.tasks} of ${state.tasks.length}`) });
     const columns = [
-      ELB.column("Method", "label", { minWidth: 200, cssClass: "wrap", variableHeight: true, formatter: ELB.link("label") }),
-      ELB.column("Tasks", "tasks", { width: 80, hozAlign: "right", headerHozAlign: "right", formatter: ELB.text((row) => `${row.tasks} of ${state.tasks.length}`) }),
+      ELB.column("Method", "label", { ...(narrow ? { width: 150 } : { minWidth: 200 }), cssClass: "wrap", variableHeight: true, formatter: ELB.link("label") }),
+      ...(narrow ? [] : [tasks]),
       number("Mean rank ↓", "mean_rank", true),
       number("Win rate ↑", "win_rate"),
       number("IQM ↑", "iqm", false, "interquartile mean of normalised scores"),
       number("Elo ↑", "elo"),
+      ...(narrow ? [tasks] : []),
       ELB.column("P(beats reference)", "beats", { minWidth: 110, hozAlign: "right", headerHozAlign: "right", headerSortStartingDir: "desc", sorter: ELB.numeric((row) => row.beats), formatter: ELB.text((row) => (row.beats === null || Number.isNaN(row.beats) ? "–" : ELB.fixed(row.beats, 2))) }),
     ];
     if (state.grid) {
@@ -93,19 +96,22 @@
     ELB.criticalDifference($("cd"), labels, table, data.studentized[labels.length]);
     const thresholds = Array.from({ length: 101 }, (_, i) => i / 100);
     const profile = ELB.across.profile(ELB.across.normalise(table), thresholds);
-    ELB.chart($("profile"), "Performance profiles of the chosen methods", () => ({
-      grid: { left: 34, right: 20, top: 14, bottom: 76, containLabel: true },
-      legend: { type: labels.length > 8 ? "scroll" : "plain" },
+    const legend = ELB.legend($("profile"), labels);
+    const draw = () => ({
+      grid: { left: 34, right: 20, top: 14, bottom: 46 + legend.height, containLabel: true },
+      legend: legend.options,
       tooltip: { formatter: (item) => ELB.tip(item.seriesName, `above ${item.value[0]}: ${ELB.short(item.value[1])} of the runs`) },
       xAxis: ELB.axis({ type: "value", min: 0, max: 1, name: "normalised score", nameGap: 26 }),
       yAxis: ELB.axis({ type: "value", min: 0, max: 1, name: "share of runs above it", nameGap: 34 }),
       series: labels.map((name, i) => ({ name, type: "line", step: "end", showSymbol: false, symbolSize: 6, ...ELB.series(i), lineStyle: { width: 2, color: ELB.series(i).color, type: i < 8 ? "solid" : "dashed" }, itemStyle: { color: ELB.series(i).color }, data: thresholds.map((at, j) => [at, profile[i][j]]) })),
-    }));
+    });
+    ELB.chart($("profile"), "Performance profiles of the chosen methods", draw, 310 + legend.height);
   }
 
   async function recompute() {
     state.turn += 1;
     const turn = state.turn;
+    leftOut();
     const enough = state.methods.length >= 2 && state.tasks.length >= 2;
     $("result").hidden = !enough;
     if (!enough) {
@@ -130,6 +136,20 @@
         ELB.say("status", `${what}; 95 % intervals from ${replicates} resamples of the seeds, computed in this browser${bounds.win_rate ? "" : FEW}.${warning}`);
       });
     }
+  }
+
+  // Rows on some of the tasks that are not compared, and why.
+  function leftOut() {
+    const any = [...data.methods.keys()].filter((m) => !state.methods.includes(m) && state.tasks.some((t) => data.values[m][t].length));
+    const lacking = (m) => state.tasks.filter((t) => !data.values[m][t].length).map((t) => data.tasks[t].name);
+    const alone = data.alone.filter(({ task }) => state.tasks.some((t) => data.tasks[t].name === task));
+    const rows = [
+      ...any.map((m) => [data.methods[m].label, lacking(m).length ? `not on ${lacking(m).join(", ")}` : "can be added under Methods"]),
+      ...alone.map(({ label, task }) => [label, `on ${task} alone`]),
+    ];
+    $("left-out").hidden = !rows.length;
+    ELB.say("left-out-count", `${rows.length} row${rows.length === 1 ? " is" : "s are"} left out`);
+    $("left-out-rows").replaceChildren(...rows.map(([label, why]) => ELB.el("li", {}, `${label}: `, ELB.el("span", { class: "note" }, why))));
   }
 
   // A box for each of `items` (indices), by which they come into state[which] and leave it.

@@ -63,6 +63,35 @@
     if (node && node.textContent !== text) node.textContent = text;
   };
 
+  // A phone: columns of fixed width would leave no room for the others.
+  ELB.narrow = () => window.innerWidth <= 700;
+
+  // Says what is beyond the right edge of `scroller`: fades the edge of `frame` and, before it, names the columns (`heads()`) that are there on
+  // a button that goes to them. The button keeps its place while one scrolls.
+  ELB.further = function (scroller, frame, heads) {
+    const button = ELB.el("button", { type: "button", class: "further", hidden: true });
+    if (heads) frame.before(button);
+    button.addEventListener("click", () => scroller.scrollBy({ left: 0.8 * scroller.clientWidth }));
+    let waiting = 0;
+    function look() {
+      const end = scroller.getBoundingClientRect().right;
+      const beyond = heads ? heads().filter((head) => head.getBoundingClientRect().right > end + 2) : [];
+      const names = beyond.map((head) => head.textContent.replace(/\s*\[.*?\]/g, "").trim()).filter(Boolean);
+      const more = scroller.scrollWidth - scroller.clientWidth - scroller.scrollLeft > 2;
+      frame.classList.toggle("more", more);
+      button.hidden = scroller.scrollWidth - scroller.clientWidth <= 2;
+      button.classList.toggle("spent", !more);
+      if (more) button.textContent = `${beyond.length} more column${beyond.length === 1 ? "" : "s"}: ${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""} →`;
+    }
+    const soon = () => {
+      cancelAnimationFrame(waiting);
+      waiting = requestAnimationFrame(look);
+    };
+    scroller.addEventListener("scroll", soon, { passive: true });
+    const sizes = new ResizeObserver(soon);
+    [scroller, ...scroller.children].forEach((node) => sizes.observe(node));
+  };
+
   function show(list, base, text) {
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     const fits = ({ title, kind, more }) => words.every((word) => `${title} ${kind} ${more}`.toLowerCase().includes(word));
@@ -113,6 +142,8 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     search();
+    ELB.further(document.querySelector(".top nav"), document.querySelector(".top nav"));
+    for (const box of document.querySelectorAll(".scroll")) ELB.further(box, box, () => [...box.querySelectorAll("thead tr:last-child th")]);
     const toggle = document.getElementById("theme");
     const label = () => toggle.setAttribute("aria-label", document.documentElement.dataset.theme === "dark" ? "Light theme" : "Dark theme");
     toggle.addEventListener("click", ELB.toggleTheme);

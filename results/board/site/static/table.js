@@ -49,6 +49,8 @@
     return new Promise((resolve) => {
       grid.on("tableBuilt", () => {
         if (fallback) fallback.hidden = true;
+        const heads = () => [...holder.querySelectorAll(".tabulator-col")].filter((head) => head.offsetParent);
+        ELB.further(holder.querySelector(".tabulator-tableholder"), holder, heads);
         resolve(grid);
       });
     });
