@@ -122,7 +122,7 @@ def load_method(key: str | Record, *, out: str | Path | None = None, path: Given
 
     Raises UserError where there is no such run, or not its weights: records that ship with the package have none.
     """
-    root, known = existing(out) if out else root_folder(), _paths(path)
+    root, known = _folder(out), _paths(path)
     folder = folder_named(root, key.key if isinstance(key, Record) else key)
     done = effective(record for record in attempts(folder) if record.status == "done")
     if done is None:
@@ -155,7 +155,7 @@ def leaderboard(
     from elboard.results.verify import badges
 
     frame, known = _pandas().DataFrame, _paths(path)
-    root = existing(out) if out else root_folder()
+    root = _folder(out)
     check_scope(which, known)
     choice = Choice(metrics=_words(metrics), budget=budget, methods=_words(methods), sort=sort, rank_all=True)
     choice.check()
@@ -182,7 +182,7 @@ def records(
     check_known("status", status, ("", "done", "failed"))
     wanted = {"budget": budget, "status": status}
     rows = []
-    for record in latest(load(existing(out) if out else root_folder(), shipped)).values():
+    for record in latest(load(_folder(out), shipped)).values():
         said = {name: record.spec[name] for name in ("task", "task_version", "method", "method_version", "budget", "seed")}
         row = {"key": record.key, **said, "status": record.status, "primary": record.primary, "ended": record.ended}
         if fnmatchcase(row["task"], task) and fnmatchcase(row["method"], method) and all(row[n] == w for n, w in wanted.items() if w):
@@ -203,6 +203,11 @@ def _pandas() -> Any:
 
 def _words(given: str | Iterable[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _folder(out: str | Path | None) -> Path:
+    """The folder of runs to read."""
+    return existing(out) if out else root_folder()
 
 
 def _paths(given: Given) -> tuple[Path, ...]:

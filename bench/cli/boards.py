@@ -14,6 +14,7 @@ import typer
 
 from elboard.bench.cli.app import Counted, Json, OutThere, Paths, Shipped, app
 from elboard.bench.cli.printing import check_scope, print_table, print_tables, read_groups, telling, terminal_width
+from elboard.bench.config import BUDGETS
 from elboard.bench.errors import UserError, check_known, command, nearest
 from elboard.bench.folders import path_of
 from elboard.bench.identity import UNSAID
@@ -99,7 +100,7 @@ def compare(
 
     paths, which = tuple(path), {"metrics": (metric,), "sort": metric} if metric else {}
     Choice(**which).check()
-    check_known("budget", budget, ("smoke", "lite", "full"))
+    check_known("budget", budget, BUDGETS)
     if family:
         check_known("family", family, {entry.card.family for entry in discover("task", paths).values()})
     groups = read_groups(out, shipped, family)
@@ -214,7 +215,7 @@ def power(
     from elboard.results.stats import needed
 
     check_known("task", task, discover("task", tuple(path)))
-    check_known("budget", budget, ("smoke", "lite", "full"))
+    check_known("budget", budget, BUDGETS)
     choice = Choice(metrics=(metric,) if metric else (), sort=metric, budget=budget)
     choice.check()
     groups = read_groups(out, shipped, task)

@@ -80,10 +80,14 @@ class Deterministic(Autoencoding, Generator, Reconstructor, AggregatePosterior):
     def before_validation(self) -> None:
         self.fitted.fill_(not self.learns_prior)
 
+    def fitted_to(self, x: Tensor) -> Tensor:
+        """What the density is one of, of each example ``(B, ...)``."""
+        return self.code(x)
+
     def fit_prior(self) -> None:
         """Fit the mixture to the codes of training examples."""
         with torch.no_grad():
-            self.prior.fit(torch.cat([self.code(part.to(self.device)) for part in self.shown.split(1000)]))
+            self.prior.fit(torch.cat([self.fitted_to(part.to(self.device)) for part in self.shown.split(1000)]))
         self.fitted.fill_(True)
 
     def sample(self, n: int) -> Tensor:

@@ -134,20 +134,12 @@ class VQVAE(Deterministic, DiscreteCodes):
         used = self.counts > UNUSED
         self.codebook[used] = self.sums[used] / self.counts[used, None]
 
-    def fit_prior(self) -> None:
-        """Fit the mixture to the codes of training examples."""
-        with torch.no_grad():
-            self.prior.fit(torch.cat([self.indices(part.to(self.device)) for part in self.shown.split(1000)]))
-        self.fitted.fill_(True)
+    def fitted_to(self, x: Tensor) -> Tensor:
+        return self.indices(x)
 
     def draw_codes(self, x: Tensor) -> Tensor:
         """z_q, ``(B, latent_dim)``."""
         return self.codebook[self.indices(x)].flatten(1)
 
     def draw_prior(self, n: int) -> Tensor:
-        if not self.fitted:
-            self.fit_prior()
-        return self.codebook[self.prior.sample(n, like=self.codebook)].flatten(1)
-
-    def sample(self, n: int) -> Tensor:
-        return self.decode(self.draw_prior(n))
+        return self.codebook[super().draw_prior(n)].flatten(1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from elboard.bench.card import TaskCard
+from elboard.bench.config import BUDGETS
 from elboard.bench.errors import UserError, check_known, printable
 from elboard.bench.identity import UNSAID, changed
 from elboard.bench.metrics.conventions import bare, convention, count, whole
@@ -151,7 +152,7 @@ class Choice:
         if self.sort and convention(self.sort).direction == "none":
             raise UserError(f"metric {self.sort!r} has no direction to sort by")
         check_known("choice of tuned", self.tuned, ("", "only", "without"))
-        check_known("budget", self.budget, ("", "smoke", "lite", "full"))
+        check_known("budget", self.budget, ("", *BUDGETS))
 
     def takes(self, group: Group) -> bool:
         """Whether the rows of ``group`` are wanted."""
