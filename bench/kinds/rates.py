@@ -70,14 +70,14 @@ class WassersteinFits(ABC):
         """``n`` new examples of each fit, ``(F, n, D)``."""
 
 
+_LEAST = "least of the worlds"
+_ROOT = "root of what its square is above that with unlimited data; same start and steps; floor 1/N"
 _RATE = "minus the slope of its logarithm against that of the number of training examples"
 METRICS = (
     Convention("risk", "squared error of the reconstruction", "", "lower", 0.0, note="summed over dimensions, mean over test examples"),
     Convention("excess_risk", "risk above that with unlimited data", "", "lower", note="same start and steps; new examples at each step"),
     Convention("excess_noise", "standard error over starts of the excess risk with the most examples", "", "lower", 0.0),
-    Convention(
-        "excess_signal", "excess risk with the most examples in units of its standard error", "", "higher", note="least of the worlds"
-    ),
+    Convention("excess_signal", "excess risk with the most examples in units of its standard error", "", "higher", note=_LEAST),
     share("excess_falls", "share of steps to more examples at which the excess risk falls", "higher"),
     Convention("risk_rate", "rate of the excess risk", "", "higher", note=_RATE),
     Convention("risk_rate_margin", "smallest rate above 1 / (2 + d)", "", "higher", note="Chakraborty and Bartlett 2024; over the worlds"),
@@ -89,9 +89,17 @@ METRICS = (
     Convention(
         "code_mmd", "discrepancy of codes from N(0, I)", "", "lower", 0.0, note="root; Gaussian kernels of widths .5, 1, 2; floor 1/N"
     ),
-    Convention("code_mmd_rate", "rate of the codes' discrepancy", "", "higher", note=_RATE),
     Convention("sample_mmd", "discrepancy of samples from clean test examples", "", "lower", 0.0, note="as of codes"),
-    Convention("sample_mmd_rate", "rate of the samples' discrepancy", "", "higher", note=_RATE),
+    Convention("code_excess", "excess of the codes' discrepancy", "", "lower", 0.0, note=_ROOT),
+    Convention("code_excess_rate", "rate of the excess of the codes' discrepancy", "", "higher", note=_RATE),
+    Convention("code_excess_signal", "that excess with the most examples in units of its standard error", "", "higher", note=_LEAST),
+    Convention("sample_excess", "excess of the samples' discrepancy", "", "lower", 0.0, note=_ROOT),
+    Convention("sample_excess_rate", "rate of the excess of the samples' discrepancy", "", "higher", note=_RATE),
+    Convention("sample_excess_signal", "that excess with the most examples in units of its standard error", "", "higher", note=_LEAST),
+    Convention("sw1_excess", "excess of the samples' sliced Wasserstein distance", "", "lower", 0.0, note="above that with unlimited data"),
+    Convention("sw1_excess_rate", "rate of the excess of the samples' sliced Wasserstein distance", "", "higher", note=_RATE),
+    Convention("sw1_excess_signal", "that excess with the most examples in units of its standard error", "", "higher", note=_LEAST),
+    Convention("outlier_sw1", "samples' sliced Wasserstein distance by the share of outliers", "", "lower", 0.0),
     Convention("outlier_slope", "rise of the samples' distance with the share of outliers", "", "lower", note="least squares"),
     Convention("outlier_trend", "Kendall's tau of the samples' distance and the share of outliers", "", "none", -1.0, 1.0),
     share("outlier_linear", "share of that distance's variance that a line in the share of outliers explains", "none"),

@@ -7,7 +7,7 @@ Encoder and decoder have GroupSort activations, which sort pairs of units, and w
 Lipschitz with the constant ``lipschitz``; without the norms GroupSort guarantees nothing. ``activation=relu lipschitz=0`` are ordinary
 networks: the method ``wae-grid``.
 
-A run of ``rates/contamination`` at lite takes 120 to 140 CPU seconds.
+A run of ``rates/contamination`` at lite takes 60 to 90 CPU seconds.
 
 Differences from the paper: spectral norms by the power method; 64 units in two layers; the MMD alone, no discriminator; lambda = 1 for
 errors summed over dimensions (the code: 0.2 for their mean over three, which is 0.6); the rate 1e-3 (the code: 1e-4, for more steps), which

@@ -25,6 +25,7 @@ import torch
 from torch import Generator, Tensor
 
 from elboard.bench.batches import Batch
+from elboard.bench.errors import UserError
 from elboard.bench.kinds.rates import Fit, FitsSpec
 from elboard.bench.metrics import rates
 from elboard.bench.options import Count
@@ -102,6 +103,8 @@ class Rates(Task):
 
     def load_train(self) -> Data:
         c, fits = self.config, self.fits()
+        if c.n_train < (most := max(fit.n for fit in fits)):
+            raise UserError(f"task.n_train={c.n_train}: a fit has {most} examples; at least task.n_train={most}")
         x, generator = self._part("train", c.n_train), Generator().manual_seed(self._generator("train").initial_seed() + OUTLIERS)
         bad = torch.stack([self.outliers(law, c.n_train, generator) for law in self.laws], dim=1)
         spec = FitsSpec((self.base,), c.n_train, fits=fits)
