@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from elboard.bench.batches import size
 from elboard.bench.card import MethodCard
 from elboard.bench.errors import NonFiniteLoss
-from elboard.bench.options import NonNegative, Positive, Range, Share
+from elboard.bench.options import NonNegative, Options, Positive, Range, Share
 from elboard.bench.task import Batch, Data, DataSpec
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Method(pl.LightningModule):
     resting = False  # whether some parameters have no gradient in some steps, which processes that train together must know
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         """Options shared by gradient methods."""
 
         lr: Positive = 1e-3

@@ -11,13 +11,14 @@ A field that a subclass declares again by the plain type keeps what its parent s
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, make_dataclass
 from typing import Annotated, Any
 
-from elboard.bench.errors import nearest
+from elboard.bench.errors import UserError, nearest
 
 SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 LARGEST = 2**63  # of whole numbers, which libraries hold in 64 bits
@@ -159,6 +160,36 @@ def _bounds(node: ast.expr) -> Range | Form | None:
         return BOUNDS[node.func.id](*map(ast.literal_eval, node.args), **words)
     except (ValueError, TypeError):
         return None
+
+
+class Options:
+    """What a ``Config`` derives from: its fields are checked against their own declarations when it is made.
+
+    Raises UserError that names the field. A field whose annotation is no text (a module without ``from __future__ import annotations``)
+    is checked where options are resolved alone.
+    """
+
+    def __post_init__(self) -> None:
+        for name, kind in declared(type(self)).items():
+            value = getattr(self, name)
+            if isinstance(value, tuple) and kind.many:
+                value = list(value)
+            if type(value) is int and kind.type is float:
+                value = float(value)
+            if reason := kind.wrong(value):
+                raise UserError(f"{name}={getattr(self, name)!r}{reason}")
+
+
+@functools.cache
+def declared(config: type) -> dict[str, Kind]:
+    """What the fields of a ``Config`` may be, as its source and those of its parents say."""
+    found: dict[str, Kind] = {}
+    for cls in reversed(config.__mro__):
+        for name, text in vars(cls).get("__annotations__", {}).items():
+            kind = kind_of(ast.parse(text, mode="eval").body) if isinstance(text, str) else None
+            if kind is not None:
+                found[name] = kind.after(found[name]) if name in found else kind
+    return {name: kind for name, kind in found.items() if name in config.__dataclass_fields__}
 
 
 def schema_of(name: str, columns: Mapping[str, tuple[Kind, Any]]) -> type:

@@ -16,6 +16,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.evidence import Sets, cut, examples_of, number
 from elboard.bench.kinds import DataSpec
 from elboard.bench.metrics.conventions import of_examples, parse
+from elboard.bench.options import Options
 
 EXACT = 1e-9  # another order of summation, on another machine
 
@@ -68,7 +69,7 @@ class Task(ABC):
     rounding: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         """Options of the task; ``BUDGETS`` sets them per budget."""
 
     def __init__(self, config: Any, budget: str, seed: int):

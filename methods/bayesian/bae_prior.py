@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
+from elboard.bench.errors import UserError
 from elboard.bench.kinds.few import FewShotModels, FewSpec
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, Positive, Range, Share
@@ -51,7 +51,6 @@ CARD = MethodCard(
     cite="Tran et al. 2021",
     defaults="convention",
 )
-PRIORS = ("matched", "normal")
 BURN_IN = 0.5
 
 
@@ -75,8 +74,6 @@ class BAEPrior(Method, FewShotModels):
         components: Count = 10  # of a mixture
 
     def __init__(self, config: Any, spec: FewSpec, bases: Bases | None = None):
-        if config.prior not in PRIORS:
-            raise UserError(f"prior={config.prior!r}: {nearest(config.prior, PRIORS)}")
         super().__init__(config, spec, bases)
         c, g = config, len(spec.sizes)
         self.network, self.likelihood = self.make_network(g), Bernoulli()

@@ -26,7 +26,6 @@ from torch import Tensor
 from torch.func import functional_call
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.options import Count, NonNegative, Positive, Range
 from elboard.bench.task import DataSpec
@@ -74,10 +73,6 @@ class VariationalClassifier(ClassifierMethod, MaximumProbability):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        if config.optimizer != "ivon":
-            raise UserError(f"optimizer={config.optimizer!r}: the optimiser of ivon is the method")
-        if min(config.weight_decay, config.h0) <= 0 or config.ess < 0 or config.samples < 1:
-            raise UserError("weight_decay and h0 must be positive, ess at least 0, samples at least 1")
         self.ess = config.ess or float(spec.n_train)
         size = sum(p.numel() for p in self.parameters())
         self.register_buffer("precision", torch.full((size,), self.ess * (config.h0 + config.weight_decay)))

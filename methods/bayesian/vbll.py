@@ -56,10 +56,8 @@ class VBLL(ClassifierMethod, MaximumProbability):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        generative = _choice("variant", config.variant, ("discriminative", "generative")) == "generative"
-        dense = _choice("covariance", config.covariance, ("diagonal", "dense")) == "dense"
-        density = _choice("ood", config.ood, ("probability", "density")) == "density"
-        if generative and dense or density and not generative:
+        generative = config.variant == "generative"
+        if generative and config.covariance == "dense" or config.ood == "density" and not generative:
             raise UserError("covariance=dense needs variant=discriminative, ood=density needs variant=generative")
         size = self.backbone.n_features, spec.n_classes
         if generative:
@@ -83,9 +81,3 @@ class VBLL(ClassifierMethod, MaximumProbability):
 
     def ood_score(self, x: Tensor) -> Tensor:
         return -self.head.log_density(self.features(x)) if self.config.ood == "density" else super().ood_score(x)
-
-
-def _choice(name: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise UserError(f"{name}={value!r} is neither {known[0]} nor {known[1]}")
-    return value

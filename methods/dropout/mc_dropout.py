@@ -15,15 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
-from elboard.bench.method import Bases
-from elboard.bench.task import DataSpec
 from elboard.methods.parts.classifier import ClassifierMethod
 from elboard.methods.parts.scores import MaximumProbability
 
@@ -57,11 +53,6 @@ class MCDropout(ClassifierMethod, MaximumProbability):
     @dataclass(kw_only=True)
     class Config(ClassifierMethod.Config):
         dropout: float = 0.25
-
-    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        if not 0 <= config.dropout < 1:
-            raise UserError(f"dropout={config.dropout} is not in [0, 1)")
-        super().__init__(config, spec, bases)
 
     def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
         """Probabilities ``(n_samples, B, C)``, one mask for each sample, image and unit."""

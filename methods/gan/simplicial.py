@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
 from elboard.bench.kinds.modes import ModeGenerators, ModesSpec
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, NonNegative, Positive, Range
@@ -59,8 +58,6 @@ class SimplicialTruncation(Method, ModeGenerators):
 
     def __init__(self, config: Any, spec: ModesSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        if config.critic_steps < 1:
-            raise UserError(f"critic_steps={config.critic_steps} is below 1")
         n, (d,), fits = len(spec.fits), spec.shape, spec.fits
         self.truncation = Truncation(config.truncation, config.acceptance, fits)
         self.register_buffer("inside", torch.arange(d) < torch.tensor([fit.modes for fit in fits])[:, None, None], persistent=False)

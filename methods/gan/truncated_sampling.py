@@ -16,7 +16,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.modes import ModeGenerators, ModesSpec
 from elboard.bench.method import Bases, Method
-from elboard.bench.options import Range
+from elboard.bench.options import Options, Range
 from elboard.bench.task import Data
 from elboard.methods.parts.truncation import Truncation
 
@@ -35,7 +35,7 @@ class TruncatedSampling(Method, ModeGenerators):
     """Nothing is learned."""
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         truncation: Literal["norm", "simplicial", "band", "none"] = "norm"
         acceptance: Annotated[float, Range(above=0, high=1)] = 0.5
 

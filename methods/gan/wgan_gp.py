@@ -25,7 +25,6 @@ import torch
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, NonNegative
@@ -60,8 +59,6 @@ class WGAN(Method, Generator):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        if config.critic_steps < 1:
-            raise UserError(f"critic_steps={config.critic_steps} is below 1")
         dimensions = math.prod(spec.shape)
         self.generator = MLP([config.latent_dim, *config.hidden], config.activation)
         self.out = nn.Linear(self.generator.n_features, dimensions)

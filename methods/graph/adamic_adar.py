@@ -17,6 +17,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.links import LinkPredictor
 from elboard.bench.method import Method
+from elboard.bench.options import Options
 from elboard.bench.task import Data
 
 CARD = MethodCard(
@@ -33,7 +34,7 @@ class AdamicAdar(Method, LinkPredictor):
     """A pair's common neighbours are found by binary search among the sorted numbers ``u N + w`` of all edges, both directions."""
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         pass
 
     def prepare(self, data: Data) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.links import LinkPredictor
 from elboard.bench.method import Bases, Method
-from elboard.bench.options import Count
+from elboard.bench.options import Count, Options
 from elboard.bench.task import Data, DataSpec
 
 CARD = MethodCard(
@@ -43,7 +43,7 @@ class SpectralEmbedding(Method, LinkPredictor):
     """The embeddings lie in the buffer ``embedding`` (N, latent); where fewer eigenvectors qualify its last columns are 0."""
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         latent_dim: Count = 128  # Kipf and Welling 2016, section 3
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):

@@ -26,7 +26,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.options import Positive
 from elboard.bench.task import Batch, Data, DataSpec
@@ -60,8 +59,6 @@ class NestedDropout(ClassifierMethod):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        if config.eta <= 0:
-            raise UserError(f"eta={config.eta} is not positive")
         width = self.backbone.n_features
         self.head = nn.Linear(width, spec.n_classes, bias=False)
         self.register_buffer("sizes", torch.arange(1, width + 1), persistent=False)

@@ -22,6 +22,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.kinds.classification import Predictor
 from elboard.bench.kinds.ood import OODScorer
 from elboard.bench.method import Bases, Method
+from elboard.bench.options import Options
 from elboard.bench.record import save_atomically
 from elboard.bench.task import Data, DataSpec
 from elboard.methods.parts.classifier import ClassifierMethod
@@ -96,7 +97,7 @@ class PostHoc(Method, Predictor, OODScorer):
     """
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         """Starts afresh: nothing is trained by gradients."""
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):

@@ -9,16 +9,12 @@ logits' common level. Differences from the paper: without its fine-tuning on out
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
-from elboard.bench.method import Bases
 from elboard.bench.options import Positive
-from elboard.bench.task import DataSpec
 from elboard.methods.ood.base import PostHoc
 
 CARD = MethodCard(
@@ -38,11 +34,6 @@ class Energy(PostHoc):
     @dataclass(kw_only=True)
     class Config(PostHoc.Config):
         temperature: Positive = 1.0  # T; section 3.2: "parameter-free" at 1
-
-    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        super().__init__(config, spec, bases)
-        if config.temperature <= 0:
-            raise UserError(f"temperature={config.temperature} is not positive")
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         t = self.config.temperature

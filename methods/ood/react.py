@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.options import Share
 from elboard.bench.task import DataSpec
@@ -42,8 +41,6 @@ class ReAct(Energy):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        if not 0 <= config.eta <= 1:
-            raise UserError(f"eta={config.eta} is not in [0, 1]")
         self.register_buffer("threshold", torch.tensor(float("inf")))
 
     def learn(self, features: Tensor) -> None:

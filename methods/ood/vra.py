@@ -65,9 +65,8 @@ class VRA(Energy):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        if not 0 <= config.alpha_quantile <= config.beta_quantile <= 1:
-            given = f"alpha_quantile={config.alpha_quantile}, beta_quantile={config.beta_quantile}"
-            raise UserError(f"{given}: they must be in [0, 1], the first not above the second")
+        if config.alpha_quantile > config.beta_quantile:
+            raise UserError(f"alpha_quantile={config.alpha_quantile} is above beta_quantile={config.beta_quantile}")
         width = self.base.backbone.n_features
         self.register_buffer("alpha", torch.zeros(width))
         self.register_buffer("beta", torch.full((width,), float("inf")))

@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GROUPS, EPS = 8, 1e-6
-PADDINGS = ("zeros", "reflect", "replicate")
-NORMS = ("group", "scn")
 
 
 class GroupNorm(nn.GroupNorm):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.options import Positive
+from elboard.bench.options import Options, Positive
 from elboard.bench.task import Data
 from elboard.methods.recommendation.base import ClosedFormRecommender
 
@@ -34,7 +34,7 @@ class EASE(ClosedFormRecommender):
     """Item-item weights in closed form."""
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         lambda_: Positive = 200.0
 
     def shape(self, n_items: int) -> tuple[int, ...]:

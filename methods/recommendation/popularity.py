@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.options import Options
 from elboard.bench.task import Data
 from elboard.methods.recommendation.base import ClosedFormRecommender
 
@@ -25,7 +26,7 @@ class Popularity(ClosedFormRecommender):
     """Scores are click counts."""
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         pass
 
     def shape(self, n_items: int) -> tuple[int, ...]:

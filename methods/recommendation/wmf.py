@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.options import Count, NonNegative, Positive
+from elboard.bench.options import Count, NonNegative, Options, Positive
 from elboard.bench.task import Data
 from elboard.methods.recommendation.base import ClosedFormRecommender
 
@@ -46,7 +46,7 @@ class WMF(ClosedFormRecommender):
     """Factors of the items; those of users are solved for when they are needed."""
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         factors: Count = 64
         alpha: NonNegative = 10.0
         lambda_: Positive = 50.0

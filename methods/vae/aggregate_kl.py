@@ -20,17 +20,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.likelihood import RealLikelihood
-from elboard.bench.method import Bases
 from elboard.bench.options import NonNegative, Positive
-from elboard.bench.task import Batch, DataSpec
+from elboard.bench.task import Batch
 from elboard.methods.parts.divergences import kl_to_standard_normal
 from elboard.methods.vae.base import GaussianVAE
 
@@ -72,11 +70,6 @@ class AggregateKLVAE(GaussianVAE, RealLikelihood):
         reconstruction: Positive = 784.0  # R
         kl: Literal["population", "single"] = "population"  # or single: the ordinary KL, without the terms of the paper
         individual: NonNegative = 0.1  # w, the released code
-
-    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        if config.kl not in ("population", "single"):
-            raise UserError(f"kl={config.kl!r}: {nearest(config.kl, ('population', 'single'))}")
-        super().__init__(config, spec, bases)
 
     def make_likelihood(self) -> nn.Module:
         return Laplace()

@@ -14,15 +14,12 @@ whether the target is the variant or the image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
-from elboard.bench.kinds.collapse import BetaSpec
-from elboard.bench.method import Bases
 from elboard.bench.options import NonNegative
 from elboard.bench.task import Batch
 from elboard.methods.vae.reencoding import Reencoding
@@ -37,7 +34,6 @@ CARD = MethodCard(
     splits=True,
     defaults="convention",
 )
-VARIANTS = ("decoded", "copies")
 
 
 class AugmentedTraining(Reencoding):
@@ -48,11 +44,6 @@ class AugmentedTraining(Reencoding):
         weight: NonNegative = 1.0  # lambda; not verified: as many variants as images
         warmup: float = 0.2  # share of training without variants; not verified
         variants: Literal["decoded", "copies"] = "decoded"
-
-    def __init__(self, config: Any, spec: BetaSpec, bases: Bases | None = None):
-        if config.variants not in VARIANTS:
-            raise UserError(f"variants={config.variants!r}: {nearest(config.variants, VARIANTS)}")
-        super().__init__(config, spec, bases)
 
     def variants(self, x: Tensor) -> Tensor:
         """``(G, B, *shape)``, constants."""

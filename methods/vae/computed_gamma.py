@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
 from elboard.bench.method import Bases
 from elboard.bench.options import NonNegative, Range
 from elboard.bench.task import Batch, DataSpec
@@ -36,7 +35,6 @@ CARD = MethodCard(
     cite="Asperti and Trentin 2020",
     defaults="convention",
 )
-GAMMAS = ("computed", "learned", "fixed")
 
 
 class GivenNoise(Gaussian):
@@ -64,8 +62,6 @@ class ComputedGammaVAE(RealVAE):
         kl_factor: NonNegative = 1.0  # k
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        if config.gamma not in GAMMAS:
-            raise UserError(f"gamma={config.gamma!r}: {nearest(config.gamma, GAMMAS)}")
         super().__init__(config, spec, bases)
         self._error: Tensor | None = None
 

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.conditional import ConditionalGenerator, ConditionalLikelihood
 from elboard.bench.method import Bases
 from elboard.bench.options import Count, NonNegative, Share
@@ -42,7 +41,6 @@ CARD = MethodCard(
     splits=True,
     defaults="convention",
 )
-PRIORS = ("learned", "standard")
 LOGVAR = (-6.0, 6.0)  # of the prior, which at a small beta follows q to a point
 
 
@@ -59,8 +57,6 @@ class CVAEAttributes(Autoencoding, ConditionalGenerator, ConditionalLikelihood):
         prior_hidden: list[Count] = field(default_factory=lambda: [64])
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        if config.prior not in PRIORS:
-            raise UserError(f"prior={config.prior!r}: {nearest(config.prior, PRIORS)}")
         self.width = sum(1 if n == 2 else n for n in spec.attributes)
         super().__init__(config, spec, bases)
         learned = config.prior == "learned"

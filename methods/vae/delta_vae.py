@@ -108,8 +108,8 @@ class DeltaVAE(Autoencoding, Generator, ManifoldCode):
         log_t_max: float = -5.0  # ditto
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        if config.log_t_min >= config.log_t_max or config.steps < 1:
-            raise UserError(f"log_t_min={config.log_t_min} is not below log_t_max={config.log_t_max}, or steps={config.steps} below 1")
+        if config.log_t_min >= config.log_t_max:
+            raise UserError(f"log_t_min={config.log_t_min} is not below log_t_max={config.log_t_max}")
         self.__dict__["space"] = None if config.manifold == "euclidean" else manifold(config.manifold, config.latent_dim)
         super().__init__(config, spec, bases)
 

@@ -18,15 +18,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
-from elboard.bench.kinds.collapse import BetaSpec
-from elboard.bench.method import Bases
 from elboard.bench.options import Count, Share
 from elboard.bench.task import Batch
 from elboard.methods.parts.divergences import kl_to_standard_normal
@@ -52,11 +48,6 @@ class DGVAE(VAEGrid):
         aggregate: Count = 32  # b; the paper's batch
         samples: Count = 32  # M
         rise: Share = 0.1  # share of training over which w rises from 0
-
-    def __init__(self, config: Any, spec: BetaSpec, bases: Bases | None = None):
-        if config.aggregate < 1 or config.samples < 1:
-            raise UserError(f"aggregate={config.aggregate} and samples={config.samples}: both are at least 1")
-        super().__init__(config, spec, bases)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         mean, logvar = self.posteriors(batch["x"])

@@ -15,16 +15,14 @@ Differences from the paper: the network and the batches of 64 are the task's; th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
-from elboard.bench.method import Bases, at_least_single
+from elboard.bench.method import at_least_single
 from elboard.bench.options import NonNegative
-from elboard.bench.task import DataSpec
 from elboard.methods.parts.posteriors import Draw, Gaussian
 from elboard.methods.vae.disentangling import Disentangling
 
@@ -47,11 +45,6 @@ class DIPVAE(Disentangling):
         variant: Literal["ii", "i"] = "ii"
         lambda_od: NonNegative = 10.0  # of 1, 2, 5, 10, 20, 50, 100, 500
         ratio: NonNegative = 0.0  # lambda_d / lambda_od; 0: the paper's, 10 for I and 1 for II
-
-    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        super().__init__(config, spec, bases)
-        if config.variant not in ("i", "ii"):
-            raise UserError(f"variant={config.variant} is neither i nor ii")
 
     def regulariser(self, q: Gaussian, draw: Draw, kl: Tensor) -> dict[str, Tensor]:
         c = self.config

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
+from elboard.bench.errors import UserError
 from elboard.bench.kinds.codes import AggregatePosterior
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.kinds.likelihood import LikelihoodSpec
@@ -42,7 +42,6 @@ CARD = MethodCard(
     bases={"model": {"method": "vae"}},
     defaults="convention",
 )
-DENSITIES = ("mixture", "second", "prior")
 
 
 class ExPostDensity(Method, Generator, AggregatePosterior):
@@ -57,8 +56,6 @@ class ExPostDensity(Method, Generator, AggregatePosterior):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        if config.density not in DENSITIES:
-            raise UserError(f"density={config.density!r}: {nearest(config.density, DENSITIES)}")
         if not isinstance(self.base, Autoencoding) or not isinstance(self.base, AggregatePosterior):
             raise UserError(f"{type(self.base).__name__} has no codes whose density could be fitted: vae or rae-l2 has")
         dim = self.base.config.latent_dim

@@ -20,7 +20,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.kinds.likelihood import RealLikelihood
 from elboard.bench.method import Bases, Method
-from elboard.bench.options import Count, NonNegative
+from elboard.bench.options import Count, NonNegative, Options
 from elboard.bench.task import Data, DataSpec
 from elboard.methods.parts.mixtures import GaussianMixture
 
@@ -40,7 +40,7 @@ class Mixture(Method, Generator, RealLikelihood):
     exact = True
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         components: Count = 50  # at most: each has 2 D examples or more, so that no covariance is singular
         iterations: Count = 100  # scikit-learn's max_iter
         floor: NonNegative = 1e-6  # scikit-learn's reg_covar

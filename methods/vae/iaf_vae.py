@@ -20,7 +20,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.options import Count, Natural
 from elboard.bench.task import Batch, DataSpec
@@ -49,8 +48,6 @@ class IAFVAE(Variational, AnyData):
         gate: float = 2.0  # s_t before training: "+1 or +2", section 4
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        if config.steps < 0:
-            raise UserError(f"steps={config.steps} is below 0")
         super().__init__(config, spec, bases)
         self.posterior.open()
 

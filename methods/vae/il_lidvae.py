@@ -107,8 +107,8 @@ class ILLIDVAE(VAEGrid, InverseLipschitz):
 
     def __init__(self, config: Any, spec: BetaSpec, bases: Bases | None = None):
         pixels = math.prod(spec.shape)
-        if config.strength < 0 or config.latent_dim > pixels:
-            raise UserError(f"strength={config.strength} is below 0, or latent_dim={config.latent_dim} above the {pixels} of the data")
+        if config.latent_dim > pixels:
+            raise UserError(f"latent_dim={config.latent_dim} is above the {pixels} of the data")
         super().__init__(config, spec, bases)
         self.decoder = Brenier(len(spec.betas), config.latent_dim, pixels, config.width, config.strength)
         self.bound = config.strength**2

@@ -20,7 +20,6 @@ from typing import Any, Literal
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
 from elboard.bench.method import Bases, Method
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.vae.completing import Completing, PartialEncoder, log_prob, seen
@@ -37,7 +36,6 @@ CARD = MethodCard(
     splits=True,
     defaults="convention",
 )
-OBJECTIVES = ("forward", "reverse")
 
 
 class IPA(Method, Completing):
@@ -49,8 +47,6 @@ class IPA(Method, Completing):
         copy: bool = True
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        if config.objective not in OBJECTIVES:
-            raise UserError(f"objective={config.objective!r}: {nearest(config.objective, OBJECTIVES)}")
         super().__init__(config, spec, bases)
         self.base.requires_grad_(False)
         self.partial = PartialEncoder(self.base)

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
 from elboard.bench.kinds.collapse import GridSpec, Level, LinearCodes, VanillaCodes
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import NonNegative
@@ -52,8 +51,6 @@ class LinearModels(Method, LinearCodes):
 
     def __init__(self, config: Any, spec: GridSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        if config.held < 0:
-            raise UserError(f"held={config.held:g} is no variance")
         self.held: tuple[float, ...] = (config.held,)
         for name in ("beta", "top", "noise"):
             values = torch.tensor([getattr(setting, name) for setting in spec.settings])

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
+from elboard.bench.errors import UserError
 from elboard.bench.kinds.collapse import BetaSpec
 from elboard.bench.method import Bases
 from elboard.bench.task import Batch
@@ -39,7 +39,6 @@ CARD = MethodCard(
     splits=True,
     defaults="convention",
 )
-CONDITIONS = ("encoder", "none", "both")
 
 
 class MultiscaleVAE(Reencoding):
@@ -51,8 +50,6 @@ class MultiscaleVAE(Reencoding):
         condition: Literal["encoder", "none", "both"] = "encoder"
 
     def __init__(self, config: Any, spec: BetaSpec, bases: Bases | None = None):
-        if config.condition not in CONDITIONS:
-            raise UserError(f"condition={config.condition!r}: {nearest(config.condition, CONDITIONS)}")
         if config.network != "mlp":
             raise UserError(f"network={config.network!r}: {CARD.name} tells the scale to network='mlp' alone")
         super().__init__(config, spec, bases)

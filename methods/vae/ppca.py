@@ -21,7 +21,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.kinds.generation import Generator, LatentModel
 from elboard.bench.kinds.likelihood import GreyLikelihood, RealLikelihood
 from elboard.bench.method import Bases, Method
-from elboard.bench.options import Count
+from elboard.bench.options import Count, Options
 from elboard.bench.task import Data, DataSpec
 from elboard.methods.parts.divergences import kl_to_standard_normal
 from elboard.methods.parts.scores import NegativeBound
@@ -40,7 +40,7 @@ class PPCA(Method, Generator, LatentModel, GreyLikelihood, RealLikelihood, Negat
     """Maximum likelihood in closed form. OOD score: minus the bound on the log evidence."""
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         latent_dim: Count = 50  # as the VAEs that it is compared with; at most D - 1
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):

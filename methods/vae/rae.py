@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
 from elboard.bench.method import Bases
 from elboard.bench.options import NonNegative
 from elboard.bench.task import Batch, DataSpec
@@ -35,7 +34,6 @@ CARD = MethodCard(
     cite="Ghosh et al. 2020",
     defaults="convention",
 )
-SMOOTH = ("gradient", "spectral")
 
 
 class SmoothRAE(Deterministic):
@@ -49,8 +47,6 @@ class SmoothRAE(Deterministic):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        if config.smooth not in SMOOTH:
-            raise UserError(f"smooth={config.smooth!r}: {nearest(config.smooth, SMOOTH)}")
         if config.smooth == "spectral":
             for part in (self.decoder, self.out):
                 for module in part.modules():

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
+from elboard.bench.errors import UserError
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.kinds.likelihood import GreyLikelihood
 from elboard.bench.method import Bases, Method
@@ -42,7 +42,6 @@ CARD = MethodCard(
     splits=True,
     defaults="convention",
 )
-PRIORS = ("flow", "normal")
 
 
 class SelfVAE(Method, Generator, GreyLikelihood):
@@ -56,9 +55,6 @@ class SelfVAE(Method, Generator, GreyLikelihood):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        wrong = [(name, TRANSFORMS) for name in config.transforms if name not in TRANSFORMS]
-        for name, known in wrong + [(config.prior, PRIORS)] * (config.prior not in PRIORS):
-            raise UserError(f"{name!r}: {nearest(name, known)}")
         shapes = [tuple(y.shape[1:]) for y in self.images(torch.zeros(1, *spec.shape))]
         self.top = Top(config, replace(spec, shape=shapes[-1]))
         parts = zip(shapes, shapes[1:], config.transforms, strict=False)

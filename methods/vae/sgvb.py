@@ -13,17 +13,15 @@ Differences from the paper: those of :mod:`elboard.methods.vae.vae`, which ``est
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.gradients import GradientEstimators
 from elboard.bench.kinds.likelihood import BinaryLikelihood
-from elboard.bench.method import Bases
-from elboard.bench.task import Batch, DataSpec
+from elboard.bench.task import Batch
 from elboard.methods.parts.discrete import log_density
 from elboard.methods.vae.base import GaussianVAE
 
@@ -42,16 +40,9 @@ CARD = MethodCard(
 class SGVB(GaussianVAE, BinaryLikelihood, GradientEstimators):
     """Trained on the evidence lower bound by one of its estimators."""
 
-    estimators: ClassVar[tuple[str, ...]] = ("b", "a", "reinforce")
-
     @dataclass(kw_only=True)
     class Config(GaussianVAE.Config):
         estimator: Literal["b", "a", "reinforce"] = "b"  # the paper's choice; or a, reinforce
-
-    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        if config.estimator not in self.estimators:
-            raise UserError(f"estimator={config.estimator!r}: {nearest(config.estimator, self.estimators)}")
-        super().__init__(config, spec, bases)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         objective = self.negative_bound(batch["x"], self.config.estimator)

@@ -16,6 +16,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.method import Method
+from elboard.bench.options import Options
 from elboard.bench.task import Data
 
 CARD = MethodCard(
@@ -42,7 +43,7 @@ class Trained(Method, Generator):
     """Nothing is learned."""
 
     @dataclass(kw_only=True)
-    class Config:
+    class Config(Options):
         """Nothing is trained by gradients."""
 
     def fit(self, data: Data, training: Any) -> None:

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
+from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.options import Count, NonNegative
 from elboard.bench.task import Batch, Data, DataSpec
@@ -45,7 +45,6 @@ CARD = MethodCard(
     cite="Janjos et al. 2023",
     defaults="convention",
 )
-POINTS, REGULARISERS = ("sigma", "pairs", "random"), ("wasserstein", "kl")
 LARGEST = 100.0  # eigenvalue in the decoder's penalty
 TINY = 1e-6  # under the roots of norms, whose gradient is infinite at 0
 
@@ -64,9 +63,6 @@ class UAE(RealVAE):
         components: Count = 10  # of the mixture
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        for option, chosen, known in (("points", config.points, POINTS), ("regulariser", config.regulariser, REGULARISERS)):
-            if chosen not in known:
-                raise UserError(f"{option}={chosen!r}: {nearest(chosen, known)}")
         if config.points == "pairs" and config.k % 2:
             raise UserError(f"k={config.k} is odd, and points=pairs has two for each axis")
         super().__init__(config, spec, bases)

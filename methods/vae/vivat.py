@@ -26,13 +26,12 @@ from torch import Tensor
 from torch.func import functional_call
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.artefacts import ImageAutoencoder
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, NonNegative, Share
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.divergences import kl_to_standard_normal
-from elboard.methods.parts.spatial import NORMS, PADDINGS, PatchDiscriminator, RandomFeatures, SpatialDecoder, SpatialEncoder, hinge
+from elboard.methods.parts.spatial import PatchDiscriminator, RandomFeatures, SpatialDecoder, SpatialEncoder, hinge
 
 CARD = MethodCard(
     name="vivat",
@@ -61,9 +60,6 @@ class VIVAT(Method, ImageAutoencoder):
         norm: Literal["group", "scn"] = "group"  # of the decoder; or scn
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
-        for option, chosen, known in (("padding", config.padding, PADDINGS), ("norm", config.norm, NORMS)):
-            if chosen not in known:
-                raise UserError(f"{option}={chosen!r}: {nearest(chosen, known)}")
         super().__init__(config, spec, bases)
         c, channels = config, spec.shape[0]
         self.encoder = SpatialEncoder(channels, c.widths, c.code, c.padding)

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
+from elboard.bench.errors import UserError
 from elboard.bench.kinds.codebooks import DiscreteCodes
 from elboard.bench.method import Bases
 from elboard.bench.options import Count, NonNegative, Range
@@ -48,7 +48,6 @@ CARD = MethodCard(
     cite="van den Oord et al. 2017",
     defaults="convention",
 )
-UPDATES = ("loss", "ema")
 CODES = 20_000  # images that the prior is fitted to
 UNUSED = 1e-6  # moving count below which an entry stays where it is
 
@@ -69,8 +68,6 @@ class VQVAE(Deterministic, DiscreteCodes):
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         if config.latent_dim % config.positions:
             raise UserError(f"latent_dim={config.latent_dim} is no multiple of positions={config.positions}")
-        if config.update not in UPDATES:
-            raise UserError(f"update={config.update!r}: {nearest(config.update, UPDATES)}")
         super().__init__(config, spec, bases)
         self.n_codes = config.codes
         entries = torch.randn(config.codes, config.latent_dim // config.positions)

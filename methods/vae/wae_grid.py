@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError, nearest
 from elboard.bench.kinds.rates import Fit, FitsSpec, WassersteinFits
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, NonNegative
@@ -41,7 +40,6 @@ CARD = MethodCard(
     cite="Chakraborty and Bartlett 2024",
     defaults="convention",
 )
-PENALTIES = ("mmd", "sliced", "none")
 DIRECTIONS = 50
 
 
@@ -56,8 +54,6 @@ class WAEGrid(Method, WassersteinFits):
         lambda_: NonNegative = 1.0
 
     def __init__(self, config: Any, spec: FitsSpec, bases: Bases | None = None):
-        if config.penalty not in PENALTIES:
-            raise UserError(f"penalty={config.penalty!r}: {nearest(config.penalty, PENALTIES)}")
         super().__init__(config, spec, bases)
         self.encoders, self.decoders = nn.ModuleDict(), nn.ModuleDict()
         for key, fits in spec.groups().items():

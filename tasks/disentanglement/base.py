@@ -65,8 +65,6 @@ class Disentanglement(DataTask):
 
     def load_train(self) -> Data:
         c = self.config
-        if not 0 <= c.labels <= 1:
-            raise UserError(f"labels={c.labels:g} is a share of the training images, from 0 to 1")
         x, factors = self._part(0, c.n_train)
         valid, of_valid = self._part(c.n_train, c.n_valid)
         train = {"x": x}

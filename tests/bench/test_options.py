@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from elboard.bench.cli import main
 from elboard.bench.config import LARGEST_SEED, SECTIONS, merge, parse_overrides, parse_seeds, resolve
 from elboard.bench.document import read
 from elboard.bench.errors import UserError
-from elboard.bench.options import kinds, out_of_bounds
+from elboard.bench.options import declared, kinds, out_of_bounds
 from elboard.bench.papers import papers
 from elboard.bench.registry import Entry, compatible, discover, find
 from elboard.results.store.lines import lines
@@ -94,6 +95,25 @@ def test_each_method_and_task_declares_its_own(task: str, method: str, given: di
         resolve(task, method, budget="smoke", overrides=given)
 
 
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        ("vae", {"latent_dim": 0}, "latent_dim=0 is not at least 1"),
+        ("vae", {"lr": float("nan")}, "lr=nan is not finite"),
+        ("vae", {"hidden": (20, 0)}, "hidden=(20, 0): 0 is not at least 1"),
+        ("aggregate-kl-vae", {"kl": "populaton"}, "kl='populaton': did you mean 'population'?"),
+        ("ivon", {"warmup": 2}, "warmup=2 is not in [0, 1]"),  # declared by a parent alone
+        ("co-teaching", {"forget_rate": 1.0}, "forget_rate=1.0 is not in [0, 1)"),
+    ],
+)
+def test_a_config_checks_itself_where_it_is_made(method: str, given: dict, message: str) -> None:
+    """Where notebooks make methods by hand too; whole numbers for real ones and tuples for lists are taken."""
+    config = find("method", method).load().Config
+    with pytest.raises(UserError, match=re.escape(message)):
+        config(**given)
+    assert config(**{name: value for name, value in {"lr": 1, "forget_rate": None}.items() if name in config.__dataclass_fields__})
+
+
 def test_a_plain_type_in_a_subclass_keeps_what_its_parent_declares() -> None:
     base, own = (kinds(find("method", name).config_class()) for name in ("vae", "ivon"))
     assert str(base["latent_dim"]) == "int at least 1" and str(own["lr"]) == "float above 0" and str(own["warmup"]) == "float in [0, 1]"
@@ -106,6 +126,8 @@ def test_every_option_is_declared_and_its_default_is_allowed(entry: Entry) -> No
     assert out_of_bounds(schema) == {}
     open_ended = {"mu", "m", "gate", "log_t_min", "log_t_max", "log_variance"}  # any number
     bare = {name for name, kind in kinds(schema).items() if kind.within is None and kind.type is not bool}
+    with contextlib.suppress(ImportError):  # of what is not installed here
+        assert declared(entry.load().Config) == kinds(schema), "what it checks itself against is what the command line is checked against"
     assert bare <= open_ended, "declare its words (Literal) or its range (Count, Share, ... of elboard.bench.options)"
 
 

@@ -119,7 +119,7 @@ def test_the_prior_itself_costs_dip_vae_ii_nothing() -> None:
     zero = torch.zeros(())
     assert build(DIPVAE, lambda_od=5.0).regulariser(q, None, zero)["loss"].item() == 0.0
     assert build(DIPVAE, lambda_od=5.0, variant="i").regulariser(q, None, zero)["loss"].item() == pytest.approx(3 * 50.0)
-    with pytest.raises(UserError, match="neither i nor ii"):
+    with pytest.raises(UserError, match="variant='iii': did you mean 'ii' or 'i'"):
         build(DIPVAE, variant="iii")
 
 

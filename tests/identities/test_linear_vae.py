@@ -211,7 +211,7 @@ def test_one_level_of_the_hierarchy_is_the_autoencoder() -> None:
 
 
 def test_a_held_variance_is_positive() -> None:
-    with pytest.raises(UserError, match="held=-1 is no variance"):
+    with pytest.raises(UserError, match="held=-1.0 is not at least 0"):
         build(LinearVAE, Setting(), held=-1.0)
 
 
