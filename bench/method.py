@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from elboard.bench.batches import size
 from elboard.bench.card import MethodCard
+from elboard.bench.epochs import seed_torch
 from elboard.bench.errors import NonFiniteLoss
 from elboard.bench.options import NonNegative, Options, Positive, Range, Share
 from elboard.bench.task import Batch, Data, DataSpec
@@ -161,9 +162,10 @@ class Method(pl.LightningModule):
     def accumulate(self, out: dict[str, Tensor]) -> None:
         """Add scalars to the epoch's means, in single precision or what is finer: sums of bool or of half precision stick. Nothing is
         synchronised here."""
+        sums = self._sums
         for name, value in out.items():
             value = at_least_single(value.detach())
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            sums[name] = sums[name] + value if name in sums else value.clone()
         self._steps += 1
 
     def accumulated(self) -> dict[str, Any]:
@@ -186,9 +188,12 @@ class Method(pl.LightningModule):
             raise NonFiniteLoss(f"loss is {means['loss']} in epoch {self.current_epoch}")
         return means
 
+    def epoch_seed(self, epoch: int, rank: int = 0) -> int:
+        """The seed of torch in ``epoch``: one of (seed, epoch) makes a run that was interrupted and resumed equal to one that was not."""
+        return (self.seed * 1_000_003 + 7_919 * (epoch + 1) + rank) % 2**63
+
     def on_train_epoch_start(self) -> None:
-        # Seeding by (seed, epoch) makes a run that was interrupted and resumed equal to one that was not.
-        torch.manual_seed((self.seed * 1_000_003 + 7_919 * (self.current_epoch + 1) + self.global_rank) % 2**63)
+        seed_torch(self.epoch_seed(self.current_epoch, self.global_rank))
 
     def on_epoch_resumed(self) -> None:
         """Called in the place of :meth:`on_train_epoch_start` where training goes on within an epoch, before random states are put back.
@@ -197,8 +202,8 @@ class Method(pl.LightningModule):
         """
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        steps = self.trainer.num_training_batches
-        self.progress = (self.current_epoch * steps + batch_idx) / max(1, steps * self.trainer.max_epochs)
+        trainer, steps = self.trainer, self.trainer.num_training_batches
+        self.progress = (trainer.current_epoch * steps + batch_idx) / max(1, steps * trainer.max_epochs)
 
     def on_train_end(self) -> None:
         self.progress = 1.0
@@ -206,7 +211,7 @@ class Method(pl.LightningModule):
 
 def at_least_single(value: Tensor) -> Tensor:
     """``value`` in single precision, or in its own where that is finer."""
-    return value.to(torch.promote_types(value.dtype, torch.float32))
+    return value if value.dtype == torch.float32 else value.to(torch.promote_types(value.dtype, torch.float32))
 
 
 def in_parts(loss: Callable[[Batch], Batch], batch: Batch, parts: int) -> Batch:

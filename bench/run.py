@@ -271,15 +271,12 @@ def _record(spec: RunSpec, folder: Path, journal: Journal, started: str, fields:
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch."""
     import numpy as np
-    import torch
+
+    from elboard.bench.epochs import seed_torch
 
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed also formats a stack trace for each kind of absent device: a millisecond
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(seed)
-    if torch.backends.mps.is_available():
-        torch.mps.manual_seed(seed)
+    seed_torch(seed)
 
 
 def pick_device(trainer: dict) -> Any:

@@ -28,6 +28,7 @@ logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices and 
 
 SAVE_EVERY = 30.0  # seconds between checkpoints for resuming, at the ends of epochs
 SAVE_WITHIN = 300.0  # the same within an epoch, for epochs that take long
+LOOPS = ("2.6.",)  # releases of Lightning whose loop bench.steps was compared with, step by step
 AGREE_EVERY = 20  # batches after which processes that train together ask each other whether one was told to stop
 
 
@@ -93,6 +94,10 @@ class Training:
             inference_mode=False,
             default_root_dir=str(self.folder),
         )
+        if pl.__version__.startswith(LOOPS):
+            from elboard.bench.steps import Steps
+
+            trainer.fit_loop.epoch_loop = Steps(trainer, trainer.fit_loop.min_steps, trainer.fit_loop.max_steps)
         self.global_zero = trainer.is_global_zero
         resumes = self.last.exists()
         try:
@@ -187,10 +192,10 @@ class _Loop(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, method: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx + 1 == trainer.num_training_batches:
             return  # the epoch's end follows at once
-        stop = stopping.requested()
-        if trainer.world_size > 1:  # all or none: a checkpoint needs every process
+        stop, alone = stopping.requested(), trainer.world_size == 1
+        if not alone:  # all or none: a checkpoint needs every process
             stop = (batch_idx + 1) % AGREE_EVERY == 0 and trainer.strategy.reduce_boolean_decision(stop, all=False)
-        if stop or (trainer.world_size == 1 and time.monotonic() - self.saved > SAVE_WITHIN):
+        if stop or (alone and time.monotonic() - self.saved > SAVE_WITHIN):
             self.within = {"random": random_state(), "accumulated": method.accumulated(), "batches": self.batches.state_dict()}
             self._save(trainer)
             self.within = {}
