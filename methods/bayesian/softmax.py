@@ -5,6 +5,8 @@
 On corrupted labels, which it takes as they are given, it learns the frequent pattern first and memorises the wrong ones later (Zhang et al.
 2017, Arpit et al. 2017), so that its clean accuracy rises and then falls; there it is known as plain cross-entropy.
 
+With ``dropout`` it is trained under random masks and predicts without them, which is ordinary dropout (Srivastava et al. 2014).
+
 Its out-of-distribution score is one minus the largest probability; the post-hoc methods of ``methods/ood`` start from a finished run of it.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from elboard.bench.card import MethodCard
 from elboard.methods.parts.classifier import ClassifierMethod
+from elboard.methods.parts.masks import MaskedPasses
 from elboard.methods.parts.scores import MaximumProbability
 
 CARD = MethodCard(
@@ -26,5 +29,5 @@ CARD = MethodCard(
 )
 
 
-class Softmax(ClassifierMethod, MaximumProbability):
+class Softmax(ClassifierMethod, MaskedPasses, MaximumProbability):
     """The shared classifier, unchanged."""

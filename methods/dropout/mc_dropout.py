@@ -12,15 +12,14 @@ and off, as for the softmax baseline.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.methods.parts.classifier import ClassifierMethod
+from elboard.methods.parts.masks import dropout_on
 from elboard.methods.parts.scores import MaximumProbability
 
 CARD = MethodCard(
@@ -32,19 +31,6 @@ CARD = MethodCard(
     splits=True,
     defaults="convention",
 )
-
-
-@contextmanager
-def dropout_on(module: nn.Module) -> Iterator[None]:
-    """Dropout layers in training mode, all else as it was; afterwards they too."""
-    layers = [(layer, layer.training) for layer in module.modules() if isinstance(layer, nn.Dropout)]
-    try:
-        for layer, _ in layers:
-            layer.train()
-        yield
-    finally:
-        for layer, was_training in layers:
-            layer.train(was_training)
 
 
 class MCDropout(ClassifierMethod, MaximumProbability):

@@ -6,9 +6,12 @@ Each maps a batch of the task's shape to features ``(B, n_features)``; heads bel
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from elboard.methods.parts.mixer import Mixer
 
 
 class MLP(nn.Sequential):
@@ -44,10 +47,13 @@ class SmallCNN(nn.Module):
         self.drop = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
         self.n_features = n_features
 
-    def forward(self, x: Tensor) -> Tensor:
+    def maps(self, x: Tensor) -> Tensor:
+        """What the convolutions give the hidden layer, flat."""
         x = self.drop(F.max_pool2d(self.conv1(x), 2).relu())
-        x = self.drop(F.max_pool2d(self.conv2(x), 2).relu())
-        return self.drop(self.hidden(x.flatten(1)).relu())
+        return self.drop(F.max_pool2d(self.conv2(x), 2).relu()).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(self.hidden(self.maps(x)).relu())
 
 
 class _Block(nn.Module):
@@ -87,11 +93,11 @@ class ResNet20(nn.Module):
 
 
 def backbone(name: str, shape: tuple[int, ...], dropout: float = 0.0) -> nn.Module:
-    """The backbone called ``name``: "mlp" (784-256-128 for MNIST), "cnn" or "resnet20". Has ``n_features``.
+    """The backbone called ``name``: "mlp" (784-256-128 for MNIST), "cnn", "resnet20" or "mixer". Has ``n_features``.
 
     Raises ValueError for an unknown name, and for examples that are no images where the network takes nothing else.
     """
-    if name in ("cnn", "resnet20") and len(shape) != 3:
+    if name in ("cnn", "resnet20", "mixer") and len(shape) != 3:
         raise ValueError(f"backbone={name} takes examples of shape (channels, height, width), not {tuple(shape)}: set backbone=mlp")
     if name == "mlp":
         return MLP([math.prod(shape), 256, 128], dropout=dropout)
@@ -99,4 +105,17 @@ def backbone(name: str, shape: tuple[int, ...], dropout: float = 0.0) -> nn.Modu
         return SmallCNN(shape, dropout=dropout)
     if name == "resnet20":
         return ResNet20(shape, dropout)
-    raise ValueError(f"backbone {name!r} is none of mlp, cnn, resnet20")
+    if name == "mixer":
+        return Mixer(shape, dropout)
+    raise ValueError(f"backbone {name!r} is none of mlp, cnn, resnet20, mixer")
+
+
+def halves(net: nn.Module) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """What a backbone does before its last linear layer, giving ``(B, D)``, and from there on; of "resnet20" all and nothing."""
+    if isinstance(net, SmallCNN):
+        return net.maps, lambda h: net.drop(net.hidden(h).relu())
+    if isinstance(net, MLP):
+        layers = list(net)
+        last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.Linear))
+        return nn.Sequential(*layers[:last]), nn.Sequential(*layers[last:])
+    return net, nn.Identity()

@@ -12,13 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from elboard.bench.card import TaskCard
 from elboard.bench.task import Data
 from elboard.tasks.data.loaders import cifar10, cifar10n
 from elboard.tasks.noisy.base import Labelled, NoisyLabels, symmetric
+from elboard.tasks.parts.augmentation import crop_and_flip
 
 CARD = TaskCard(
     name="noisy/cifar10n-worst",
@@ -42,22 +41,6 @@ BUDGETS = {
     "lite": {"train": {"epochs": 30, "batch_size": 128}, "task": {"n_train": 4000, "n_valid": 1000, "n_track": 2000}},
     "full": {"train": {"epochs": 100, "batch_size": 128}, "task": {"n_valid": 5000, "augment": True}},
 }
-PAD = 4
-
-
-def crop_and_flip(batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """Each image padded by four zeros on every side, cut at a random place, mirrored with probability 0.5."""
-    x = batch["x"]
-    n, _, height, width = x.shape
-    padded = torch.nn.functional.pad(x, (PAD, PAD, PAD, PAD))
-    corner = torch.randint(2 * PAD + 1, (2, n, 1), generator=generator, device=x.device)
-    rows = corner[0] + torch.arange(height, device=x.device)
-    columns = corner[1] + torch.arange(width, device=x.device)
-    mirrored = torch.rand(n, 1, generator=generator, device=x.device) < 0.5
-    columns = torch.where(mirrored, columns.flip(1), columns)
-    each = torch.arange(n, device=x.device)[:, None, None]
-    cut = padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
-    return {**batch, "x": cut.permute(0, 3, 1, 2).contiguous()}
 
 
 class CIFAR10NWorst(NoisyLabels):

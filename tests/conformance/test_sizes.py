@@ -88,6 +88,11 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
     elif card.family == "calibration":
         assert passes == c["n_samples"] * (c["n_test"] + c["n_shift"] * len(c["angles"])), "draws of clean and of turned images"
         assert of == {"*/*": c["n_shift"], "*": c["n_test"]}
+    elif card.family == "dropout":
+        assert passes == c["n_test"] * (1 + c["n_masks"]) + c["n_fit"], "of test images with masks and without, and of training images"
+        assert of == {"train_nll": f"{c['n_fit']:,} training images", "*": c["n_test"]} | (
+            {"gd*": f"{c['batches']} mini-batches"} if "batches" in c else {}
+        )
     elif card.family == "noisy":
         assert passes == c["n_samples"] * (of["*"] + examples), "draws of test and of training images"
         assert of["memorised"] == of["label_precision"] == f"{examples:,} training images"

@@ -11,7 +11,7 @@ from elboard.bench.registry import find
 from elboard.tasks.data.loaders import digits
 from elboard.tasks.noisy import cifar10n_worst
 from elboard.tasks.noisy.base import DIGITS_TEST, asymmetric, corrupt, enlarge, split_digits, symmetric
-from elboard.tasks.noisy.cifar10n_worst import PAD, crop_and_flip
+from elboard.tasks.parts.augmentation import PAD, crop_and_flip
 
 NAMES = ("noisy/digits-sym40", "noisy/mnist-sym50", "noisy/fashion-asym40", "noisy/cifar10n-worst")
 
