@@ -75,9 +75,9 @@ class Record:
         return cls(spec.key, attempt, status, plain.shared(spec.resolved()), **said, **fields)
 
     @classmethod
-    def from_dict(cls, tree: Any, digest: str = "") -> Record:
-        """The record that a decoded file says, whatever its schema. ``digest`` and errors are those of :func:`validate`."""
-        validate(tree, digest)
+    def from_dict(cls, tree: Any) -> Record:
+        """The record that a decoded file says, whatever its schema. Errors are those of :func:`validate`."""
+        validate(tree)
         return cls(**(legacy.upgraded(tree) if tree["schema"] == legacy.SCHEMA else tree))
 
     def run(self) -> RunSpec:
@@ -233,7 +233,7 @@ _TEXTS = ("key", "attempt", "status", "primary", "started", "ended", "defaults",
 def validate(tree: Any, digest: str = "") -> None:
     """Check a decoded record against the schema, its key and its digest. Raises ValueError saying what is wrong, in one line.
 
-    ``digest``: of the text that it was decoded from, which is the record's where that was canonical; it saves encoding it again.
+    ``digest``: that of sealing it, where it was sealed just now; it saves encoding it again.
     """
     if not isinstance(tree, dict):
         raise ValueError("not a record")

@@ -148,19 +148,15 @@ def leaderboard(
     ``sort``: the metric that orders and ranks, the task's primary one if absent. ``shipped``: with the records that ship with the package.
     """
     from elboard.bench.cli.printing import check_scope
-    from elboard.results.backfill import filled
-    from elboard.results.board.build import Choice, boards
+    from elboard.results.board.build import Choice, read_boards
     from elboard.results.board.render import flat
-    from elboard.results.store import groups
-    from elboard.results.verify import badges
 
     frame, known = _pandas().DataFrame, _paths(path)
     root = _folder(out)
     check_scope(which, known)
     choice = Choice(metrics=_words(metrics), budget=budget, methods=_words(methods), sort=sort, rank_all=True)
     choice.check()
-    found = filled(groups(root, shipped, which), root)
-    return frame(flat(boards(found, which, known, choice, badges(root, shipped, found))))
+    return frame(flat(read_boards(root, shipped, which, known, choice)[1]))
 
 
 def records(
@@ -175,14 +171,14 @@ def records(
 ) -> pandas.DataFrame:
     """A row for each run of tasks and methods that match the patterns, by its newest record: what it is, ``option.*`` that differ from the
     defaults, ``metric.*``, ``cost.*``; ``status`` "failed" for those that failed, "" for both."""
-    from elboard.results.store import latest, load
+    from elboard.results.places import effective as counted
 
     frame, methods = _pandas().DataFrame, discover("method", _paths(path))
     check_known("budget", budget, ("", *BUDGETS))
     check_known("status", status, ("", "done", "failed"))
     wanted = {"budget": budget, "status": status}
     rows = []
-    for record in latest(load(_folder(out), shipped)).values():
+    for record in (place.record for place in counted(_folder(out), shipped).values()):
         said = {name: record.spec[name] for name in ("task", "task_version", "method", "method_version", "budget", "seed")}
         row = {"key": record.key, **said, "status": record.status, "primary": record.primary, "ended": record.ended}
         if fnmatchcase(row["task"], task) and fnmatchcase(row["method"], method) and all(row[n] == w for n, w in wanted.items() if w):

@@ -91,14 +91,11 @@ def filled(groups: Sequence[Group], root: Path | None) -> list[Group]:
 
 
 def _filled(group: Group, later: Mapping[tuple[str, str], Mapping[str, float]]) -> Group:
-    if not (later or group.later):
+    if not later:
         return group
     metrics = {**group.metrics}
-    for name, values in group.later.items():
-        own = metrics.get(name, np.nan)
-        metrics[name] = np.where(np.isnan(own), values, own)
     of_runs = [later.get(run, {}) for run in zip(group.keys, group.attempts, strict=True)]
     for name in sorted({name for values in of_runs for name in values}):
         own = metrics.get(name, np.full(group.n, np.nan))
         metrics[name] = np.array([values.get(name, before) for values, before in zip(of_runs, own.tolist(), strict=True)])
-    return replace(group, metrics=metrics, later={})
+    return replace(group, metrics=metrics)

@@ -7,10 +7,7 @@ import itertools
 import math
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from typing import Any
 
 GAP = 2  # between two columns of a plain table
 TEX = {character: "\\" + character for character in "_%&#${}"} | {
@@ -33,14 +30,6 @@ def finite(tree: Any) -> Any:
     if isinstance(tree, list | tuple):
         return [finite(value) for value in tree]
     return None if isinstance(tree, float) and not math.isfinite(tree) else tree
-
-
-def frame(title: str, below: str) -> Table:
-    """A rich table for the terminal, without columns."""
-    from rich import box
-    from rich.table import Table
-
-    return Table(title=title, caption=below, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
 
 
 def fold(text: str, width: int, first: str = "", others: str = "") -> list[str]:

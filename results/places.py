@@ -19,7 +19,7 @@ from typing import Any
 
 from elboard.bench import record as records
 from elboard.bench.record import ARCHIVE, Record
-from elboard.results.store.files import folders_of, read_files, tell
+from elboard.results.store.files import folders_of, tell
 from elboard.results.store.lines import Line, lines
 
 
@@ -74,8 +74,8 @@ def effective(root: Path | None, shipped: bool) -> dict[str, Place]:
     Warns of files and lines that are left out.
     """
     left_out: list[str] = []
-    files = (runs.folder / name for runs in folders_of(root) for name in sorted(runs.scan(left_out)))
-    in_runs = (InRuns(file, record) for file, record in read_files(files, left_out))
+    found = ((of, item) for of in folders_of(root) for file in sorted(of.scan(left_out).items()) for item in of.read(*file, left_out))
+    in_runs = (InRuns(of.folder / item.file, item.record) for of, item in found)
     runs: dict[str, dict[str, Place]] = defaultdict(dict)
     for place in chain(in_runs, lines("", left_out) if shipped else ()):
         known = runs[place.record.key].get(place.record.attempt)
@@ -87,4 +87,6 @@ def effective(root: Path | None, shipped: bool) -> dict[str, Place]:
 
 def places_of_run(root: Path, key: str) -> Iterator[InRuns]:
     """The valid records of the run ``key`` in the folder of runs ``root`` and its archive."""
-    yield from (InRuns(file, record) for file, record in read_files(records.files_of(root / key), []))
+    for file in records.files_of(root / key):
+        with suppress(records.InvalidRecord, OSError):
+            yield InRuns(file, records.read(file))

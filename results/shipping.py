@@ -10,13 +10,13 @@ from typing import Any
 
 from elboard.bench import record as records
 from elboard.bench.record import Record
-from elboard.results.store.lines import HEAD, KINDS, lines, stem_of
+from elboard.results.store.lines import KINDS, lines, stem_of
 
 
 def encoded(tree: Mapping[str, Any]) -> str:
     """The line of ``tree``: its record in the form whose digest it states, then the rest."""
     rest = json.dumps({kind: tree[kind] for kind in KINDS if tree.get(kind)}, separators=(",", ":"), sort_keys=True)
-    return f"{HEAD[:-1]}{records.canonical(tree['record'])}{',' if len(rest) > 2 else ''}{rest[1:]}"
+    return f'{{"record":{records.canonical(tree["record"])}{"," if len(rest) > 2 else ""}{rest[1:]}'
 
 
 def board_file(record: Record, folder: Path) -> Path:

@@ -45,19 +45,16 @@ def leaderboard(
     path: Paths = [],  # noqa: B006
 ) -> None:
     """Print leaderboards from records; where no task, columns or rows are named, the leaders of each."""
-    from elboard.results.board.build import Choice, boards
+    from elboard.results.board.build import Choice, read_boards
     from elboard.results.board.render import FORMATS, render
-    from elboard.results.kept import place
-    from elboard.results.verify import badges
 
     check_known("format", kind, FORMATS)
     paths = tuple(path)
     check_scope(which, paths)
     choice = Choice(tuple(metric), budget, tuple(method), sort, min_n, tuned, old, rank_all=kind != "table")
     choice.check()
-    root, groups = root_folder(out), read_groups(out, shipped, which)
     with telling():
-        found = boards(groups, which, paths, choice, badges(root, shipped, groups), place(root))
+        groups, found = read_boards(root_folder(out), shipped, which, paths, choice)
         if kind != "table":
             print(render(found, kind), end="")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import warnings
@@ -13,8 +14,6 @@ from typing import Any
 from elboard.bench.errors import check_known, printable
 from elboard.bench.registry import discover
 from elboard.bench.run import root_folder
-
-WIDE = 500  # columns of what is not a terminal: a table in a file or a pipe is never folded
 
 
 @contextmanager
@@ -59,22 +58,10 @@ def terminal_width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
-def console_of(width: int) -> Any:
-    """The terminal; what is none has ``width`` columns."""
-    from rich.console import Console
-
-    console = Console(emoji=False)
-    return console if console.is_terminal else Console(width=width, emoji=False)
-
-
 def print_tables(found: list[Any], top: int = 0, wide: bool = False) -> None:
     """Boards as tables, the ``top`` first rows of each, all if 0; with the columns that fit the terminal, or ``wide``, whole."""
     from elboard.results.board.terminal import table
 
-    console = console_of(WIDE)
-    width = console.width
+    width, strong = terminal_width(), sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     for board in found:
-        made = table(board, top, width if console.is_terminal and not wide else 0)
-        least = console.measure(made, options=console.options.update(width=WIDE)).minimum  # rich would break what does not fit
-        console.width = max(width, least)
-        console.print(made, highlight=False, markup=False, crop=False)
+        print("\n".join(table(board, top, 0 if wide else width).lines(width, strong)))

@@ -27,9 +27,9 @@ app.add_typer(data_app, name="data")
 @app.command()
 def why(key: Annotated[str, typer.Argument(help="A run's key, or its beginning.")], out: OutThere = None) -> None:
     """What a run's key was made of, and what differs from the nearest other run."""
-    from elboard.results.store import latest, load
+    from elboard.results.places import effective
 
-    found = latest(load(root_folder(out)))
+    found = {key: place.record for key, place in effective(root_folder(out), shipped=True).items()}
     matches = sorted(matching(root_folder(out), key, found))
     if len(matches) > 1:
         raise UserError(f"{len(matches)} keys begin with {key!r}: {', '.join(sorted(matches)[:6])}")
@@ -58,22 +58,20 @@ def compact(out: OutThere = None) -> None:
 
     root = root_folder(out)
     with telling():
-        done = store.compact(root)
+        count, fresh = store.compact(root)
     keep_statistics(root)
-    print(f"{done.records} records, {done.fresh} of them new")
+    print(f"{count} records, {fresh} of them new")
 
 
 def keep_statistics(root: Path) -> None:
     """Compute what boards of the records under ``root`` and of the package say, and keep that alone for ``leaderboard``."""
-    from elboard.results.backfill import filled
-    from elboard.results.board.build import boards
+    from elboard.results.board.build import read_boards
     from elboard.results.kept import clear, place
-    from elboard.results.store import groups
 
     clear(place(root))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those who index the records tell of them
-        boards(filled(groups(root), root), kept_in=place(root))
+        read_boards(root)
 
 
 @app.command()
@@ -84,8 +82,8 @@ def archive(keys: Annotated[list[str], typer.Argument(help="Keys of runs that ar
     root = root_folder(out)
     keys = [folder_named(root, key).name for key in keys]
     with telling():
-        done = pack(root, keys)
-    print(f"{len(set(keys))} runs moved to {root / 'archive'}, which holds {done.records} records now")
+        count = pack(root, keys)
+    print(f"{len(set(keys))} runs moved to {root / 'archive'}, which holds {count} records now")
 
 
 @app.command()

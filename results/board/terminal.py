@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from elboard.results import markup
 from elboard.results.board.build import Board, Row, arrow
 from elboard.results.board.render import SIGNS, amount, caption, heading, number, rank_text, short_names
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
+BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 FOLDED = 24  # columns of text that may be folded at its spaces
 GAP = 3  # between two columns
 
@@ -38,9 +36,42 @@ class Column:
             return self.full()
         return max(min(self.full(), self.fold), *(len(word) for text in (self.head, *self.cells) for word in text.split()))
 
+    def block(self, text: str, need: int) -> list[str]:
+        """The lines of one of its texts, each ``need`` wide."""
+        lines = markup.fold(text, need) if self.fold and len(text) > need else text.split("\n")
+        return [line.ljust(need) if self.left else line.rjust(need) for line in lines]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A board as text: ``title`` above its ``columns``, ``caption`` below."""
+
+    title: str
+    columns: Sequence[Column]
+    caption: str
+
+    def lines(self, width: int = 0, strong: bool = False) -> list[str]:
+        """For ``width`` columns, 0 for any, at which title and caption are folded; ``strong``, with what is bold.
+
+        Not rich's table, which takes 0.35 s for 50 boards of ten rows.
+        """
+        needs = [column.need() for column in self.columns]
+        rows = zip(*((column.head, *column.cells) for column in self.columns), strict=True)
+        out = [*markup.fold(self.title, width), ""]
+        for i, texts in enumerate(rows):
+            blocks = [column.block(text, need) for column, text, need in zip(self.columns, texts, needs, strict=True)]
+            height = max(map(len, blocks))
+            for column, need, block in zip(self.columns, needs, blocks, strict=True):
+                block += [" " * need] * (height - len(block))
+                if strong and (column.bold or not i):
+                    block[:] = [f"{BOLD}{line}{PLAIN}" for line in block]
+            out += [("  " + (" " * GAP).join(line)).rstrip() for line in zip(*blocks, strict=True)]
+            out += [] if i else [" " + "─" * (sum(needs) + GAP * len(needs) - 1)]
+        return [*out, "", *itertools.chain.from_iterable(markup.fold(text, width) for text in self.caption.split("\n")), ""]
+
 
 def table(board: Board, top: int = 0, width: int = 0) -> Table:
-    """A rich table for the terminal, of the ``top`` first rows; of all if 0.
+    """``board`` for the terminal, the ``top`` first rows; all if 0.
 
     Args:
         width: of the terminal; 0 shows every column, however wide. What is known of the runs goes before metrics, metrics go from the last
@@ -59,14 +90,7 @@ def table(board: Board, top: int = 0, width: int = 0) -> Table:
     names = ", ".join(column.name for column in reversed(hidden))
     left_out = f"not in {width} columns: {names}; elboard leaderboard {board.task} --wide" if hidden else ""
     more = f"{len(board.rows) - len(rows)} more rows: elboard leaderboard {board.task}" if len(rows) < len(board.rows) else ""
-    out = markup.frame(heading(board), "\n".join(filter(None, (caption(board), notes, left_out, more))))
-    for column in columns:  # rich would find widths by itself, in twice the time that printing takes
-        need, style = column.need(), "bold" if column.bold else ""
-        whole = column.full() <= need
-        out.add_column(column.head, justify="left" if column.left else "right", style=style, width=need, no_wrap=whole)
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        out.add_row(*cells)
-    return out
+    return Table(heading(board), columns, "\n".join(filter(None, (caption(board), notes, left_out, more))))
 
 
 def _width(columns: Sequence[Column]) -> int:

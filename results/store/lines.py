@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,11 +20,9 @@ from elboard.bench import record as records
 from elboard.bench.folders import kept_folder
 from elboard.bench.record import Record
 from elboard.results.said import backfilled, badge, verifications
-from elboard.results.store.files import Content, Item, Stat, uncollected
+from elboard.results.store.files import Item, Stat, leaving_out
 
 SHIPPED = Path(__file__).parents[1] / "records"
-STRICT = json.JSONDecoder(parse_constant=records.no_constant)
-HEAD = '{"record":{'
 KINDS = ("verified", "backfill")  # of what is said about a record
 
 
@@ -42,12 +40,6 @@ class Line:
         file = path_beside(self.file, self.record, "npz")
         return file if file.is_file() else None
 
-    def item(self) -> Item:
-        """What boards need of it."""
-        word = badge(self.record, verifications(self)) if self.said("verified") else ""
-        later = backfilled(self) if self.said("backfill") else {}
-        return Item(self.record, word, {name: value for name, value in later.items() if name not in self.record.metrics})
-
     def said(self, kind: str) -> list[Any]:
         """What is said about it, of ``kind`` "verified" or "backfill"."""
         return self.tree.get(kind, [])
@@ -63,32 +55,42 @@ class Line:
 
 @dataclass(frozen=True)
 class Lines:
-    """The files of lines below a folder, of the package or of another, with an index in the user's cache."""
+    """The files of lines below a folder, of the package or of another, with a cache in the user's."""
 
     folder: Path
-    closed: bool = False
 
     @property
-    def index(self) -> Path:
-        """Where its index is, as far as it can be written."""
+    def cache(self) -> Path:
+        """Where its cache lies, as far as it can be written."""
         return kept_folder() / f"records-{hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:12]}"
+
+    def state(self) -> None:
+        """It is no closed folder."""
 
     def scan(self, left_out: list[str], pattern: str = "") -> dict[str, Stat]:
         """The files of the task or family ``pattern``, of all if it is empty, names relative to the folder."""
         files: dict[str, Stat] = {}
         for file in boards_below(self.folder, pattern):
-            try:
+            with leaving_out(file, left_out):
                 stat = file.stat()
                 files[file.relative_to(self.folder).as_posix()] = (stat.st_size, stat.st_mtime_ns)
-            except OSError as error:
-                left_out.append(f"{file}: cannot be read ({error.strerror}); it is left out")
         return files
 
-    def read(self, names: Iterable[str]) -> Iterator[Content]:
-        """What the files ``names`` hold."""
-        for name in names:
-            found, left_out = _read(self.folder / name)
-            yield Content(name, [line.item() for line in found], left_out)
+    def lines(self, name: str, stat: Stat, left_out: list[str]) -> list[Line]:
+        """The valid lines of the file ``name``; a text for each other is added to ``left_out``."""
+        with leaving_out(self.folder / name, left_out):
+            found, invalid = _lines(self.folder / name, stat)
+            left_out += invalid
+            return found
+        return []
+
+    def read(self, name: str, stat: Stat, left_out: list[str]) -> list[Item]:
+        """The records of :meth:`lines` with what is said about them."""
+        found = []
+        for line in self.lines(name, stat, left_out):
+            metrics = backfilled(line) if line.said("backfill") else line.record.metrics
+            found.append(Item(line.record, metrics, badge(line.record, verifications(line)) if line.said("verified") else "", name, stat))
+        return found
 
 
 def lines(pattern: str, left_out: list[str], folder: Path | None = None) -> list[Line]:
@@ -96,21 +98,8 @@ def lines(pattern: str, left_out: list[str], folder: Path | None = None) -> list
 
     What is invalid, truncated or unreadable is told to ``left_out``, a line each with the file and the number of the line.
     """
-    found: list[Line] = []
-    for file in boards_below(folder or SHIPPED, pattern):
-        valid, invalid = _read(file)
-        found += valid
-        left_out += invalid
-    return found
-
-
-def _read(file: Path) -> tuple[list[Line], list[str]]:
-    """The valid lines of ``file``, and a text for each other."""
-    try:
-        stat = file.stat()
-        return _lines(file, (stat.st_size, stat.st_mtime_ns))
-    except OSError as error:
-        return [], [f"{file}: cannot be read ({error.strerror}); it is left out"]
+    of = Lines(folder or SHIPPED)
+    return [line for file in of.scan(left_out, pattern).items() for line in of.lines(*file, left_out)]
 
 
 def boards_below(folder: Path, pattern: str = "") -> list[Path]:
@@ -124,31 +113,20 @@ def boards_below(folder: Path, pattern: str = "") -> list[Path]:
 
 
 @lru_cache(maxsize=1024)
-@uncollected()
 def _lines(file: Path, stat: Stat) -> tuple[list[Line], list[str]]:
     """The valid lines of ``file`` in the state ``stat``, read once for boards, badges and pages; a text for each other."""
     found, left_out = [], []
     for number, text in enumerate(file.read_bytes().splitlines(), 1):
         try:
-            tree, digest = _decoded(text.decode("utf-8"))
+            tree = json.loads(text.decode("utf-8"), parse_constant=records.no_constant)
             if not isinstance(tree, dict) or not all(isinstance(tree.get(kind, []), list) for kind in KINDS):
                 raise ValueError("not a record with what is said about it")
-            found.append(Line(file, Record.from_dict(tree.get("record"), digest), tree))
+            found.append(Line(file, Record.from_dict(tree.get("record")), tree))
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             left_out.append(f"{file}:{number}: not valid JSON, perhaps truncated; it is left out")
         except ValueError as error:
             left_out.append(f"{file}:{number}: {error}; it is left out")
     return found, left_out
-
-
-def _decoded(text: str) -> tuple[Any, str]:
-    """A line decoded, and the digest of its record's text, where that can be told from the rest."""
-    if not text.startswith(HEAD):
-        return STRICT.decode(text), ""
-    record, end = STRICT.raw_decode(text, len(HEAD) - 1)
-    rest = json.loads("{" + text[end:].removeprefix(","))
-    unsealed = text[len(HEAD) - 1 : end].replace(f'"digest":"{record.get("digest")}",', "", 1)
-    return {"record": record, **rest}, hashlib.sha256(unsealed.encode("utf-8")).hexdigest()
 
 
 def stem_of(record: Record) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from elboard.bench import record as records
-from elboard.results.store import latest, load
+from elboard.results import places
 from elboard.sweeps import claims
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")
@@ -94,7 +94,7 @@ def test_sixty_runs_survive_a_tormentor(sweep: list[str], tmp_path: Path) -> Non
     deaths = [record for record in found if record.status == "failed"]
     print(f"{kills} workers and {parents} parents killed; {len(done)} of {RUNS} runs done, {len(deaths)} deaths on record")
     assert kills >= 15 and parents == 2, "the tormentor was idle"
-    assert len(done) == RUNS and len(latest(load(home, shipped=False))) == RUNS
+    assert len(done) == RUNS and len(places.effective(home, shipped=False)) == RUNS
     assert set(done.values()) == {1}, "a run that was done was done again"
     assert {record.failure["class"] for record in deaths} <= {"killed"}
     assert not list(home.glob("*/claim")) and not list(home.glob("*/attempts/.*.tmp"))[RUNS:]

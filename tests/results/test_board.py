@@ -171,7 +171,7 @@ def test_how_the_options_of_a_row_were_found() -> None:
     assert [(row["trials"], row["search_s"]) for row in rows] == [(20, 3600.0), (0, None), (0, None), (0, None)]
     assert all(f"| {text} | claimed |" in render(found, "md") for text in words)
     assert all(f"\n% options, {text}: test-linear" in render(found, "latex") for text in words)
-    assert [column.header for column in table(found[0]).columns][-2:] == ["options", "verified"]
+    assert [column.head for column in table(found[0]).columns][-2:] == ["options", "verified"]
     assert all(text in render(found, "csv") and text in render(found, "html") for text in words)
     task_alone = (PATHS[0] / "blobs.py",)
     assert {row.tuning.words for row in boards(groups, paths=task_alone)[0].rows} == {"search of 20 trials in 1 h", "not known"}
@@ -193,8 +193,11 @@ def test_formats() -> None:
         ("2", "worse"),
         ("", "undecided"),
     }
-    assert table(found[0]).row_count == 3 and "more rows" not in table(found[0]).caption
-    assert table(found[0], top=1).row_count == 1 and "2 more rows: elboard leaderboard test/blobs" in table(found[0], top=1).caption
+    assert len(table(found[0]).columns[0].cells) == 3 and "more rows" not in table(found[0]).caption
+    assert (
+        len(table(found[0], top=1).columns[0].cells) == 1
+        and "2 more rows: elboard leaderboard test/blobs" in table(found[0], top=1).caption
+    )
 
 
 def test_latex_compiles_or_at_least_parses(tmp_path: Path) -> None:
@@ -275,7 +278,7 @@ def test_a_saturated_value_is_a_bound_and_the_board_says_so() -> None:
     assert r"$\geq$ 5.298" in render([board], "latex") and "≥ 5.298" in render([board], "html")
     said = {row["metric"]: row["saturated"] for row in json.loads(render([board], "json"))}
     assert said == {**dict.fromkeys(board.columns, False), key: True}
-    assert table(board).columns[3 + board.columns.index(key)]._cells == ["≥ 5.298"] and "at most 5.30" in table(board).caption
+    assert table(board).columns[3 + board.columns.index(key)].cells == ["≥ 5.298"] and "at most 5.30" in table(board).caption
     free = board_of("generation/digits", {"nll[k=8,n=50]": 20.0, key: most - 0.1})
     assert "≥" not in render([free], "md")
 

@@ -25,8 +25,9 @@ from elboard.bench.errors import UserError
 from elboard.bench.identity import configuration
 from elboard.bench.record import Record, effective, write
 from elboard.results import store
-from elboard.results.store import INDEX, Group, compact, groups, load, pack, reading
-from elboard.results.store.index import Index
+from elboard.results.said import backfilled
+from elboard.results.store import INDEX, Group, cache, compact, groups, load, pack
+from elboard.results.store.lines import lines
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
 ROOT = Path(__file__).parents[2]
@@ -63,8 +64,8 @@ def plain(found: list[Group]) -> list[dict]:
             return [None if isinstance(item, float) and math.isnan(item) else item for item in given.tolist()]
         return {name: value(item) for name, item in given.items()} if isinstance(given, Mapping) else given
 
-    beside = {"later", "badges"}  # what was said of records later
-    return [{name: value(getattr(group, name)) for name in Group.__dataclass_fields__ if name not in beside} for group in found]
+    names = [name for name in Group.__dataclass_fields__ if name != "badges"]  # which were said of records later
+    return [{name: value(getattr(group, name)) for name in names} for group in found]
 
 
 def by_hand(found: list[Record]) -> list[dict]:
@@ -153,7 +154,9 @@ def test_groups_are_what_the_rule_says(tmp_path: Path) -> None:
 def test_records_in_memory_make_the_same_groups(tmp_path: Path) -> None:
     keep(tmp_path, *some())
     assert plain(store.groups_of(some())) == plain(groups(tmp_path, shipped=False))
-    assert plain(store.groups_of(load(None))) == plain(groups(None))
+    later = [dataclasses.replace(line.record, metrics=backfilled(line)) for line in lines("", [])]
+    assert [record.metrics for record in later] != [record.metrics for record in load(None)]
+    assert plain(store.groups_of(later)) == plain(groups(None))
 
 
 def test_the_group_is_a_hash_of_what_the_runs_share(tmp_path: Path) -> None:
@@ -211,12 +214,12 @@ def test_shipped_records_are_grouped_as_they_are_loaded() -> None:
 
 def test_nothing_is_read_twice_that_has_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(tmp_path, *some())
-    assert compact(tmp_path).fresh == len(some())
+    assert compact(tmp_path) == (len(some()), len(some()))
     read = []
     parse = records.parse
     monkeypatch.setattr(records, "parse", lambda content, path: read.append(path) or parse(content, path))
     check(tmp_path, by_hand(some()))
-    assert read == [] and compact(tmp_path).fresh == 0
+    assert read == [] and compact(tmp_path) == (len(some()), 0)
     (new,) = keep(tmp_path, record_of(0.5, 50))
     groups(tmp_path, shipped=False)
     assert read == [new]
@@ -260,28 +263,28 @@ def test_the_index_can_be_deleted(tmp_path: Path) -> None:
     check(tmp_path, by_hand(some()))
 
 
+@pytest.mark.parametrize("name", ["it's", "a[1]*", "a ü %"])
+def test_whatever_the_folder_is_called_and_what_else_lies_there(tmp_path: Path, name: str) -> None:
+    keep(tmp_path / name, *some())
+    compact(tmp_path / name)
+    (tmp_path / name / INDEX / "0.parquet").write_bytes(b"PAR1 of something else")
+    check(tmp_path / name, by_hand(some()))
+
+
 def test_an_index_that_is_replaced_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reader takes the new one: no warning, and each record once."""
     keep(tmp_path, *some())
     compact(tmp_path)
-    new, read = record_of(0.5, 50), Index.rows
+    new, read = record_of(0.5, 50), cache._read
     keep(tmp_path, new)
 
-    def late(self: Index, *words: object) -> object:
-        monkeypatch.setattr(Index, "rows", read)
+    def late(*words: object) -> object:
+        monkeypatch.setattr(cache, "_read", read)
         compact(tmp_path)
-        return read(self, *words)
+        return read(*words)
 
-    monkeypatch.setattr(Index, "rows", late)
+    monkeypatch.setattr(cache, "_read", late)
     check(tmp_path, by_hand([*some(), new]))
-
-
-def test_parts_are_written_before_memory_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "HELD", 4)
-    keep(tmp_path, *some())
-    assert compact(tmp_path).records == len(some())
-    check(tmp_path, by_hand(some()))
-    assert compact(tmp_path).fresh == 0
 
 
 @pytest.mark.parametrize("state", ["loose", "compacted", "archived"])
@@ -321,7 +324,7 @@ def test_a_move_that_was_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     keep(tmp_path, *some())
     pack(tmp_path, [some()[-1].key])
     with monkeypatch.context() as patched:
-        patched.setattr(reading, "_compact", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(store, "_compact", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             pack(tmp_path, [some()[0].key])
     check(tmp_path, by_hand(some()))
@@ -355,18 +358,18 @@ def test_what_cannot_be_archived(tmp_path: Path) -> None:
 def test_two_compactions_at_once_count_records_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that knows less ends last: what it does not know is read from files."""
     keep(tmp_path, *some()[1:])
-    write_index = reading.write
+    write_index = cache.write
 
     def meanwhile(*words: object) -> None:
-        monkeypatch.setattr(reading, "write", write_index)
+        monkeypatch.setattr(cache, "write", write_index)
         keep(tmp_path, some()[0])
         compact(tmp_path)
         write_index(*words)
 
-    monkeypatch.setattr(reading, "write", meanwhile)
+    monkeypatch.setattr(cache, "write", meanwhile)
     compact(tmp_path)
     check(tmp_path, by_hand(some()))
-    assert compact(tmp_path) == store.Compacted(len(some()), 1)
+    assert compact(tmp_path) == (len(some()), 1)
     check(tmp_path, by_hand(some()))
     assert len([*(tmp_path / INDEX).glob("*.parquet")]) == 1
 
@@ -384,9 +387,10 @@ def test_without_an_index_duckdb_is_not_imported(tmp_path: Path) -> None:
 def test_drafts_of_writers_that_died_go(tmp_path: Path) -> None:
     keep(tmp_path, *some())
     compact(tmp_path)
-    old, new = (tmp_path / INDEX / name for name in ("a.tmp", "b.tmp"))
+    old, new = (tmp_path / INDEX / f".cache.{'0123456789abcdef'[i:][:8]}.tmp" for i in range(2))
     for draft in (old, new):
         draft.write_text("")
     os.utime(old, (0, 0))
+    keep(tmp_path, record_of(0.5, 50))
     compact(tmp_path)
     assert not old.exists() and new.exists()

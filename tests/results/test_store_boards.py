@@ -14,8 +14,7 @@ from elboard.bench.cli.store import compact as compact_command
 from elboard.bench.config import resolve
 from elboard.bench.record import Record
 from elboard.results import store
-from elboard.results.backfill import filled
-from elboard.results.board.build import Board, Choice, boards
+from elboard.results.board.build import Board, Choice, boards, read_boards
 from elboard.results.board.summaries import mean_costs
 from elboard.results.places import places_of_run
 from elboard.results.store import INDEX, compact, groups, load, pack
@@ -63,7 +62,7 @@ def test_mixtures_are_what_the_rule_says(tmp_path: Path, seed: int) -> None:
     keep(tmp_path, *(record for record in found if record.key in keys[edges[2] :]))
     check(tmp_path, by_hand(found))
     made = groups(tmp_path, shipped=False)
-    order = [(group.task, group.task_version, group.budget, *group.name) for group in made]
+    order = [(group.task, group.task_version, group.budget, group.method, group.method_version, group.group) for group in made]
     assert order == sorted(order)
     eager = {group.group: group for group in store.groups_of(load(tmp_path, shipped=False))}
     assert {group.group: (group.n, group.digest) for group in made} == {name: (group.n, group.digest) for name, group in eager.items()}
@@ -97,8 +96,7 @@ def many(tmp_path: Path) -> Path:
 
 def shown(root: Path, shipped: bool = False) -> list[Board]:
     """What the leaderboard does."""
-    found = filled(groups(root, shipped), root)
-    return boards(found, "", PATHS, Choice(), badges(root, shipped, found), root / INDEX)
+    return read_boards(root, shipped, paths=PATHS)[1]
 
 
 def test_a_board_whose_statistics_are_kept_is_the_same(many: Path) -> None:

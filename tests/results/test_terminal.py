@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from elboard.bench.cli import printing
 from elboard.results.board.build import Board, boards
 from elboard.results.board.render import number
-from elboard.results.board.terminal import table
+from elboard.results.board.terminal import BOLD, PLAIN, table
 from elboard.results.store import groups
 
 
@@ -19,12 +20,11 @@ def shipped() -> list[Board]:
 
 
 def printed(monkeypatch: pytest.MonkeyPatch, board: Board, width: int) -> str:
-    from rich.console import Console
-
-    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None, emoji=False)
-    monkeypatch.setattr(printing, "console_of", lambda wide: console)
-    printing.print_tables([board])
-    return console.file.getvalue()
+    out = io.StringIO()
+    monkeypatch.setattr(printing, "terminal_width", lambda: width)
+    with contextlib.redirect_stdout(out):
+        printing.print_tables([board])
+    return out.getvalue()
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 160, 500])
@@ -71,3 +71,15 @@ def test_long_names_are_folded_at_their_spaces(monkeypatch: pytest.MonkeyPatch, 
     assert len(label) > 20
     text = printed(monkeypatch, board, min(room, len(label) + 15))
     assert all(word in text for word in label.split())
+
+
+def test_columns_are_aligned_and_bold_adds_no_width(shipped: list[Board]) -> None:
+    for board in shipped:
+        said = table(board)
+        plain, strong = said.lines(), said.lines(strong=True)
+        assert [line.replace(BOLD, "").replace(PLAIN, "").rstrip() for line in strong] == plain and strong != plain
+        rule = next(i for i, line in enumerate(plain) if line.startswith(" ─"))
+        body = plain[rule + 1 : plain.index("", rule)]
+        assert len(body) >= len(board.rows) and max(map(len, body)) <= len(plain[rule]) - 1
+        edges = [sum(column.need() + 3 for column in said.columns[:i]) for i in range(1, len(said.columns))]
+        assert all(line[edge - 1 : edge + 2].strip() == "" for line in body for edge in edges), board.task

@@ -29,12 +29,10 @@ import contextlib, io, sys, time
 from pathlib import Path
 import duckdb
 from elboard.bench.cli.boards import FEW
-from elboard.bench.cli.printing import print_tables, read_groups
+from elboard.bench.cli.printing import print_tables
 from elboard.bench.registry import discover
-from elboard.results.board.build import Choice, boards
-from elboard.results.kept import place
+from elboard.results.board.build import boards, read_boards
 from elboard.results.store import groups_of, load
-from elboard.results.verify import badges
 root, which, shipped = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "shipped"
 duckdb.connect().execute("SELECT 1").fetchall()
 with contextlib.redirect_stdout(io.StringIO()):
@@ -43,9 +41,7 @@ def lap():
     laps.append((time.perf_counter(), time.process_time()))
 laps = []
 lap()
-found = read_groups(root, shipped, which)
-lap()
-made = boards(found, which, (), Choice(), badges(root, shipped, found), place(root))
+_, made = read_boards(root, shipped, which)
 lap()
 with contextlib.redirect_stdout(io.StringIO()):
     print_tables(made, 0 if which in discover("task") else FEW)
@@ -72,52 +68,49 @@ def timed(*words: str) -> list[float]:
     return min([float(word) for word in run.stdout.split()] for run in runs)
 
 
-def synthetic(card: Any, seeds: int) -> Any:
-    """Rows of one task."""
+def synthetic(card: Any, seeds: int) -> list[Any]:
+    """Attempts at runs of one task."""
     import numpy as np
 
     from elboard.results.store import load
-    from elboard.results.store.groups import Rows, array_of, setting_of
+    from elboard.results.store.groups import Attempts, setting_of
 
     task, metrics = card.name, [key for key in card.metrics if "[" not in key]
     rng = np.random.default_rng(zlib.crc32(task.encode()))
-    n = METHODS * seeds
     example = next(record for record in load(None) if record.spec["method"] == "vae")
-    settings = []
+    parts = []
     for method in (f"method-{i:02}" for i in range(METHODS)):
         spec = {**example.spec, "task": task, "method": method}
         identity = {**example.identity, "task": f"{task}@1", "method": f"{method}@1"}
-        settings.append(setting_of(replace(example, spec=spec, identity=identity)))
-    keys = rng.integers(0, 2**63, n).astype(np.uint64)
-    attempts = [f"{attempt:012x}" for attempt in rng.integers(0, 2**48, n).tolist()]
-    columns = {
-        "key": keys,
-        "attempt": array_of(attempts, object),
-        "done": rng.random(n) > 0.01,
-        "trial": np.zeros(n, dtype=bool),
-        "seed": np.tile(np.arange(seeds), METHODS),
-        "setting": np.repeat(np.arange(METHODS, dtype=np.int32), seeds),
-        "badge": np.zeros(n, dtype=np.uint8),
-        "ended": array_of(["2026-11-24T16:22:38+00:00"] * n, object),
-        "file": array_of([f"{key:016x}/attempts/{attempt}.json" for key, attempt in zip(keys.tolist(), attempts, strict=True)], object),
-        "size": np.full(n, 8_000),
-        "mtime": np.full(n, 10**18),
-    }
-    values = {("cost", name): 100 * rng.random(n) for name in COST} | {("metrics", name): rng.random(n) for name in metrics}
-    return Rows((task, 1, "lite"), {**columns, **values}, settings)
+        keys = [f"{key:016x}" for key in rng.integers(0, 2**63, seeds).tolist()]
+        attempts = [f"{attempt:012x}" for attempt in rng.integers(0, 2**48, seeds).tolist()]
+        texts = {
+            "key": keys,
+            "attempt": attempts,
+            "ended": ["2026-11-24T16:22:38+00:00"] * seeds,
+            "badge": [""] * seeds,
+            "file": [f"{key}/attempts/{attempt}.json" for key, attempt in zip(keys, attempts, strict=True)],
+        }
+        columns = {name: np.array(column, dtype=object) for name, column in texts.items()}
+        columns |= {"seed": np.arange(seeds), "done": rng.random(seeds) > 0.01, "trial": np.zeros(seeds, dtype=bool)}
+        columns |= {"size": np.full(seeds, 8_000), "mtime": np.full(seeds, 10**18)}
+        values = {("cost", name): 100 * rng.random(seeds) for name in COST} | {("metrics", name): rng.random(seeds) for name in metrics}
+        said = setting_of(replace(example, spec=spec, identity=identity))
+        parts.append(Attempts(said, columns | {name: values[name] for name in sorted(values)}))
+    return parts
 
 
 def archive(home: Path, total: int) -> int:
     """Write the index of an archive of about ``total`` synthetic records below ``home``; returns their number."""
     from elboard.bench.registry import discover
-    from elboard.results.store.files import INDEX, Runs
-    from elboard.results.store.index import write
+    from elboard.results.store.cache import write
+    from elboard.results.store.files import Runs
 
     place = Runs(home / "archive", closed=True)
-    (place.folder / INDEX).mkdir(parents=True)
+    place.cache.mkdir(parents=True)
     cards = [entry.card for _, entry in sorted(discover("task").items())]
-    parts = [synthetic(card, round(total / METHODS / len(cards))) for card in cards]
-    write(place.index, parts, place.state())
+    parts = [part for card in cards for part in synthetic(card, round(total / METHODS / len(cards)))]
+    write(place.cache, parts, place.state())
     return sum(map(len, parts))
 
 
@@ -133,8 +126,8 @@ def archived() -> None:
             row(f"keeping the statistics of {total} records", seconds(lambda home=home: keep_statistics(home)), "s", "once")
             for pattern, what in (("", "all boards"), (ONE, "one board")):
                 for shipped in ("shipped", "alone"):
-                    cpu, groups, made, printed, took = timed(name, pattern, shipped)
-                    note = f"aim {aim}; groups {groups:.3f}, boards {made:.3f}, printing {printed:.3f}; by the clock {took:.3f} s"
+                    cpu, made, printed, took = timed(name, pattern, shipped)
+                    note = f"aim {aim}; boards {made:.3f}, printing {printed:.3f}; by the clock {took:.3f} s"
                     row(f"leaderboard, {what} of {total} records, {shipped}", cpu, "s", note)
 
 
