@@ -96,6 +96,19 @@ class Method(pl.LightningModule):
         """Train. By default by gradients with Lightning; closed-form and post-hoc methods override this."""
         training.run(self)
 
+    def after_step(self, batch: Batch, batch_idx: int) -> None:
+        """Called after each step of the optimiser, before a checkpoint may be written.
+
+        For state beside the parameters: averages, a memory of past weights. (Lightning's ``on_train_batch_end`` of a module comes after the
+        checkpoint: a run that goes on from one would lack what the last step did there.)
+        """
+
+    def agree(self, *tensors: Tensor) -> None:
+        """Put the first process's values into ``tensors``, in all that train together: for what each has drawn by noise of its own."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for tensor in tensors:
+                torch.distributed.broadcast(tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor, 0)
+
     def before_validation(self) -> None:
         """Called at the end of each epoch, in training mode, before the task validates it and before its weights are kept.
 

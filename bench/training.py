@@ -190,6 +190,7 @@ class _Loop(pl.Callback):
             self.within = {}
 
     def on_train_batch_end(self, trainer: pl.Trainer, method: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        method.after_step(batch, batch_idx)
         if batch_idx + 1 == trainer.num_training_batches:
             return  # the epoch's end follows at once
         stop, alone = stopping.requested(), trainer.world_size == 1

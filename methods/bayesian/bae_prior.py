@@ -125,7 +125,8 @@ class BAEPrior(Method, FewShotModels):
             group["adapting"] = self.progress < BURN_IN
 
     @torch.no_grad()
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def after_step(self, batch: Batch, batch_idx: int) -> None:
+        self.agree(*(w.data for w in self.parameters()))  # one chain, whose noise is the first process's
         steps = self.trainer.num_training_batches
         done = (self.current_epoch * steps + batch_idx + 1) / (steps * self.trainer.max_epochs)
         due = int((done - BURN_IN) / (1 - BURN_IN) * self.config.samples + 1e-9)

@@ -82,7 +82,7 @@ class ComputedGammaVAE(RealVAE):
         self._error = out["mse"].detach()
         return out["loss"]
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def after_step(self, batch: Batch, batch_idx: int) -> None:
         """After the step, as in the paper: the loss of a batch is of the gamma before it."""
         if self.config.gamma == "computed":
             self.likelihood.follow(self._error, self.config.decay)

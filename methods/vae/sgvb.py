@@ -13,7 +13,7 @@ Differences from the paper: those of :mod:`elboard.methods.vae.vae`, which ``est
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -39,6 +39,8 @@ CARD = MethodCard(
 
 class SGVB(GaussianVAE, BinaryLikelihood, GradientEstimators):
     """Trained on the evidence lower bound by one of its estimators."""
+
+    estimators: ClassVar[tuple[str, ...]] = ("b", "a", "reinforce")
 
     @dataclass(kw_only=True)
     class Config(GaussianVAE.Config):

@@ -83,6 +83,10 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
     elif card.family == "rates":
         cls = TASKS[task].load()
         assert passes == len(cls(cls.Config(**c), budget, 0).fits()) * c["n_test"], "codes of all fits"
+    elif task == "posterior/digits":
+        assert passes == 497 * c["n_samples"], "draws of the weights"
+    elif card.family == "posterior":
+        assert passes == c["draws"]
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
     elif card.family == "calibration":
@@ -93,6 +97,8 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert of == {"train_nll": f"{c['n_fit']:,} training images", "*": c["n_test"]} | (
             {"gd*": f"{c['batches']} mini-batches"} if "batches" in c else {}
         )
+    elif task == "noisy/teacher":
+        assert passes == c["n_samples"] * (c["n_test"] + examples), "draws of test and of training inputs"
     elif card.family == "noisy":
         assert passes == c["n_samples"] * (of["*"] + examples), "draws of test and of training images"
         assert of["memorised"] == of["label_precision"] == f"{examples:,} training images"

@@ -156,7 +156,7 @@ def test_samples_are_taken_at_equal_distances_after_the_burn_in() -> None:
         for i in range(6):
             with torch.no_grad():
                 method.network["encoder"][0].bias.fill_(6 * epoch + i)
-            method.on_train_batch_end(None, {}, i)
+            method.after_step({}, i)
             taken.append(int(method.taken))
     assert taken == [0] * 7 + [1, 1, 2, 2, 3]
     assert method.kept_encoder_0_bias[:, 0, 0, 0].tolist() == [7, 9, 11]

@@ -84,7 +84,7 @@ def test_only_the_computed_one_moves_and_by_no_gradient() -> None:
         out = method.training_step({"x": 0.1 * examples()}, 0)
         out.backward()
         assert method.likelihood.log_std == 0, "the loss of a batch is of the gamma before it"
-        method.on_train_batch_end(None, {}, 0)
+        method.after_step({}, 0)
         assert (method.likelihood.log_std < 0) == moves
     assert "likelihood.log_std" in dict(build(gamma="learned").named_parameters())
 
