@@ -64,7 +64,7 @@ CARD = TaskCard(
     papers=("109",),
     version=2,
     full="up to 2,560 instead of 160 examples and 30,000 instead of 1,500 steps; no paper's own setting",
-    work={"lite": (4000, 72_000), "full": (16_000, 200_000)},
+    work={"lite": (4000, 240_000), "full": (16_000, 840_000)},
 )
 BUDGETS = {
     "smoke": {

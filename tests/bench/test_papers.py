@@ -135,6 +135,8 @@ def test_the_side_that_a_shipped_check_says_wins_was_not_searched_more(found: li
     checks = [claim.check for item in found for claim in item.claims if claim.check and any(of.search for of in claim.check.sides)]
     assert len(checks) > 5
     for check in checks:
+        if len(check.sides) == 1:  # against a value
+            continue
         left, right = map(trials, check.sides)
         assert left == right or (left < right and check.relation != "equal" and check.relation == convention(check.metric).direction), check
 

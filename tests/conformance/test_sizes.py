@@ -57,6 +57,23 @@ def _passes_of_detection(task: str, c: dict[str, Any], of: dict[str, str], passe
     assert of["*/validation"] == f"{c['n_valid']} against {c['n_valid']}"
 
 
+def _passes_of_classification(task: str, c: dict[str, Any], of: dict[str, Any], passes: int, examples: int) -> None:
+    if task.startswith("calibration/"):
+        assert passes == c["n_samples"] * (c["n_test"] + c["n_shift"] * len(c["angles"])), "draws of clean and of turned images"
+        assert of == {"*/*": c["n_shift"], "*": c["n_test"]}
+    elif task.startswith("dropout/"):
+        assert passes == c["n_test"] * (1 + c["n_masks"]) + c["n_fit"], "of test images with masks and without, and of training images"
+        assert of == {"train_nll": f"{c['n_fit']:,} training images", "*": c["n_test"]} | (
+            {"gd*": f"{c['batches']} mini-batches"} if "batches" in c else {}
+        )
+    elif task == "noisy/teacher":
+        assert passes == c["n_samples"] * (c["n_test"] + examples), "draws of test and of training inputs"
+    else:
+        assert passes == c["n_samples"] * (of["*"] + examples), "draws of test and of training images"
+        assert of["memorised"] == of["label_precision"] == f"{examples:,} training images"
+        assert of["accuracy_*"] == (c["n_track"] or of["*"])
+
+
 @pytest.mark.parametrize(("task", "budget"), REAL)
 def test_passes_of_the_evaluation(task: str, budget: str) -> None:
     card, c = TASKS[task].card, options(task, budget)
@@ -89,20 +106,8 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == c["draws"]
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
-    elif card.family == "calibration":
-        assert passes == c["n_samples"] * (c["n_test"] + c["n_shift"] * len(c["angles"])), "draws of clean and of turned images"
-        assert of == {"*/*": c["n_shift"], "*": c["n_test"]}
-    elif card.family == "dropout":
-        assert passes == c["n_test"] * (1 + c["n_masks"]) + c["n_fit"], "of test images with masks and without, and of training images"
-        assert of == {"train_nll": f"{c['n_fit']:,} training images", "*": c["n_test"]} | (
-            {"gd*": f"{c['batches']} mini-batches"} if "batches" in c else {}
-        )
-    elif task == "noisy/teacher":
-        assert passes == c["n_samples"] * (c["n_test"] + examples), "draws of test and of training inputs"
-    elif card.family == "noisy":
-        assert passes == c["n_samples"] * (of["*"] + examples), "draws of test and of training images"
-        assert of["memorised"] == of["label_precision"] == f"{examples:,} training images"
-        assert of["accuracy_*"] == (c["n_track"] or of["*"])
+    elif card.family in ("calibration", "dropout", "noisy"):
+        _passes_of_classification(task, c, of, passes, examples)
     elif card.family == "ood":
         _passes_of_detection(task, c, of, passes)
     elif card.family in OF_EACH:
