@@ -69,7 +69,7 @@ class StructuredSGMCMC(SGMCMC):
         if config.live == 1 and self.m > MOST:
             raise UserError(f"groups={config.groups}: {self.m} passes in a step; set live below 1 for at most {MOST}")
         passes = config.masks if config.live < 1 else self.m
-        self.register_buffer("selected", torch.ones(passes, self.m, dtype=torch.bool), persistent=False)
+        self.register_buffer("masks", torch.ones(passes, self.m, dtype=torch.bool), persistent=False)
 
     def make_groups(self, size: int) -> Tensor:
         kind, index = self.config.groups, torch.arange(size)
@@ -92,8 +92,8 @@ class StructuredSGMCMC(SGMCMC):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> Any:
         super().on_train_batch_start(batch, batch_idx)
         if self.config.live < 1:
-            self.selected = torch.rand(self.selected.shape, device=self.selected.device) < self.config.live
-            self.agree(self.selected)
+            self.masks = torch.rand(self.masks.shape, device=self.masks.device) < self.config.live
+            self.agree(self.masks)
             self._before = [w.detach().clone() for w in self.parameters()] if self._split else []
 
     @property
@@ -103,8 +103,8 @@ class StructuredSGMCMC(SGMCMC):
 
     def composites(self, theta: Tensor) -> Tensor:
         """``(C, passes, P)``: of each chain the live weights where they are selected, past ones elsewhere."""
-        passes = len(self.selected)
-        live = (self.selected if self.config.live < 1 else torch.eye(self.m, dtype=torch.bool, device=theta.device))[:, self.group_of]
+        passes = len(self.masks)
+        live = (self.masks if self.config.live < 1 else torch.eye(self.m, dtype=torch.bool, device=theta.device))[:, self.group_of]
         past = self.recombined((len(theta), passes))
         return torch.where(live, theta[:, None], past)
 
@@ -117,7 +117,7 @@ class StructuredSGMCMC(SGMCMC):
         factor, updated = 1.0, theta
         if c.live < 1:
             factor = (1 - (1 - c.live) ** c.masks) / c.live / c.masks
-            updated = theta * self.selected.any(0)[self.group_of]
+            updated = theta * self.masks.any(0)[self.group_of]
         return {"loss": -(factor * log_p.sum() + self.log_prior(updated).sum()), "log_likelihood": log_p.mean()}
 
     @torch.no_grad()
@@ -128,7 +128,7 @@ class StructuredSGMCMC(SGMCMC):
 
     def _put_back(self) -> None:
         """Groups that no mask selected are where they were."""
-        moved = self.selected.any(0)[self.group_of]
+        moved = self.masks.any(0)[self.group_of]
         if isinstance(self.spec, TargetSpec):
             self.position.copy_(torch.where(moved, self.position, self._before[0]))
             return

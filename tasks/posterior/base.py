@@ -74,21 +74,25 @@ class KnownPosterior(Task):
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         z, trace = method.draw(self.config.draws).double().cpu().numpy(), method.trace().cpu().numpy()
-        iat = integrated_autocorrelation(trace) * method.stride if len(trace) > 1 else np.full(2, np.nan)
-        shown = {"samples": z[:SHOWN].astype(np.float32), "exact": test["exact"].numpy()}
-        chain = np.cov(trace.reshape(-1, 2).T.astype(np.float64)) if len(trace) > 1 else np.full((2, 2), np.nan)
-        return Observed({**shown, "mean": z.mean(0), "covariance": np.cov(z.T), "chain_covariance": chain, "iat": iat})
+        arrays = {"samples": z[:SHOWN].astype(np.float32), "exact": test["exact"].numpy(), "mean": z.mean(0), "covariance": np.cov(z.T)}
+        if len(trace) > 1:  # else the chain has no law and no time of its own
+            arrays["chain_covariance"] = np.cov(trace.reshape(-1, 2).T.astype(np.float64))
+            arrays["iat"] = integrated_autocorrelation(trace) * method.stride
+        return Observed(arrays)
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
         (mean, covariance), found = cls.moments(), observed["covariance"]
-        deviation, variance, chain = np.sqrt(covariance.diagonal()), found.diagonal(), observed["chain_covariance"]
+        deviation, variance, of_chain = np.sqrt(covariance.diagonal()), found.diagonal(), {}
+        if "iat" in observed:
+            chain = observed["chain_covariance"]
+            of_chain["chain_correlation"] = float(np.abs(chain[0, 1]) / np.sqrt(chain.diagonal().prod()))
+            of_chain["iat"] = float(observed["iat"].mean())
         return {
             "mmd2": mmd2(observed["samples"], observed["exact"]),
             "mean_error": float(np.abs((observed["mean"] - mean) / deviation).max()),
             "variance_error": float(np.abs(variance / deviation**2 - 1).max()),
             "marginal_ratio": float((variance / deviation**2).max()),
             "correlation": float(found[0, 1] / np.sqrt(variance.prod())),
-            "chain_correlation": float(np.abs(chain[0, 1]) / np.sqrt(chain.diagonal().prod())),
-            "iat": float(observed["iat"].mean()),
+            **of_chain,
         }

@@ -78,9 +78,12 @@ class Digits(HalfPrecision, DataTask):
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         trace = method.trace().cpu().numpy()
-        iat = integrated_autocorrelation(trace) * method.stride if len(trace) > 1 else np.full(1, np.nan)
-        return Observed({"p": self.probabilities(method, test["x"]), "y": test["y"].numpy(), "iat": iat})
+        arrays = {"p": self.probabilities(method, test["x"]), "y": test["y"].numpy()}
+        if len(trace) > 1:  # else the chain has no time of its own
+            arrays["iat"] = integrated_autocorrelation(trace) * method.stride
+        return Observed(arrays)
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
-        return {**classification_metrics(observed["p"], observed["y"]), "iat": float(observed["iat"].mean())}
+        iat = {"iat": float(observed["iat"].mean())} if "iat" in observed else {}
+        return {**classification_metrics(observed["p"], observed["y"]), **iat}

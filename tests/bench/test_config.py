@@ -248,7 +248,7 @@ def test_what_a_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     assert missing(find("method", "test-linear", (tmp_path,)).card) == reason
     assert ("test/blobs", "test-linear") not in compatible((tmp_path,)) and ("test/blobs", "softmax") in compatible((tmp_path,))
     assert f"left out: {reason}\n" in capsys.readouterr().err
-    (tmp_path / "all.yaml").write_text("budget: smoke\nruns: [{tasks: [test/blobs], methods: ['test-*', 'soft*']}]\n")
+    (tmp_path / "all.yaml").write_text("budget: smoke\nruns: [{tasks: [test/blobs], methods: ['test-*', 'softm*']}]\n")
     assert [spec.method for spec in expand(tmp_path / "all.yaml", paths=(str(tmp_path),)).runs] == ["softmax"]
     assert main(["list", "methods", "--path", str(tmp_path)]) == 0 and main(["show", "test-linear", "--path", str(tmp_path)]) == 0
     said = capsys.readouterr()

@@ -109,9 +109,9 @@ def test_the_dropout_energy_has_the_right_gradient_where_a_group_moves() -> None
     made.ring[:] = made.vector().detach()
     expected, total, weight = gradient(plain, plain.loss(seen)["loss"]), 0.0, 0.0
     for bits in range(16):
-        made.selected = torch.tensor([[bits >> (2 * k + i) & 1 for i in range(2)] for k in range(2)], dtype=torch.bool)
-        share = 0.4 ** int(made.selected.sum()) * 0.6 ** (4 - int(made.selected.sum()))
-        moves = made.selected.any(0)[made.group_of]
+        made.masks = torch.tensor([[bits >> (2 * k + i) & 1 for i in range(2)] for k in range(2)], dtype=torch.bool)
+        share = 0.4 ** int(made.masks.sum()) * 0.6 ** (4 - int(made.masks.sum()))
+        moves = made.masks.any(0)[made.group_of]
         total = total + share * torch.where(moves, gradient(made, made.loss(seen)["loss"]), 0.0)
         weight = weight + share * moves
     torch.testing.assert_close(total / weight, expected)
@@ -119,7 +119,7 @@ def test_the_dropout_energy_has_the_right_gradient_where_a_group_moves() -> None
 
 def test_groups_that_no_mask_selects_rest() -> None:
     made = remembering(live=0.5)
-    made.selected = torch.tensor([[True, False], [True, False]])
+    made.masks = torch.tensor([[True, False], [True, False]])
     before = made.vector().detach().clone()
     made._before = [w.detach().clone() for w in made.parameters()]
     with torch.no_grad():

@@ -90,7 +90,7 @@ def test_factors_are_handed_out_only_where_the_run_says_so() -> None:
     train = make(labels=0.1).load_train().train
     n = round(0.1 * len(train["x"]))
     assert n > 10 and (train["factors"][:n] >= 0).all() and (train["factors"][n:] == -1).all(), "a share, at any budget"
-    with pytest.raises(UserError, match="labels=200 is a share"):
+    with pytest.raises(UserError, match=r"labels=200.0 is not in \[0, 1\]"):
         make(labels=200.0).load_train()
     assert torch.equal(train["x"], make().load_train().train["x"])
 
