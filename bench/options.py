@@ -205,10 +205,8 @@ def schema_of(name: str, columns: Mapping[str, tuple[Kind, Any]]) -> type:
 
 def schema_of_class(cls: type) -> type:
     """:func:`schema_of` a dataclass whose annotations are texts and whose defaults are no lists."""
-    columns = {
-        name: (kind_of(ast.parse(column.type, mode="eval").body), column.default) for name, column in cls.__dataclass_fields__.items()
-    }
-    return schema_of(cls.__name__, columns)
+    kinds_of = declared(cls)
+    return schema_of(cls.__name__, {name: (kinds_of[name], column.default) for name, column in cls.__dataclass_fields__.items()})
 
 
 def kinds(schema: type) -> dict[str, Kind]:
