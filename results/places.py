@@ -19,7 +19,7 @@ from typing import Any
 
 from elboard.bench import record as records
 from elboard.bench.record import ARCHIVE, Record
-from elboard.results.store.files import folders_of, tell
+from elboard.results.store.files import folders_of, telling
 from elboard.results.store.lines import Line, lines
 
 
@@ -73,15 +73,14 @@ def effective(root: Path | None, shipped: bool) -> dict[str, Place]:
 
     Warns of files and lines that are left out.
     """
-    left_out: list[str] = []
-    found = ((of, item) for of in folders_of(root) for file in sorted(of.scan(left_out).items()) for item in of.read(*file, left_out))
-    in_runs = (InRuns(of.folder / item.file, item.record) for of, item in found)
-    runs: dict[str, dict[str, Place]] = defaultdict(dict)
-    for place in chain(in_runs, lines("", left_out) if shipped else ()):
-        known = runs[place.record.key].get(place.record.attempt)
-        if known is None or known.evidence is None:
-            runs[place.record.key][place.record.attempt] = place
-    tell(left_out)
+    with telling() as left_out:
+        found = ((of, item) for of in folders_of(root) for file in sorted(of.scan(left_out).items()) for item in of.read(*file, left_out))
+        in_runs = (InRuns(of.folder / item.file, item.record) for of, item in found)
+        runs: dict[str, dict[str, Place]] = defaultdict(dict)
+        for place in chain(in_runs, lines("", left_out) if shipped else ()):
+            known = runs[place.record.key].get(place.record.attempt)
+            if known is None or known.evidence is None:
+                runs[place.record.key][place.record.attempt] = place
     return {key: of_run[records.effective(place.record for place in of_run.values()).attempt] for key, of_run in runs.items()}
 
 

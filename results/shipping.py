@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from elboard.bench import record as records
 from elboard.bench.record import Record
-from elboard.results.store.lines import KINDS, lines, stem_of
+from elboard.results.beside import all_beside, stem_of
+from elboard.results.store.lines import KINDS, lines
 
 
 def encoded(tree: Mapping[str, Any]) -> str:
@@ -45,12 +45,3 @@ def _order(text: str) -> tuple:
         return 0, *(str(spec[name]) for name in ("task_version", "budget", "method")), int(spec["seed"]), tree["key"], str(tree["attempt"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return 1, text
-
-
-def all_beside(file: Path) -> dict[str, dict[str, Path]]:
-    """The files beside the lines of ``file``: by :func:`stem_of` their run, by what they are."""
-    found: dict[str, dict[str, Path]] = defaultdict(dict)
-    for path in sorted(file.with_suffix("").glob("*.*")):
-        stem, _, what = path.name.partition(".")
-        found[stem][what] = path
-    return found

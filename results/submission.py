@@ -34,9 +34,10 @@ from elboard.bench.record import Record
 from elboard.bench.registry import Entry, discover
 from elboard.bench.source import ways_to_test_data
 from elboard.results import untrusted
+from elboard.results.beside import all_beside, path_beside, stem_of
 from elboard.results.places import effective
-from elboard.results.shipping import all_beside, board_file, write_lines
-from elboard.results.store.lines import SHIPPED, lines, path_beside, stem_of
+from elboard.results.shipping import board_file, write_lines
+from elboard.results.store.lines import SHIPPED, lines
 from elboard.results.untrusted import InvalidEvidence, Refused, one_line, read_evidence, strict_json
 from elboard.results.verify import Verification, badge, task_of, verify
 

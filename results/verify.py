@@ -22,7 +22,7 @@ import numpy as np
 
 from elboard.bench import legacy
 from elboard.bench import record as records
-from elboard.bench.config import restated
+from elboard.bench.config import RunSpec, restated
 from elboard.bench.errors import UserError
 from elboard.bench.identity import configuration, difference, group_of
 from elboard.bench.record import Record
@@ -221,6 +221,13 @@ def _verified(root: Path | None, among: Sequence[Group]) -> set[str]:
     keys = {folder.name for folder in (root / "verified").iterdir()}
     if len(keys) * DEARER > sum(group.n for group in among):
         own = {key for group in among for key in group.keys}
-        old = {key for group in among if not keys <= own for spec in group.runs() for key in legacy.keys_of(spec)}
+        old = {key for group in among if not keys <= own for key in _legacy_keys(group)}
         keys &= own | old
     return keys
+
+
+def _legacy_keys(group: Group) -> Iterator[str]:
+    """The keys that earlier releases gave the finished runs of ``group``."""
+    first = RunSpec.joined(group.spec, {**group.identity, "seed": group.spec["seed"]})
+    for seed in group.seeds.tolist():
+        yield from legacy.keys_of(first.reseeded(seed))

@@ -4,11 +4,12 @@ Truth is, of those that ship, one line each (:mod:`elboard.results.store.lines`)
 (:mod:`elboard.results.store.files`). Each source may have a cache (:mod:`elboard.results.store.cache`). Readers compare name, size and
 modification time of every file with what the cache says, and read the rest from the files, so that an answer does not depend on it.
 
+What is no valid record is left out with a warning of one line; of more than five, five and the number of the rest are told.
+
 ``<root>/archive/`` is a folder of runs like ``<root>`` to which nothing is written any more; :func:`pack` moves whole runs into it. Its
 cache says which state of the folder it covers; as long as that is the present one, its files are not looked at one by one, which would
 take seconds for a hundred thousand. Else it is read like any other folder of runs, so that a move that was cut short, a lost cache or a
-copied folder cost time and no record. What is not noticed before the next :func:`compact` is a change inside the folder of an archived
-run: nothing writes there.
+copied folder cost time and no record. A change inside the folder of an archived run is not noticed before the next :func:`compact`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +28,7 @@ from elboard.bench.kinds import lookup
 from elboard.bench.metrics.conventions import parse
 from elboard.bench.record import ARCHIVE, Record, flush
 from elboard.results.store import cache, lines
-from elboard.results.store.files import INDEX, Item, Runs, Stat, folders_of, tell
+from elboard.results.store.files import INDEX, Item, Runs, Stat, folders_of, telling
 from elboard.results.store.groups import Attempts, Group, attempts_of, grouped, groups_of, joined
 from elboard.results.store.lines import SHIPPED, Lines
 
@@ -35,31 +38,20 @@ Source = Runs | Lines
 
 
 def load(root: Path | None, shipped: bool = True) -> list[Record]:
-    """All valid records under ``root`` (``<key>/attempts/*.json``), archived ones included, and, with ``shipped``, those of the package.
-
-    A file that is not a valid record is left out with a warning of one line; of more than five, five and the number of the rest are told.
-    """
-    left_out: list[str] = []
-    items = (item for source in _sources(root, shipped) for item in _items(source, source.scan(left_out), left_out))
-    records = [item.record for item in items]
-    tell(left_out)
-    return records
+    """All valid records under ``root`` (``<key>/attempts/*.json``), archived ones included, and, with ``shipped``, those of the package."""
+    with telling() as left_out:
+        return [item.record for source in _sources(root, shipped) for item in _items(source, source.scan(left_out), left_out)]
 
 
 def groups(root: Path | None, shipped: bool = True, pattern: str = "") -> list[Group]:
-    """All groups of the records under ``root``, archived ones included, and, with ``shipped``, of those of the package.
-
-    The answer does not depend on what is indexed. Sorted by task, version, budget, method, its version and ``group``. Warns, in a line
-    each, of files that are left out (of five and the number of the rest where there are more).
+    """The groups of all that :func:`load` reads, sorted by task, version, budget, method, its version and ``group``.
 
     Args:
         pattern: a task, or a family (what stands before the slash of a task's name); all if empty.
     """
-    left_out: list[str] = []
-    made = grouped([part for source in _sources(root, shipped) for part in _attempts(source, pattern, left_out)])
-    known = _known([group for group in made if pattern in ("", group.task, group.task.split("/")[0])], left_out)
-    tell(left_out)
-    return known
+    with telling() as left_out:
+        made = grouped([part for source in _sources(root, shipped) for part in _attempts(source, pattern, left_out)])
+        return _known([group for group in made if pattern in ("", group.task, group.task.split("/")[0])], left_out)
 
 
 def _sources(root: Path | None, shipped: bool) -> list[Source]:
@@ -120,16 +112,15 @@ def _items(source: Source, files: Mapping[str, Stat], left_out: list[str], whole
 
 
 def compact(root: Path) -> tuple[int, int]:
-    """Bring the caches of ``root`` and of its archive up to date; all records stay as they are. Warns of files that are left out.
+    """Bring the caches of ``root`` and of its archive up to date; all records stay as they are.
 
     Returns how many records are cached now, and how many of them were read from files for it. Raises UserError if there is no such folder,
     OSError if it cannot be written.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder of runs")
-    left_out: list[str] = []
-    done = [_compact(runs, left_out) for runs in folders_of(root)]
-    tell(left_out)
+    with telling() as left_out:
+        done = [_compact(runs, left_out) for runs in folders_of(root)]
     return sum(records for records, _ in done), sum(fresh for _, fresh in done)
 
 
@@ -143,16 +134,13 @@ def _compact(source: Source, left_out: list[str]) -> tuple[int, int]:
     records, fresh = sum(map(len, kept)), sum(map(len, new))
     state = state if fresh == len(rest) else None
     if broken or fresh or records < sum(map(len, cached)) or covers != state:
-        by_setting: dict[str, list[Attempts]] = {}
-        for part in (*kept, *new):
-            by_setting.setdefault(part.setting, []).append(part)
-        cache.write(source.cache, [joined(by_setting[setting]) for setting in sorted(by_setting)], state)
+        by_setting = groupby(sorted((*kept, *new), key=attrgetter("setting")), attrgetter("setting"))
+        cache.write(source.cache, [joined([*parts]) for _, parts in by_setting], state)
     return records + fresh, fresh
 
 
 def pack(root: Path, keys: Iterable[str]) -> int:
-    """Move the runs ``keys``, finished for good, with all that is in their folders, from ``root`` to ``root/archive``, and cache that.
-    Returns how many records it holds now.
+    """Move the runs ``keys``, finished for good, from ``root`` to ``root/archive``, cache that, and return how many records it holds now.
 
     A folder is moved by renaming it, so a run is in one place or the other at any moment; the archive's cache becomes valid last.
 
@@ -172,7 +160,5 @@ def pack(root: Path, keys: Iterable[str]) -> int:
     for key in keys:
         os.rename(root / key, archive / key)
     flush(archive)
-    left_out: list[str] = []
-    records, _ = _compact(Runs(archive, closed=True), left_out)
-    tell(left_out)
-    return records
+    with telling() as left_out:
+        return _compact(Runs(archive, closed=True), left_out)[0]

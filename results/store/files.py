@@ -89,9 +89,12 @@ def folders_of(root: Path | None) -> list[Runs]:
     return [runs for runs in folders if runs.folder.is_dir()]
 
 
-def tell(messages: list[str]) -> None:
-    """Warn of each, of the first five where there are more, and how many more there are."""
+@contextmanager
+def telling() -> Iterator[list[str]]:
+    """A list for lines about what is left out; warns in the end of each, of the first five where there are more, and how many more."""
+    messages: list[str] = []
+    yield messages
     for message in messages[:SHOWN]:
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=4)
     if len(messages) > SHOWN:
-        warnings.warn(f"... and {len(messages) - SHOWN} more are left out", stacklevel=3)
+        warnings.warn(f"... and {len(messages) - SHOWN} more are left out", stacklevel=4)

@@ -13,7 +13,6 @@ from functools import cached_property
 
 import numpy as np
 
-from elboard.bench.config import RunSpec
 from elboard.bench.identity import configuration, group_of, reseeded
 from elboard.bench.record import Record
 from elboard.results.store.files import Item
@@ -65,10 +64,9 @@ def setting_of(record: Record) -> str:
 def attempts_of(items: Iterable[Item]) -> list[Attempts]:
     """``items`` by their settings."""
     by_setting: dict[str, list[dict]] = defaultdict(list)
-    for record, metrics, badge, file, (size, mtime) in items:
-        row = {"key": record.key, "attempt": record.attempt, "ended": record.ended, "badge": badge}
-        row |= {"seed": record.spec["seed"], "done": record.status == "done", "trial": "trial" in record.notes}
-        row |= {"file": file, "size": size, "mtime": mtime}
+    for record, metrics, badge, file, stat in items:
+        of_run = (record.spec["seed"], record.status == "done", "trial" in record.notes)
+        row = dict(zip(COLUMNS, (record.key, record.attempt, record.ended, badge, file, *of_run, *stat), strict=True))
         row |= {(kind, name): value for kind, of in (("metrics", metrics), ("cost", record.cost)) for name, value in of.items()}
         by_setting[setting_of(record)].append(row)
     found = []
@@ -84,9 +82,8 @@ def joined(parts: Sequence[Attempts]) -> Attempts:
     if len(parts) == 1:
         return parts[0]
     names = [*COLUMNS, *sorted({name for part in parts for name in part.names})]
-    absent = [np.full(len(part), np.nan) for part in parts]
-    columns = {name: [of.columns.get(name, nan) for of, nan in zip(parts, absent, strict=True)] for name in names}
-    return Attempts(parts[0].setting, {name: np.concatenate(column) for name, column in columns.items()})
+    columns = {name: np.concatenate([part.columns.get(name, np.full(len(part), np.nan)) for part in parts]) for name in names}
+    return Attempts(parts[0].setting, columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,19 +127,12 @@ class Group:
         """Number of finished runs."""
         return len(self.seeds)
 
-    def runs(self) -> list[RunSpec]:
-        """The specifications of the finished runs."""
-        first = RunSpec.joined(self.spec, {**self.identity, "seed": self.spec["seed"]})
-        return [first.reseeded(seed) for seed in self.seeds.tolist()]
-
     @cached_property
     def digest(self) -> str:
         """Hash of seeds, metrics and costs: 32 hexadecimal digits, the same however the records are kept."""
-        digest = hashlib.sha256(json.dumps([list(self.metrics), list(self.cost), len(self.seeds)]).encode())
-        digest.update(np.ascontiguousarray(self.seeds, dtype=np.int64).data)
-        for column in (*self.metrics.values(), *self.cost.values()):
-            digest.update(np.ascontiguousarray(column, dtype=np.float64).data)
-        return digest.hexdigest()[:32]
+        names = json.dumps([list(self.metrics), list(self.cost), len(self.seeds)]).encode()
+        columns = (column.tobytes() for column in (self.seeds, *self.metrics.values(), *self.cost.values()))
+        return hashlib.sha256(b"".join((names, *columns))).hexdigest()[:32]
 
 
 def grouped(parts: Iterable[Attempts]) -> list[Group]:
@@ -152,8 +142,7 @@ def grouped(parts: Iterable[Attempts]) -> list[Group]:
         setting = json.loads(part.setting)
         named = (setting["spec"][name] for name in ("task", "task_version", "budget", "method", "method_version"))
         by_name[*named, setting["group"]].append((part, setting))
-    made = (_group(name, *zip(*by_name[name], strict=True)) for name in sorted(by_name))
-    return [group for group in made if group is not None]
+    return [group for name in sorted(by_name) if (group := _group(name, *zip(*by_name[name], strict=True)))]
 
 
 def groups_of(records: Iterable[Record]) -> list[Group]:
@@ -180,9 +169,8 @@ def _group(name: tuple, parts: Sequence[Attempts], settings: Sequence[dict]) -> 
         if not (math.isnan(column[0]) and np.isnan(column).all()):
             values[kind][of_kind] = column
     keys, attempts, badges = (tuple(of.columns[column].tolist()) for column in ("key", "attempt", "badge"))
-    failed = len(rows) - len(finished)
-    said = (setting["identity"], spec, keys, attempts, of.columns["seed"], values["metrics"], values["cost"], failed, setting["notes"])
-    return Group(*name, *said, badges)
+    numbers = (of.columns["seed"], values["metrics"], values["cost"], len(rows) - len(finished))
+    return Group(*name, setting["identity"], spec, keys, attempts, *numbers, setting["notes"], badges)
 
 
 def _effective(of: Attempts) -> np.ndarray:
@@ -191,8 +179,5 @@ def _effective(of: Attempts) -> np.ndarray:
     seeds = of.columns["seed"]
     if (seeds[1:] > seeds[:-1]).all():
         return np.arange(len(of))
-    said = [*zip(*(of.columns[name].tolist() for name in ("done", "ended", "attempt")), strict=True)]
-    best: dict[int, int] = {}
-    for row in sorted(range(len(of)), key=said.__getitem__, reverse=True):
-        best.setdefault(int(seeds[row]), row)
-    return np.array([best[seed] for seed in sorted(best)])
+    rows = np.lexsort([-np.arange(len(of)), *(of.columns[name] for name in ("attempt", "ended", "done", "seed"))])
+    return rows[np.append(seeds[rows[1:]] != seeds[rows[:-1]], True)]  # the last one of each seed

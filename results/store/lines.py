@@ -2,7 +2,7 @@
 
 A line is a record with what was said about it later, ``{"record": {...}, "verified": [...], "backfill": [...]}``; the record's digest
 covers the record alone. Lines have one form and one order, so that a new record or verification changes one line. Evidence, curves and
-pictures of one run of a configuration are enough; they lie beside, below ``<family>/<data>/`` (:func:`stem_of`).
+pictures of one run of a configuration are enough; they lie beside (:mod:`elboard.results.beside`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from elboard.bench import record as records
 from elboard.bench.folders import kept_folder
 from elboard.bench.record import Record
+from elboard.results.beside import path_beside
 from elboard.results.said import backfilled, badge, verifications
 from elboard.results.store.files import Item, Stat, leaving_out
 
@@ -127,13 +128,3 @@ def _lines(file: Path, stat: Stat) -> tuple[list[Line], list[str]]:
         except ValueError as error:
             left_out.append(f"{file}:{number}: {error}; it is left out")
     return found, left_out
-
-
-def stem_of(record: Record) -> str:
-    """How names of files beside begin: ``<method>-<attempt>``, which tells runs apart whatever their keys; up to its first dot."""
-    return f"{record.spec['method']}-{record.attempt}".replace(".", "_")
-
-
-def path_beside(file: Path, record: Record, what: str) -> Path:
-    """Where ``what`` of the run of ``record`` (``npz``, ``curves.jsonl``, ``<picture>.png``) lies beside the lines of ``file``."""
-    return file.with_suffix("") / f"{stem_of(record)}.{what}"

@@ -16,11 +16,12 @@ from elboard.bench.metrics.calibration import brier
 from elboard.bench.record import Record
 from elboard.bench.run import execute
 from elboard.results.backfill import backfill, backfilled, filled
+from elboard.results.beside import path_beside
 from elboard.results.board.build import Choice, boards
 from elboard.results.places import InRuns, places_of_run
 from elboard.results.shipping import board_file, write_lines
 from elboard.results.store import groups, load
-from elboard.results.store.lines import lines, path_beside
+from elboard.results.store.lines import lines
 from elboard.results.untrusted import read_evidence
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from elboard.bench import record as records
 from elboard.bench.record import Record
-from elboard.results.shipping import all_beside, board_file, write_lines
-from elboard.results.store.lines import Line, lines, path_beside
+from elboard.results.beside import all_beside, path_beside
+from elboard.results.shipping import board_file, write_lines
+from elboard.results.store.lines import Line, lines
 from tests.results.test_store import record_of
 
 

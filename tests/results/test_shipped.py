@@ -12,8 +12,9 @@ from elboard.bench.evidence import LIMIT, number, of_subsets
 from elboard.bench.identity import group_of
 from elboard.bench.metrics.conventions import of_examples
 from elboard.bench.registry import discover, find
-from elboard.results.shipping import all_beside, board_file
-from elboard.results.store.lines import SHIPPED, boards_below, lines, stem_of
+from elboard.results.beside import all_beside, stem_of
+from elboard.results.shipping import board_file
+from elboard.results.store.lines import SHIPPED, boards_below, lines
 from elboard.results.untrusted import read_evidence
 from elboard.results.verify import verify
 

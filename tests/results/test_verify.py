@@ -21,10 +21,11 @@ from elboard.bench.record import Record
 from elboard.bench.registry import find
 from elboard.bench.run import execute
 from elboard.results import untrusted
+from elboard.results.beside import path_beside
 from elboard.results.places import InRuns, places_of_run
 from elboard.results.shipping import board_file, write_lines
 from elboard.results.store import groups
-from elboard.results.store.lines import Line, lines, path_beside
+from elboard.results.store.lines import Line, lines
 from elboard.results.untrusted import InvalidEvidence, read_evidence
 from elboard.results.verify import Check, Verification, badge, badges, rerun, verifications, verify, write_verification
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from elboard.bench.record import finite
-from elboard.results.shipping import all_beside
+from elboard.results.beside import all_beside, stem_of
 from elboard.results.store.files import folders_of
-from elboard.results.store.lines import SHIPPED, boards_below, lines, stem_of
+from elboard.results.store.lines import SHIPPED, boards_below, lines
 
 CURVES = 100  # of a run
 POINTS = 120  # of a curve; longer ones are thinned
