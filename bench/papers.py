@@ -8,6 +8,7 @@ One file a paper, ``sweeps/papers/<slug>.yaml``, names what is run once; its run
       featureless: {method: vgae, set: {featureless: true}}
       vgae-8: {method: vgae, search: {sampler: random, trials: 8, space: {lr: {log: [0.001, 0.1]}}, seeds: 0-4}}
                                       # the best by validation of a search, in the words of sweeps; ``seeds`` of its runs if not the paper's
+      spectral: {method: spectral-embedding, seeds: 0-4}            # ditto without a search: a noisier side may have more
     seeds: {default: 0-2, links/cora: 0-9}        # or the same for all tasks; 0-2 if absent
     claims:
     - text: ...                       # one falsifiable sentence
@@ -102,13 +103,15 @@ class Reported:
 class Side:
     """One side of a check: a method with the options that differ from its defaults, or a value (in the metric's unit).
 
-    ``search``: the words of the search whose best options it has beside ``set``, and its ``seeds``; empty without one.
+    ``search``: the words of the search whose best options it has beside ``set``, and its ``seeds``; empty without one. ``seeds``: its own,
+    as the file writes them; None for those of the task or the paper.
     """
 
     method: str = ""
     set: dict[str, Any] = field(default_factory=dict, hash=False)
     value: float | None = None
     search: dict[str, Any] = field(default_factory=dict, hash=False)
+    seeds: Any = field(default=None, hash=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -218,8 +221,9 @@ class Paper:
         return [entry for i, entry in enumerate(entries) if entry not in entries[:i]]
 
     def seeds_of(self, task: str, of: Side) -> Any:
-        """The seeds of a configuration on ``task``, as the file writes them: those of its search, else the task's, else the paper's."""
-        return of.search.get("seeds", self.seeds.get(task, self.seeds["default"]))
+        """The seeds of a configuration on ``task``, as the file writes them: its own, else the task's, else the paper's."""
+        own = of.search.get("seeds", of.seeds)
+        return self.seeds.get(task, self.seeds["default"]) if own is None else own
 
     def _entry(self, task: str, of: Side, budget: str) -> dict[str, Any]:
         search = {name: value for name, value in of.search.items() if name != "seeds"}
@@ -310,7 +314,7 @@ def _side(named: Mapping[str, Side], where: str, given: Any) -> Side:
 
 
 def _configuration(where: str, given: Any) -> Side:
-    return Side(**fields_of(where, given, {"method": text}, {"set": options, "search": _search}))
+    return Side(**fields_of(where, given, {"method": text}, {"set": options, "search": _search, "seeds": anything}))
 
 
 def _search(where: str, given: Any) -> dict[str, Any]:

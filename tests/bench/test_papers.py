@@ -83,6 +83,9 @@ def test_seeds_of_several_tasks_that_checks_alone_ask_for(tmp_path: Path) -> Non
 def test_runs_are_what_checks_cells_and_also_ask_for(tmp_path: Path) -> None:
     tree = _tree()
     tree["also"] = [{"tasks": ["links/citeseer"], "configurations": ["gae"]}]
+    tree["configurations"]["gae"]["seeds"] = "0-12"
+    assert {run["seeds"] for run in _read(tmp_path, tree).runs("lite") if run["methods"] == ["gae"]} == {"0-12"}, "its own on all tasks"
+    del tree["configurations"]["gae"]["seeds"]
     tree["seeds"] = {"links/citeseer": "0-9"}
     tree["full"] = {**OWN, "set": {"train.epochs": 7}}
     item = _read(tmp_path, tree)
