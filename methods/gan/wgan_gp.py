@@ -54,7 +54,7 @@ class WGAN(Method, Generator):
         latent_dim: Count = 16
         hidden: list[Count] = field(default_factory=lambda: [200, 200])  # of either network
         activation: Literal["relu", "tanh", "softplus", "elu", "silu"] = "relu"
-        penalty: NonNegative = 10.0  # lambda; algorithm 1
+        penalty: NonNegative = 10.0  # lambda; algorithm 1 (the released code has 0.1 for points of the plane; not verified)
         critic_steps: Count = 5  # n_critic; ditto
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
