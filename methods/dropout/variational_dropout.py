@@ -54,7 +54,7 @@ class VariationalDropout(ClassifierMethod, MaximumProbability):
     class Config(ClassifierMethod.Config):
         dropout: Annotated[float, Range(0, 0)] = 0.0  # the backbone's own
         granularity: Literal["layer", "weight"] = "layer"
-        start: Annotated[float, Range(LOW, HIGH)] = -3.0  # log alpha before training
+        start: Annotated[float, Range(-8, 4)] = -3.0  # log alpha before training
         anneal: Share = 0.5  # share of training over which beta grows
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
