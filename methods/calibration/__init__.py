@@ -1,0 +1,1 @@
+"""Classifiers trained, or rescaled afterwards, so that their probabilities are honest."""
