@@ -5,7 +5,8 @@
     score(x) = E of the logits (M * W) z + b
 
 The weights that contribute little to any class on training images add noise, more of it out of distribution. One threshold for all classes;
-with p = 0 it is the energy score. What equals the threshold is kept.
+with p = 0 it is the energy score. What equals the threshold is kept, so that less than p is pruned where it is 0, the contribution of units
+that never fire.
 
 Differences from the paper: it chooses p on noise (0.9 for CIFAR, 0.7 for ImageNet); here it is that of CIFAR.
 """

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.task import DataSpec
 from elboard.methods.ood.base import PostHoc
@@ -43,10 +42,7 @@ def whitening(centred: Tensor) -> Tensor:
 
 
 def class_means(features: Tensor, labels: Tensor, n_classes: int) -> Tensor:
-    """``(C, D)``. Raises UserError for a class without images."""
-    sizes = labels.bincount(minlength=n_classes)
-    if not sizes.all():
-        raise UserError(f"class {int(sizes.argmin())} has no training images, and so no mean")
+    """``(C, D)``; NaN of a class without images."""
     return torch.stack([features[labels == c].mean(0) for c in range(n_classes)])
 
 
@@ -66,8 +62,9 @@ class Mahalanobis(PostHoc):
         self.white.copy_(whitening(features - means[labels]))
 
     def distances(self, features: Tensor) -> Tensor:
-        """Squared distances ``(B, C)`` from the classes."""
-        return torch.stack([((features - mean) @ self.white).square().sum(1) for mean in self.means], dim=1)
+        """Squared distances ``(B, C)`` from the classes that training images have."""
+        known = self.means[self.means.isfinite().all(1)]
+        return torch.stack([((features - mean) @ self.white).square().sum(1) for mean in known], dim=1)
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         return self.distances(features).min(1).values

@@ -33,7 +33,7 @@ CARD = MethodCard(
     home="ood/digits",
     cite="Wang et al. 2022",
     bases={"classifier": {"method": "softmax"}},
-    defaults="paper",
+    defaults="convention",
 )
 
 
