@@ -3,12 +3,15 @@
 Of each image the smallest share p of the activations z = f(x) is pruned, and what is left is shaped:
 
     ASH-P: z' = z where kept, else 0
-    ASH-B: z' = s_1 / n where kept, else 0,   s_1 = sum of z, n = number that is kept
+    ASH-B: z' = s_1 / n where kept, else 0,   s_1 = sum of z, n = number that is kept, of those above 0
     ASH-S: z' = z exp(s_1 / s_2) where kept, else 0,   s_2 = sum of the z that are kept
     score(x) = E of the logits W z' + b
 
 Thresholds are of the image itself, so that nothing is learned from training images. ASH-P with p = 0 is the energy score. The paper's best
 variant and p differ between networks; the defaults are those of ResNet-50 on ImageNet.
+
+Differences from the paper: where fewer activations are above 0 than are kept, its code for ASH-B raises zeros too, whichever the sort gives
+it; here none.
 """
 
 from __future__ import annotations
@@ -50,7 +53,8 @@ class ASH(Energy):
         kept, where = features.topk(n_kept(features.shape[1], self.config.p), dim=1)
         total = features.sum(1, keepdim=True)
         if self.config.variant == "b":
-            kept = (total / kept.shape[1]).expand_as(kept)
+            above = (kept > 0).to(kept.dtype)
+            kept = above * total / above.sum(1, keepdim=True).clamp_min(1)
         elif self.config.variant == "s":
             kept = kept * (total / kept.sum(1, keepdim=True).clamp_min(1e-12)).exp()  # where all are 0: 0
         return torch.zeros_like(features).scatter(1, where, kept)

@@ -5,8 +5,8 @@
     score(x) = E of the logits (M * W) z + b
 
 The weights that contribute little to any class on training images add noise, more of it out of distribution. One threshold for all classes;
-with p = 0 it is the energy score. What equals the threshold is kept, so that less than p is pruned where it is 0, the contribution of units
-that never fire.
+with p = 0 it is the energy score. What equals the threshold is pruned, as in the official code: more than p where it is 0, the contribution
+of units that never fire.
 
 Differences from the paper: it chooses p on noise (0.9 for CIFAR, 0.7 for ImageNet); here it is that of CIFAR.
 """
@@ -51,7 +51,7 @@ class DICE(Energy):
 
     def learn(self, features: Tensor, labels: Tensor) -> None:
         contribution = self.last_layer()[0] * features.double().mean(0)
-        self.mask.copy_(contribution >= quantile(contribution.flatten(), self.config.p))
+        self.mask.copy_(contribution > quantile(contribution.flatten(), self.config.p) if self.config.p else torch.ones_like(contribution))
 
     def logits(self, features: Tensor) -> Tensor:
         head = self.base.head

@@ -2,7 +2,7 @@
 
     u(x) = f(x) / ||f(x)||,   score(x) = || u(x) - u_(k) ||,   u_(k) = the k-th nearest among the training images' u
 
-No assumption on how features are distributed. On the sphere the nearest are those of the largest inner product.
+No assumption on how features are distributed. u of an image without activations is 0, at a distance of 1 from the sphere.
 
 Differences from the paper: it chooses k on validation data (50 for CIFAR-10, 200 for CIFAR-100, 1,000 for ImageNet); here its smallest is
 used. The classifier's features, without contrastive training.
@@ -50,5 +50,6 @@ class KNN(PostHoc):
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         u = F.normalize(features)
-        nearest = (u @ self.known.T).topk(min(self.config.k, len(self.known)), dim=1).indices[:, -1]
-        return (u - self.known[nearest]).norm(dim=1)  # of the difference: from the inner product it would lose small distances
+        squared = self.known.square().sum(1) - 2 * u @ self.known.T  # up to that of u
+        nearest = squared.topk(min(self.config.k, len(self.known)), dim=1, largest=False).indices[:, -1]
+        return (u - self.known[nearest]).norm(dim=1)  # of the difference: from the product it would lose small distances

@@ -6,7 +6,8 @@
     score(x) = l_0 - log sum_c exp(l_c)
 
 l_0 joins the logits as that of one more class, of what training images have little of; alpha makes it as large as their largest. The score
-is the log odds of that class, which orders images as its probability does, without rounding to 0 or 1.
+is the log odds of that class, which orders images as its probability does, without rounding to 0 or 1. Where training images have nothing
+of z_R but rounding, such as few images or dead units, no alpha does that; it is 0, and the score the energy.
 
 Differences from the paper: d is 1,000 there where there are more than 1,500 features (ResNet-50: 2,048), else 512; here half of the
 features, as the networks have at most 128.
@@ -58,7 +59,9 @@ class ViM(PostHoc):
         rest = torch.linalg.eigh(z.T @ z / len(z)).eigenvectors[:, : self.rest.shape[1]]  # in ascending order
         self.origin.copy_(origin)
         self.rest.copy_(rest)
-        self.alpha.copy_((features.double() @ w.T + b).max(1).values.mean() / (z @ rest).norm(dim=1).mean())
+        virtual, largest = (z @ rest).norm(dim=1).mean(), (features.double() @ w.T + b).max(1).values.mean()
+        rounding = len(rest) * torch.finfo(torch.float32).eps * z.norm(dim=1).mean()
+        self.alpha.fill_(largest / virtual if virtual > rounding else 0.0)
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         virtual = self.alpha * ((features - self.origin) @ self.rest).norm(dim=1)
