@@ -34,10 +34,14 @@ CARD = MethodCard(
 )
 
 
-def whitening(centred: Tensor) -> Tensor:
-    """A ``(D, D)`` with A A^T the pseudo-inverse of the covariance of ``centred`` (N, D)."""
+def whitening(centred: Tensor, within: Tensor | None = None) -> Tensor:
+    """A ``(D, D)`` with A A^T the pseudo-inverse of the covariance of ``centred`` (N, D).
+
+    What is too small to be inverted is so beside the largest variance of ``within`` (N, D), of ``centred`` itself if None.
+    """
     variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
-    kept = variances > variances.max() * len(variances) * torch.finfo(torch.float32).eps
+    largest = variances.max() if within is None else torch.linalg.eigvalsh(within.T @ within / len(within)).max()
+    kept = variances > largest * len(variances) * torch.finfo(torch.float32).eps
     return axes * torch.where(kept, variances.clamp_min(0).rsqrt(), 0.0)
 
 

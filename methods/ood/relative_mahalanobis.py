@@ -6,7 +6,8 @@
 
 What all classes share, in which near-OOD images do not differ, cancels.
 
-Differences from the paper: with the pseudo-inverses of methods/ood/mahalanobis.py.
+Differences from the paper: with the pseudo-inverses of methods/ood/mahalanobis.py. Variances that are too small to be inverted are the same
+in both, so that they cancel too: in Sigma_0 the means of the classes are far apart, and beside its largest variance more would be small.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
 from elboard.bench.task import DataSpec
-from elboard.methods.ood.mahalanobis import Mahalanobis, whitening
+from elboard.methods.ood.mahalanobis import Mahalanobis, class_means, whitening
 
 CARD = MethodCard(
     name="relative-mahalanobis",
@@ -42,9 +43,10 @@ class RelativeMahalanobis(Mahalanobis):
 
     def learn(self, features: Tensor, labels: Tensor) -> None:
         super().learn(features, labels)
-        mean = features.double().mean(0)
+        features = features.double()
+        mean, means = features.mean(0), class_means(features, labels, len(self.means))
         self.mean_of_all.copy_(mean)
-        self.white_of_all.copy_(whitening(features.double() - mean))
+        self.white_of_all.copy_(whitening(features - mean, within=features - means[labels]))
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         from_all = ((features - self.mean_of_all) @ self.white_of_all).square().sum(1)

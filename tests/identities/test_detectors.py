@@ -55,7 +55,11 @@ IDENTITIES = {
         "test_mahalanobis_by_solving",
         "test_mahalanobis_leaves_out_dead_units",
     ),
-    "relative-mahalanobis": ("test_the_scores_of_another_implementation", "test_relative_mahalanobis_of_one_class_is_zero"),
+    "relative-mahalanobis": (
+        "test_the_scores_of_another_implementation",
+        "test_relative_mahalanobis_of_one_class_is_zero",
+        "test_relative_mahalanobis_of_what_all_share_is_zero",
+    ),
     "knn": (
         "test_the_scores_of_another_implementation",
         "test_knn_of_a_training_image_is_zero",
@@ -240,6 +244,17 @@ def test_relative_mahalanobis_of_one_class_is_zero() -> None:
     of_one = RelativeMahalanobis(method.config, OODSpec((1, 8, 8), N, likelihood="bernoulli", levels=2, n_classes=1), method.bases).double()
     of_one.learn(features(X), torch.zeros_like(Y))
     torch.testing.assert_close(scores(of_one), torch.zeros(len(TEST)).double(), rtol=0, atol=1e-9)
+
+
+def test_relative_mahalanobis_of_what_all_share_is_zero() -> None:
+    """Of a unit that varies little and alike in all classes, though beside the distance of their means that is next to nothing."""
+    method, z = fitted(RelativeMahalanobis), features(X) + 100 * torch.eye(16)[Y]
+    little = 1e-2 * torch.eye(16)[15]
+    z[:, 15] = 0
+    method.learn(torch.cat([z - little, z + little]), torch.cat([Y, Y]))
+    plain = method.score(z, z)
+    torch.testing.assert_close(method.score(z + 100 * little, z), plain)
+    assert (method.distances(z + 100 * little) > 9_000).all()
 
 
 def test_knn_of_a_training_image_is_zero() -> None:
