@@ -2,8 +2,9 @@
 
     z = f(x),   g = rectify(z),   score(z, W g + b),   higher = more out of distribution
 
-A detector gives ``score``, which is pure, and where its source has them ``rectify`` and ``learn``, which sets thresholds from the training
-features. Predictions stay those of the classifier.
+A detector gives ``score``, which is pure, and where its source has them ``rectify``, ``logits`` and ``learn``, which sets thresholds and
+statistics from the training features. Predictions stay those of the classifier. Options that a paper chooses on OOD data are left as papers
+or libraries have them; a search may choose them by ``auroc/validation`` of a task, which needs no OOD data.
 """
 
 from __future__ import annotations
@@ -34,6 +35,17 @@ def quantile(values: Tensor, share: float) -> Tensor:
     """Quantile of the values over the first dimension, interpolated linearly; ``torch.quantile`` refuses large tensors."""
     found = np.quantile(values.double().cpu().numpy(), share, axis=0)
     return torch.as_tensor(found, dtype=values.dtype)
+
+
+def n_kept(width: int, share: float) -> int:
+    """How many of ``width`` activations are left where the smallest ``share`` are pruned; at least one."""
+    return max(1, width - round(share * width))
+
+
+def refuse_negative(features: Tensor, name: str) -> None:
+    """Raises UserError for features below 0, which the method ``name`` makes no sense of."""
+    if features.min() < 0:
+        raise UserError(f"{name} needs non-negative features, and those of its base are not")
 
 
 def fingerprint(model: torch.nn.Module) -> str:
@@ -107,15 +119,23 @@ class PostHoc(Method, Predictor, OODScorer):
             raise UserError(f"{type(base).__name__} cannot be the base of a detector: its logits are not head(features(x))")
         self.features = Features(base)
 
-    def learn(self, features: Tensor) -> None:
-        """Set thresholds from the training images' features ``(N, D)``, which are on the CPU."""
+    def learn(self, features: Tensor, labels: Tensor) -> None:
+        """Set thresholds and statistics from the training images' features ``(N, D)`` and labels ``(N,)``, which are on the CPU."""
 
     def rectify(self, features: Tensor) -> Tensor:
         """What the head sees in the place of the features ``(B, D)``."""
         return features
 
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits ``(B, C)`` that are scored, of the features as they are."""
+        return self.base.head(self.rectify(features))
+
+    def last_layer(self) -> tuple[Tensor, Tensor]:
+        """The classifier's W ``(C, D)`` and b ``(C,)`` in double precision on the CPU, for ``learn``."""
+        return self.base.head.weight.detach().cpu().double(), self.base.head.bias.detach().cpu().double()
+
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
-        """``(B,)``, from the features as they are and the logits ``(B, C)`` of the rectified ones."""
+        """``(B,)``, from the features as they are and the logits ``(B, C)`` of :meth:`logits`."""
         raise NotImplementedError
 
     def fit(self, data: Data, training: Any) -> None:
@@ -123,11 +143,12 @@ class PostHoc(Method, Predictor, OODScorer):
         self.features = Features(self.base, folders[0] / "features" if folders else None)
         if type(self).learn is not PostHoc.learn:
             device = next(self.base.parameters()).device
-            self.learn(torch.cat([self.features(part.to(device)).cpu() for part in data.train["x"].split(CHUNK)]))
+            features = torch.cat([self.features(part.to(device)).cpu() for part in data.train["x"].split(CHUNK)])
+            self.learn(features, data.train["y"])
 
     def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
         return self.base.predict(x, n_samples)
 
     def ood_score(self, x: Tensor) -> Tensor:
         features = self.features(x)
-        return self.score(features, self.base.head(self.rectify(features)))
+        return self.score(features, self.logits(features))

@@ -43,7 +43,7 @@ class ReAct(Energy):
         super().__init__(config, spec, bases)
         self.register_buffer("threshold", torch.tensor(float("inf")))
 
-    def learn(self, features: Tensor) -> None:
+    def learn(self, features: Tensor, labels: Tensor) -> None:
         self.threshold.copy_(quantile(features.flatten(), self.config.eta))
 
     def rectify(self, features: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.options import NonNegative, Share
 from elboard.bench.task import DataSpec
-from elboard.methods.ood.base import quantile
+from elboard.methods.ood.base import quantile, refuse_negative
 from elboard.methods.ood.energy import Energy
 
 CARD = MethodCard(
@@ -71,9 +71,8 @@ class VRA(Energy):
         self.register_buffer("alpha", torch.zeros(width))
         self.register_buffer("beta", torch.full((width,), float("inf")))
 
-    def learn(self, features: Tensor) -> None:
-        if features.min() < 0:
-            raise UserError("vra needs non-negative features, and those of its base are not")
+    def learn(self, features: Tensor, labels: Tensor) -> None:
+        refuse_negative(features, "vra")
         self.alpha.copy_(quantile(features, self.config.alpha_quantile))
         self.beta.copy_(quantile(features, self.config.beta_quantile))
 
