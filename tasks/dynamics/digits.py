@@ -153,7 +153,7 @@ def hessian_of(risk: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
 def flatness(risk: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) -> Tensor:
     """Lengths ``(K,)`` of the intervals around ``at`` (P,) on which the risk stays below twice its value there, along unit vectors
     ``along`` (K, P). Distances double until the risk is above, at most :data:`DOUBLINGS` times, and are halved then."""
-    many, level, length = torch.func.vmap(risk), 2 * risk(at), torch.zeros(len(along), device=at.device)
+    many, level, length = torch.func.vmap(risk), 2 * risk(at), at.new_zeros(len(along))
     for side in (-1, 1):
         below, above = torch.zeros_like(length), torch.full_like(length, NEAREST)
         for _ in range(DOUBLINGS):

@@ -63,7 +63,7 @@ BUDGETS = {
         "task": {"steps": 4, "step": 0.05, "rates": [0.2, 0.1], "samples": 20, "runs": 20},
     },
     "lite": {"train": {"epochs": 4, "keep": "last", "validate_every": 0}},
-    "full": {"train": {"epochs": 16, "keep": "last", "validate_every": 0}, "task": {"step": 0.0015625, "samples": 20_000, "runs": 80_000}},
+    "full": {"train": {"epochs": 16, "keep": "last", "validate_every": 0}, "task": {"step": 0.003125, "samples": 20_000, "runs": 80_000}},
 }
 MODELS = ("linear", "tanh")
 GROUPS = ("mean", "second", "loss")
@@ -109,8 +109,8 @@ class WeakOrder(Task):
     @dataclass(kw_only=True)
     class Config(Task.Config):
         rates: list[Positive] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.025])
-        step: Positive = 0.00625  # of the time in which diffusions are integrated
-        steps: Count = 80  # of an epoch
+        step: Positive = 0.0125  # of the time in which diffusions are integrated
+        steps: Count = 40  # of an epoch
         keep: Annotated[float, Range(above=0, below=1)] = 0.8
         samples: Annotated[int, Range(2)] = 400  # paths of a diffusion
         runs: Annotated[int, Range(2)] = 4000  # of descent
