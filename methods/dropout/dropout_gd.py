@@ -58,7 +58,7 @@ class DropoutGD(Method, Classifier, NoisyDescent):
         hidden: list[Count] = field(default_factory=lambda: [20, 20])
         noise: Literal["dropout", "batches"] = "dropout"
         size: Count = 50  # examples a step, of noise=batches
-        window: Count = 2000
+        window: Count = 1000
 
     def __init__(self, config: Any, spec: DescentSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

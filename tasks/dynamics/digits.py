@@ -114,16 +114,15 @@ class Digits(DataTask):
         arrays = {"risk": method.risk(at).double().cpu().numpy(), "curvature": values.flip(0)[:k].cpu().numpy()}
         for name, found in (("weights", method.iterates()), ("gradients", method.gradients(self.config.samples))):
             centred = found.double() - found.double().mean(0)
-            _, scales, along = torch.linalg.svd(centred, full_matrices=False)
-            variances = scales.square() / max(1, len(found) - 1)
+            variances, along = principal(centred, k)
+            projected = (centred @ vectors.flip(1)).square().sum(0) / max(1, len(found) - 1)
             arrays |= {
-                f"variance_{name}": variances[:k].cpu().numpy(),
-                f"flatness_{name}": flatness(method.risk, at, along[:k].to(at)).cpu().numpy(),
-                f"projected_{name}": (centred @ vectors.flip(1)[:, :k]).square().sum(0).div(max(1, len(found) - 1)).cpu().numpy(),
+                f"variance_{name}": variances.cpu().numpy(),
+                f"flatness_{name}": flatness(method.risk, at, along.to(at)).cpu().numpy(),
+                f"projected_{name}": projected[:k].cpu().numpy(),
             }
             if name == "gradients":
-                product = ((centred @ vectors).square().sum(0) / (len(found) - 1)) @ values
-                arrays["traces"] = torch.stack([product, values.sum(), variances.sum()]).cpu().numpy()
+                arrays["traces"] = torch.stack([projected @ values.flip(0), values.sum(), projected.sum()]).cpu().numpy()
                 arrays["weights"] = np.array(len(at))
         return Observed(arrays)
 
@@ -140,6 +139,17 @@ class Digits(DataTask):
             found[f"flatness_power/{name}"] = rate(flat, variance, 1e-300)
             found[f"curvature_correlation/{name}"] = spearman(observed["curvature"], observed[f"projected_{name}"])
         return found
+
+
+def principal(centred: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Of vectors ``(K, P)`` whose mean is 0 the ``k`` largest variances and their directions ``(k, P)``, fewer where K is less."""
+    if len(centred) > centred.shape[1]:
+        values, vectors = torch.linalg.eigh(centred.T @ centred)
+        along = vectors.T
+    else:
+        values, vectors = torch.linalg.eigh(centred @ centred.T)
+        along = vectors.T @ centred / values.clamp(min=1e-30).sqrt()[:, None]
+    return values.flip(0)[:k].clamp(min=0) / max(1, len(centred) - 1), along.flip(0)[:k]
 
 
 def hessian_of(risk: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

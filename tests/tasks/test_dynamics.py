@@ -10,7 +10,7 @@ import torch
 from scipy.stats import spearmanr
 
 from elboard.bench.metrics.dynamics import rooted, spearman
-from elboard.tasks.dynamics.digits import Digits, flatness, hessian_of
+from elboard.tasks.dynamics.digits import Digits, flatness, hessian_of, principal
 from elboard.tasks.dynamics.weak_order import UNITS, TwoLayers, WeakOrder, exactly, moments, slope
 
 
@@ -88,6 +88,15 @@ def test_flatness_and_curvature_of_a_bowl() -> None:
     at = torch.ones(3).double()
     torch.testing.assert_close(hessian_of(risk, at), torch.diag(curvature))
     torch.testing.assert_close(flatness(risk, at, torch.eye(3).double()), 2 * (1 / curvature).sqrt(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(7, 20), (40, 20)])
+def test_principal_directions_are_numpys(shape: tuple[int, int]) -> None:
+    x = np.random.default_rng(0).normal(size=shape) * np.linspace(1, 3, 20)
+    _, scales, along = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    variances, found = principal(torch.from_numpy(x - x.mean(0)), 4)
+    np.testing.assert_allclose(variances.numpy(), scales[:4] ** 2 / (len(x) - 1), rtol=1e-9)
+    np.testing.assert_allclose(np.abs((found.numpy() * along[:4]).sum(1)), 1, rtol=1e-9)
 
 
 def test_correlations_of_known_arrays() -> None:
