@@ -2,7 +2,7 @@
 
 The network is the paper's: f(x) = sum_r a_r tanh(w_r . (x, 1)) with ten units, the loss 1/(2 n) sum_i (f(x_i) - y_i)^2 of 20 points of a
 sine, p = 0.8 of the units kept, one mask a step. The seed draws the start, the same for all rates eps = 0.2, 0.1, 0.05, 0.025; after the
-time T = 2, T / eps steps of descent, expectations are compared for two models:
+time T = 0.4, T / eps steps of descent, expectations are compared for two models:
 
 * ``tanh``: all weights move. Descent is simulated here, ``runs`` paths of each rate, by automatic differentiation of its loss.
 * ``linear``: the a_r alone move. The moments of descent are then known exactly (:func:`elboard.bench.metrics.dynamics.linear_moments`).
@@ -13,7 +13,8 @@ weights. ``weak_error/...`` is the root of an estimate without bias of their squ
 standard error. ``variance_share/...``: sum over weights of their variances, the diffusion's over that of descent, at the smallest rate.
 
 Noise of the averages: from each value is taken what a linear variate of mean 0 explains of it. Deviations of paths from their centre are
-O(sqrt eps), those from their variates O(eps).
+O(sqrt eps), those from their variates O(eps). At the time 2 differences of order 2 were within the noise of 200 paths (seed 1000), while
+those without any noise fell by orders of 0.98 to 1.25 and 1.8 to 2.3 at all times from 0.2 to 2; T is short so that they are above it.
 
 Evidence: ``settings`` (S, 2), number of the model and rate; ``difference`` and ``error`` (S, 2 P + 1), ``variances`` (S, 2).
 """
@@ -54,8 +55,8 @@ CARD = TaskCard(
     selection="weak_error/linear-mean",
     varies="seed and split",
     papers=("009",),
-    full="20,000 instead of 400 paths of each rate, and a step of a quarter the length; the network and rates of lite",
-    work={"lite": (20, 3200), "full": (20, 160_000)},
+    full="20,000 instead of 2,000 paths of each rate, and a step of a quarter the length; the network and rates of lite",
+    work={"lite": (20, 16_000), "full": (20, 160_000)},
 )
 BUDGETS = {
     "smoke": {
@@ -110,10 +111,10 @@ class WeakOrder(Task):
     class Config(Task.Config):
         rates: list[Positive] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.025])
         step: Positive = 0.0125  # of the time in which diffusions are integrated
-        steps: Count = 40  # of an epoch
+        steps: Count = 8  # of an epoch
         keep: Annotated[float, Range(above=0, below=1)] = 0.8
-        samples: Annotated[int, Range(2)] = 400  # paths of a diffusion
-        runs: Annotated[int, Range(2)] = 4000  # of descent
+        samples: Annotated[int, Range(2)] = 2000  # paths of a diffusion
+        runs: Annotated[int, Range(2)] = 8000  # of descent
 
     def load_train(self) -> Data:
         c, generator = self.config, Generator().manual_seed(self.seed)
