@@ -53,7 +53,7 @@ class DropoutGD(Method, Classifier, NoisyDescent):
     @dataclass(kw_only=True)
     class Config(Method.Config):
         optimizer: Literal["sgd"] = "sgd"
-        lr: Positive = 0.1
+        lr: Positive = 0.05
         momentum: Annotated[float, Range(0, 0)] = 0.0
         hidden: list[Count] = field(default_factory=lambda: [20, 20])
         noise: Literal["dropout", "batches"] = "dropout"
