@@ -89,7 +89,7 @@ def test_no_gradient_is_left_at_the_tempered_posterior_of_a_linear_model() -> No
     generator = torch.Generator().manual_seed(3)
     x, noise, alpha, prior = 2 * torch.rand(20, generator=generator) - 1, 0.5, 0.6, 1.3
     y = 0.8 * x - 0.3 + noise * torch.randn(20, generator=generator)
-    method = build((CurveFit("a", 20, 1),), noise, prior="dense", layers=0, tempering=alpha, slab_sd=prior)
+    method = build((CurveFit("a", 20, 1),), noise, prior="dense", layers=0, tempering=alpha, slab_sd=prior, anneal=0.0)
     rows = torch.stack([x, torch.ones(20)])
     precision = alpha / noise**2 * rows @ rows.T + torch.eye(2) / prior**2
     batch = {"x": x[None], "y": y[None]}
@@ -126,12 +126,32 @@ def test_padding_changes_nothing() -> None:
     torch.testing.assert_close(method.functions(x.expand(2, -1), 1)[0, 0], alone.functions(x[None], 1)[0, 0])
 
 
-def test_relaxed_gates_become_hard_ones() -> None:
-    """At a temperature near 0 a relaxed draw is a hard one: all weights are 0 or those of the slab."""
-    method = build(temperature=1e-4, open=0.5, sd=1e-6)
-    for relaxed, mean, own in zip(method.weights(relaxed=True), method.mean, method.own, strict=True):
-        share = (relaxed / mean)[(own > 0) & (mean.abs() > 1e-2)]
-        assert torch.minimum(share.abs(), (share - 1).abs()).max() < 0.01
+def test_what_enters_units_has_the_moments_of_spike_and_slab() -> None:
+    """In training, of a linear model, where that is the function: means and variances by hand, of weights in closed form."""
+    method = build(layers=0)
+    scatter(method)
+    m, s, phi = method.mean[0].detach(), method.log_sd[0].detach().exp(), method.gate[0].detach().sigmoid()
+    ((mean, variance),) = method.moments()
+    torch.testing.assert_close(mean.detach(), phi * m)
+    torch.testing.assert_close(variance.detach(), phi * (m.square() + s.square()) - (phi * m).square())
+    x, draws = torch.tensor([[-1.0, 0.3]] * 2), 20_000
+    drawn = torch.stack([method.locally(x).detach() for _ in range(draws)]).double()
+    wanted = torch.stack([torch.ones(2), x[0].square()]).flip(0)  # of w and of b
+    exact = torch.einsum("rn,fr->fn", torch.stack([x[0], torch.ones(2)]), mean[..., 0].detach()).double()
+    assert (drawn.mean(0) - exact).abs().max() < 5 * drawn.std(0).max() / math.sqrt(draws)
+    spread = torch.einsum("rn,fr->fn", wanted, variance[..., 0].detach()).double()
+    assert ((drawn.var(0) / spread) - 1).abs().max() < 0.06
+
+
+def test_the_divergence_comes_in_by_and_by() -> None:
+    method, batch = build(), {"x": torch.zeros(2, 4), "y": torch.zeros(2, 4)}
+    found = []
+    for progress in (0.0, 0.15, 0.3, 1.0):
+        method.progress = progress
+        torch.manual_seed(2)
+        found.append(method.loss(batch)["loss"].item())
+    whole = (method.divergence() / torch.tensor([10.0, 20.0])).sum().item()
+    assert [value - found[0] for value in found] == pytest.approx([0, whole / 2, whole, whole], rel=1e-4)
 
 
 def test_first_kinks_are_in_the_interval() -> None:
