@@ -94,7 +94,7 @@ class DropoutSME(Method, DropoutDiffusion):
         a, w, bias = theta.split(1, dim=-1)
         h = torch.tanh(w * self.x + bias)
         inner = a * (1 - h.square())
-        return (a * h).sum(-2) - self.y, a * h, torch.stack([h, inner * self.x, inner], dim=-2)
+        return (a.mT @ h).squeeze(-2) - self.y, a * h, torch.stack([h, inner * self.x, inner], dim=-2)
 
     def modified(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """L ``(...)`` and its gradient ``(..., m, 3)``."""
