@@ -73,3 +73,8 @@ def _kernels(a: np.ndarray, b: np.ndarray) -> float:
         squared = np.clip((part**2).sum(1)[:, None] + lengths - 2 * part @ b.T, 0.0, None)
         total += sum(np.exp(squared / np.float32(-2 * width**2)).sum(dtype=np.float64) for width in WIDTHS)
     return float(total) / len(WIDTHS)
+
+
+def minimax_rate(smoothness: float, dimension: int = 1) -> float:
+    """Exponent of n in the least squared risk over functions of d variables with Hoelder smoothness b: n^(-2b / (2b + d)) (Stone 1982)."""
+    return 2 * smoothness / (2 * smoothness + dimension)

@@ -97,6 +97,9 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == c["n_test"] * (1 + 50), "codes and bounds"
     elif card.family == "collapse":
         assert passes == c["n"]
+    elif task == "rates/sparse-networks":
+        cls = TASKS[task].load()
+        assert passes == len(cls(cls.Config(**c), budget, 0).fits()) * c["draws"] * c["n_test"], "draws of functions"
     elif card.family == "rates":
         cls = TASKS[task].load()
         assert passes == len(cls(cls.Config(**c), budget, 0).fits()) * c["n_test"], "codes of all fits"
@@ -104,6 +107,10 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == 497 * c["n_samples"], "draws of the weights"
     elif card.family == "posterior":
         assert passes == c["draws"]
+    elif task == "dynamics/weak-order":
+        assert passes == 2 * len(c["rates"]) * c["samples"], "paths of two models"
+    elif task == "dynamics/digits":
+        assert passes == c["samples"] * c["n_train"], "gradients"
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
     elif card.family in ("calibration", "dropout", "noisy"):
