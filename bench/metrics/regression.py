@@ -12,8 +12,8 @@ from scipy.special import logsumexp, ndtr, ndtri
 
 LEVELS = (50, 90, 95)  # per cent of the central intervals
 BISECTIONS = 60
-LEAST = 1e-300  # a standard deviation of 0, of which ratios are infinite or 0
-NODES = 64
+LEAST = 1e-140  # in the place of a standard deviation of 0: squares of ratios to it are finite
+NODES = np.linspace(-8, 8, 201)  # of standard normal noise
 
 
 def log_density(mean: np.ndarray, sd: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -23,9 +23,10 @@ def log_density(mean: np.ndarray, sd: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def expected_log_density(mean: np.ndarray, sd: np.ndarray, truth: np.ndarray, noise: float) -> np.ndarray:
-    """Its expectation over y ~ N(truth, noise^2), ``(N,)``, by Gauss-Hermite quadrature: exact for one component."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    return sum(w * log_density(mean, sd, truth + noise * z) for z, w in zip(nodes, weights / weights.sum(), strict=True))
+    """Its expectation over y ~ N(truth, noise^2), ``(N,)``, by the trapezoidal rule, which is exact to 1e-9 where no component is narrower
+    than a third of the noise."""
+    weights = np.exp(-0.5 * NODES**2)
+    return sum(w * log_density(mean, sd, truth + noise * z) for z, w in zip(NODES, weights / weights.sum(), strict=True))
 
 
 def cdf(mean: np.ndarray, sd: np.ndarray, y: np.ndarray) -> np.ndarray:

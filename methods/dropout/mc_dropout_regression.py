@@ -26,7 +26,7 @@ CARD = MethodCard(
     home="regression/uci-yacht",
     cite="Gal and Ghahramani 2016",
     splits=True,
-    defaults="paper",
+    defaults="convention",
 )
 
 
@@ -35,7 +35,7 @@ class MCDropoutRegression(RegressionMethod):
 
     @dataclass(kw_only=True)
     class Config(RegressionMethod.Config):
-        dropout: float = 0.05  # of the two rates that the paper's search had, the larger
+        dropout: float = 0.05  # the larger of the two rates that the paper searches
 
     def predictive(self, x: Tensor, n_samples: int = 1) -> tuple[Tensor, Tensor]:
         """``n_samples`` components, one mask for each, input and unit."""
