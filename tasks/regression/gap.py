@@ -51,9 +51,9 @@ CARD = TaskCard(
     full="the data of lite for five times as long; no paper's own setting",
     work={"lite": (100, 30_000), "full": (100, 300_000)},
     examples={
-        "smoke": {"*": 300, "*/inside": 100, "*/between": 100, "*/outside": 100},
-        "lite": {"*": 300, "*/inside": 100, "*/between": 100, "*/outside": 100},
-        "full": {"*": 300, "*/inside": 100, "*/between": 100, "*/outside": 100},
+        "smoke": {"*/*": "300 inputs, a third of them in each slice", "*": 300},
+        "lite": {"*/*": "300 inputs, a third of them in each slice", "*": 300},
+        "full": {"*/*": "300 inputs, a third of them in each slice", "*": 300},
     },
 )
 BUDGETS = {
