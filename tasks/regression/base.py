@@ -38,18 +38,18 @@ from elboard.tasks.data.task import DataTask, permutation
 
 BUDGETS = {
     "smoke": {"train": {"epochs": 4, "batch_size": 32, "keep": "last"}, "task": {"n_samples": 4, "valid_samples": 2}},
-    "lite": {"train": {"epochs": 400, "batch_size": 32, "keep": "last", "validate_every": 100}, "task": {"n_samples": 100}},
-    "full": {"train": {"epochs": 400, "batch_size": 32, "keep": "last", "validate_every": 100}, "task": {"n_samples": 1000}},
+    "lite": {"train": {"epochs": 400, "batch_size": 32, "keep": "last", "validate_every": 100}},
+    "full": {"train": {"epochs": 400, "batch_size": 32, "keep": "last", "validate_every": 100}},
 }
 LARGE = {  # of tables of about ten thousand examples
     "smoke": {"train": {"epochs": 4, "batch_size": 32, "keep": "last"}, "task": {"n_samples": 4, "valid_samples": 2}},
-    "lite": {"train": {"epochs": 40, "batch_size": 32, "keep": "last", "validate_every": 10}, "task": {"n_samples": 100}},
-    "full": {"train": {"epochs": 400, "batch_size": 32, "keep": "last", "validate_every": 100}, "task": {"n_samples": 1000}},
+    "lite": {"train": {"epochs": 40, "batch_size": 32, "keep": "last", "validate_every": 10}},
+    "full": {"train": {"epochs": 400, "batch_size": 32, "keep": "last", "validate_every": 100}},
 }
 LARGEST = {
     "smoke": {"train": {"epochs": 4, "batch_size": 32, "keep": "last"}, "task": {"n_samples": 4, "valid_samples": 2}},
-    "lite": {"train": {"epochs": 10, "batch_size": 32, "keep": "last", "validate_every": 5}, "task": {"n_samples": 100}},
-    "full": {"train": {"epochs": 400, "batch_size": 32, "keep": "last", "validate_every": 100}, "task": {"n_samples": 1000}},
+    "lite": {"train": {"epochs": 10, "batch_size": 32, "keep": "last", "validate_every": 5}},
+    "full": {"train": {"epochs": 400, "batch_size": 32, "keep": "last", "validate_every": 100}},
 }
 OF_EACH = ("x", "y", "mean", "sd", "log_density", "crps", "pit", "cover", "width")
 TESTED, VALIDATED = 10, 10  # one example of ten

@@ -49,7 +49,7 @@ CARD = TaskCard(
     selection="target_nll",
     papers=("012",),
     full="the data of lite for five times as long; no paper's own setting",
-    work={"lite": (100, 30_000), "full": (100, 300_000)},
+    work={"lite": (100, 30_000), "full": (100, 30_000)},
     examples={
         "smoke": {"*/*": "300 inputs, a third of them in each slice", "*": 300},
         "lite": {"*/*": "300 inputs, a third of them in each slice", "*": 300},
@@ -58,8 +58,8 @@ CARD = TaskCard(
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 4, "batch_size": 25, "keep": "last"}, "task": {"n_samples": 4, "valid_samples": 2}},
-    "lite": {"train": {"epochs": 1000, "batch_size": 25, "keep": "last", "validate_every": 250}, "task": {"n_samples": 100}},
-    "full": {"train": {"epochs": 5000, "batch_size": 25, "keep": "last", "validate_every": 1000}, "task": {"n_samples": 1000}},
+    "lite": {"train": {"epochs": 1000, "batch_size": 25, "keep": "last", "validate_every": 250}},
+    "full": {"train": {"epochs": 5000, "batch_size": 25, "keep": "last", "validate_every": 1000}},
 }
 NEAR, FAR, EDGE = 2.0, 4.0, 6.0
 NOISE = 3.0

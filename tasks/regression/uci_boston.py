@@ -17,8 +17,8 @@ CARD = TaskCard(
     selection="target_nll",
     data=("uci-boston",),
     varies="seed and split",
-    full="the data, network and length of lite with 1,000 draws; 20 splits (seeds 0-19), as in Hernandez-Lobato and Adams 2015",
-    work={"lite": (405, 5_100), "full": (405, 51_000)},
+    full="the data, network and length of lite; 20 splits (seeds 0-19), as in Hernandez-Lobato and Adams 2015",
+    work={"lite": (405, 5_100), "full": (405, 5_100)},
     examples={"smoke": {"*": 24}, "lite": {"*": 51}, "full": {"*": 51}},
 )
 

@@ -15,8 +15,8 @@ CARD = TaskCard(
     data=("uci-concrete",),
     varies="seed and split",
     papers=("012",),
-    full="the data, network and length of lite with 1,000 draws; 20 splits (seeds 0-19), as in Hernandez-Lobato and Adams 2015",
-    work={"lite": (824, 10_300), "full": (824, 103_000)},
+    full="the data, network and length of lite; 20 splits (seeds 0-19), as in Hernandez-Lobato and Adams 2015",
+    work={"lite": (824, 10_300), "full": (824, 10_300)},
     examples={"smoke": {"*": 24}, "lite": {"*": 103}, "full": {"*": 103}},
 )
 

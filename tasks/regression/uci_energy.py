@@ -15,8 +15,8 @@ CARD = TaskCard(
     data=("uci-energy",),
     varies="seed and split",
     papers=("012",),
-    full="the data, network and length of lite with 1,000 draws; 20 splits (seeds 0-19), as in Hernandez-Lobato and Adams 2015",
-    work={"lite": (615, 7_700), "full": (615, 77_000)},
+    full="the data, network and length of lite; 20 splits (seeds 0-19), as in Hernandez-Lobato and Adams 2015",
+    work={"lite": (615, 7_700), "full": (615, 7_700)},
     examples={"smoke": {"*": 24}, "lite": {"*": 77}, "full": {"*": 77}},
 )
 

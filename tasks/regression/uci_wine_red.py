@@ -15,8 +15,8 @@ CARD = TaskCard(
     data=("uci-wine-red",),
     varies="seed and split",
     papers=("012",),
-    full="the data, network and length of lite with 1,000 draws; 20 splits (seeds 0-19), as in Hernandez-Lobato and Adams 2015",
-    work={"lite": (1_280, 16_000), "full": (1_280, 160_000)},
+    full="the data, network and length of lite; 20 splits (seeds 0-19), as in Hernandez-Lobato and Adams 2015",
+    work={"lite": (1_280, 16_000), "full": (1_280, 16_000)},
     examples={"smoke": {"*": 24}, "lite": {"*": 160}, "full": {"*": 160}},
 )
 
