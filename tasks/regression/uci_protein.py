@@ -1,6 +1,6 @@
 """Deviation of decoys of proteins by their properties: 45,730 examples, 9 inputs; 36,584 train, 4,573 validate, 4,573 test.
 
-Five splits: seeds 0-4.
+Five published splits: seeds 0-4.
 """
 
 from __future__ import annotations
@@ -26,5 +26,3 @@ CARD = TaskCard(
 
 class Protein(UCI):
     """See the module."""
-
-    splits = 5
