@@ -10,9 +10,11 @@ import pytest
 import torch
 from loading import loaded
 
-from elboard.bench.evidence import LIMIT
+from elboard.bench.evidence import LIMIT, scored
 from elboard.bench.folders import named_by
+from elboard.bench.metrics.regression import of_each
 from elboard.bench.registry import discover
+from elboard.bench.task import Observed
 from elboard.tasks.data import fetch
 from elboard.tasks.regression import base, gap
 
@@ -93,6 +95,30 @@ def test_scores_are_in_the_targets_unit_and_recomputed_from_evidence(name: str) 
     mean = data.spec.target_mean + data.spec.target_sd * 0.1 * test["x"][:, 0].double().numpy()
     assert found["rmse"] == pytest.approx(np.sqrt(((y - mean) ** 2).mean()), rel=1e-5)
     assert found["width@90"] == pytest.approx(2 * 1.6448536 * 0.5 * data.spec.target_sd, rel=1e-5)
+
+
+def test_evidence_of_a_large_table_is_of_a_subset_with_keys_of_its_own() -> None:
+    rng = np.random.default_rng(0)
+    each = of_each(rng.normal(size=(3, 4573)), rng.uniform(1, 2, (3, 4573)), rng.normal(size=4573))
+    found = scored(base.UCI, Observed({name: array.astype(np.float32) for name, array in each.items()}))
+    assert sum(array.nbytes for array in found.evidence.values()) <= LIMIT
+    n, of = found.evidence["kept_test"].tolist()
+    assert 400 <= n < of == 4573
+    whole = {
+        "rmse",
+        "target_nll",
+        "crps",
+        "coverage_error",
+        "coverage@50",
+        "coverage@90",
+        "coverage@95",
+        "width@50",
+        "width@90",
+        "width@95",
+    }
+    assert found.metrics.keys() == whole | {f"{name}[n={n}]" for name in whole}
+    again = base.UCI.score(found.evidence)
+    assert again == {name: value for name, value in found.metrics.items() if "[" in name}
 
 
 def test_validation_is_in_the_targets_unit() -> None:
