@@ -24,7 +24,7 @@ TABLES = sorted(name for name in discover("task") if name.startswith("regression
 def made(name: str, budget: str = "smoke", seed: int = 0, **options: Any) -> base.Regression:
     entry = discover("task")[name]
     cls = entry.load()
-    return cls(cls.Config(**{**entry.budgets()[budget]["task"], **options}), budget, seed)
+    return cls(cls.Config(**{**entry.budgets()[budget].get("task", {}), **options}), budget, seed)
 
 
 def gaussian(mean: Any, sd: float) -> SimpleNamespace:
@@ -109,12 +109,7 @@ def test_evidence_of_a_large_table_is_of_a_subset_with_keys_of_its_own() -> None
         "target_nll",
         "crps",
         "coverage_error",
-        "coverage@50",
-        "coverage@90",
-        "coverage@95",
-        "width@50",
-        "width@90",
-        "width@95",
+        *(f"{name}@{level}" for name in ("coverage", "width") for level in (50, 90, 95)),
     }
     assert found.metrics.keys() == whole | {f"{name}[n={n}]" for name in whole}
     again = base.UCI.score(found.evidence)
