@@ -104,13 +104,8 @@ def test_evidence_of_a_large_table_is_of_a_subset_with_keys_of_its_own() -> None
     assert sum(array.nbytes for array in found.evidence.values()) <= LIMIT
     n, of = found.evidence["kept_test"].tolist()
     assert 400 <= n < of == 4573
-    whole = {
-        "rmse",
-        "target_nll",
-        "crps",
-        "coverage_error",
-        *(f"{name}@{level}" for name in ("coverage", "width") for level in (50, 90, 95)),
-    }
+    of_levels = (f"{name}@{level}" for name in ("coverage", "width") for level in (50, 90, 95))
+    whole = {"rmse", "target_nll", "crps", "coverage_error", *of_levels}
     assert found.metrics.keys() == whole | {f"{name}[n={n}]" for name in whole}
     again = base.UCI.score(found.evidence)
     assert again == {name: value for name, value in found.metrics.items() if "[" in name}
