@@ -38,6 +38,8 @@ METRICS = (
     ),
     share("coverage", "share of targets in the central interval", "none", "of the predictive's quantiles; @ says of how many per cent"),
     share("coverage_error", "coverage against what the interval says", "lower", "mean absolute difference, intervals of 50, 90, 95 %"),
-    Convention("width", "mean width of the central interval", "", "none", 0.0, note="in the target's unit; @ says of how many per cent"),
+    Convention(
+        "interval_width", "mean width of the central interval", "", "none", 0.0, note="in the target's unit; @ says of how many per cent"
+    ),
     Convention("variance_growth", "predictive variance over that among training inputs", "", "none", 0.0, note="of means over inputs"),
 )

@@ -100,7 +100,7 @@ def moments(mean: np.ndarray, sd: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def regression_metrics(each: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """rmse, target_nll, crps, coverage@K, width@K, coverage_error, from :func:`of_each` or :func:`of_each_law`."""
+    """rmse, target_nll, crps, coverage@K, interval_width@K, coverage_error, from :func:`of_each` or :func:`of_each_law`."""
     of = {name: np.asarray(array, np.float64) for name, array in each.items()}
     levels = np.array(LEVELS) / 100
     inside = of["cover"] if "cover" in of else np.abs(of["pit"][:, None] - 0.5) <= levels / 2
@@ -111,5 +111,5 @@ def regression_metrics(each: Mapping[str, np.ndarray]) -> dict[str, float]:
         "crps": float(of["crps"].mean()),
         "coverage_error": float(np.abs(coverage - levels).mean()),
         **{f"coverage@{level}": float(value) for level, value in zip(LEVELS, coverage, strict=True)},
-        **{f"width@{level}": float(value) for level, value in zip(LEVELS, width, strict=True)},
+        **{f"interval_width@{level}": float(value) for level, value in zip(LEVELS, width, strict=True)},
     }

@@ -4,7 +4,7 @@ Methods see inputs and targets standardised by the mean and standard deviation o
 are in the target's own. The predictive is a mixture of ``n_samples`` Gaussians, or one.
 
 * target_nll, crps: of the mixture, mean over test examples. rmse: of its mean.
-* coverage@K, width@K: of the interval between the mixture's quantiles, (100 - K) / 2 per cent on each side.
+* coverage@K, interval_width@K: of the interval between the mixture's quantiles, (100 - K) / 2 per cent on each side.
 
 On tables (``uci-*``), the protocol of Hernandez-Lobato and Adams (2015): 90 % of the examples train, 10 % test, in 20 fixed splits (of
 protein, 5). Seed s has split s (modulo 20): a record is one split, and the spread over seeds is that over splits and starts, as in

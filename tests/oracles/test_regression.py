@@ -119,7 +119,7 @@ def test_metrics() -> None:
     for level in (50, 90, 95):
         low, high = (np.array([quantile(law(4, i)[1], p) for i in range(N)]) for p in ((100 - level) / 200, (100 + level) / 200))
         assert found[f"coverage@{level}"] == np.mean((low <= Y) & (high >= Y))
-        assert found[f"width@{level}"] == pytest.approx((high - low).mean(), abs=1e-9)
+        assert found[f"interval_width@{level}"] == pytest.approx((high - low).mean(), abs=1e-9)
         errors.append(abs(found[f"coverage@{level}"] - level / 100))
     assert found["coverage_error"] == pytest.approx(np.mean(errors), abs=1e-12)
 

@@ -94,7 +94,7 @@ def test_scores_are_in_the_targets_unit_and_recomputed_from_evidence(name: str) 
     y = test["target"].numpy() if "target" in test else gap.truth(test["at"].numpy())
     mean = data.spec.target_mean + data.spec.target_sd * 0.1 * test["x"][:, 0].double().numpy()
     assert found["rmse"] == pytest.approx(np.sqrt(((y - mean) ** 2).mean()), rel=1e-5)
-    assert found["width@90"] == pytest.approx(2 * 1.6448536 * 0.5 * data.spec.target_sd, rel=1e-5)
+    assert found["interval_width@90"] == pytest.approx(2 * 1.6448536 * 0.5 * data.spec.target_sd, rel=1e-5)
 
 
 def test_evidence_of_a_large_table_is_of_a_subset_with_keys_of_its_own() -> None:
@@ -104,7 +104,7 @@ def test_evidence_of_a_large_table_is_of_a_subset_with_keys_of_its_own() -> None
     assert sum(array.nbytes for array in found.evidence.values()) <= LIMIT
     n, of = found.evidence["kept_test"].tolist()
     assert 400 <= n < of == 4573
-    of_levels = (f"{name}@{level}" for name in ("coverage", "width") for level in (50, 90, 95))
+    of_levels = (f"{name}@{level}" for name in ("coverage", "interval_width") for level in (50, 90, 95))
     whole = {"rmse", "target_nll", "crps", "coverage_error", *of_levels}
     assert found.metrics.keys() == whole | {f"{name}[n={n}]" for name in whole}
     again = base.UCI.score(found.evidence)
