@@ -101,6 +101,6 @@ def test_protocols_come_over_relative_imports_and_through_a_package(said) -> Non
 
 
 def test_a_metric_without_convention_fails_the_run_in_words(said) -> None:
-    change = {"forecasts/waves.py": ('return {"crps": crps(**observed)}', 'return {"crps": 1.0, "sharp": 1.0}')}
+    change = {"forecasts/waves.py": ('return {"wave_crps": crps(**observed)}', 'return {"wave_crps": 1.0, "sharp": 1.0}')}
     ((code, text),) = said(change, "run forecasts/waves line --budget smoke")
     assert code == 1 and "bug: ValueError: no metric 'sharp'" in text and "Traceback" not in text

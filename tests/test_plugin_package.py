@@ -70,7 +70,7 @@ def test_without_the_package_its_records_are_set_aside_in_words(folder: Path, in
     words = ("leaderboard --budget smoke --no-shipped", "verify --no-shipped", "review mine.elboard.zip", "site other --no-shipped")
     board, verified, reviewed, site = elboard(folder, *words, package=False)
     for _, said in (board, reviewed, site):
-        lines = [line for line in said.splitlines() if "no metric 'crps'" in line]
+        lines = [line for line in said.splitlines() if "no metric 'wave_crps'" in line]
         assert 1 <= len(lines) <= 2, said
     assert "no finished run" in verified[1]
     assert reviewed[0] == 1 and "0 records accepted, 2 refused" in reviewed[1]

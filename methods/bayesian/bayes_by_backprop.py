@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from elboard.bench.card import MethodCard
@@ -25,7 +25,7 @@ from elboard.bench.method import Bases
 from elboard.bench.options import Positive, Range
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.classifier import ClassifierMethod
-from elboard.methods.parts.divergences import kl_to_standard_normal
+from elboard.methods.parts.mean_field import MeanFieldWeights
 from elboard.methods.parts.scores import MaximumProbability
 
 CARD = MethodCard(
@@ -40,7 +40,7 @@ CARD = MethodCard(
 )
 
 
-class BayesByBackprop(ClassifierMethod, MaximumProbability):
+class BayesByBackprop(MeanFieldWeights, ClassifierMethod, MaximumProbability):
     """The shared classifier, whose weights are the means."""
 
     @dataclass(kw_only=True)
@@ -51,21 +51,7 @@ class BayesByBackprop(ClassifierMethod, MaximumProbability):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        self.means = [name for name, _ in self.named_parameters()]
-        self.rho = nn.ParameterList([nn.Parameter(torch.full_like(w, config.rho)) for w in list(self.parameters())])
-
-    def _posterior(self) -> list[tuple[str, Tensor, Tensor]]:
-        """Name, mean and standard deviation of each tensor of weights."""
-        named = dict(self.named_parameters())
-        return [(name, named[name], F.softplus(rho)) for name, rho in zip(self.means, self.rho, strict=True)]
-
-    def draw(self) -> dict[str, Tensor]:
-        return {name: mean + sd * torch.randn_like(sd) for name, mean, sd in self._posterior()}
-
-    def kl(self) -> Tensor:
-        """KL(q || N(0, prior_sd^2 I)), which scaling by the prior's deviation leaves as it is."""
-        s = self.config.prior_sd
-        return sum(kl_to_standard_normal((mean / s).flatten(), 2 * (sd / s).log().flatten()) for _, mean, sd in self._posterior())
+        self.begin_posterior(config.rho)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         logits = functional_call(self, self.draw(), (batch["x"],))

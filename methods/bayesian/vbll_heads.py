@@ -1,6 +1,6 @@
-"""Variational Bayesian last layers for classification (Harrison, Willes and Snoek 2024): bounds and predictives of given features.
+"""Variational Bayesian last layers (Harrison, Willes and Snoek 2024): bounds and predictives of given features.
 
-Both heads have C Gaussians q_k = N(mean_k, S_k) in R^H with prior N(0, s0 I), and a diagonal noise covariance Sigma, a point estimate under
+All heads have C Gaussians q_k = N(mean_k, S_k) in R^H with prior N(0, s0 I), and a diagonal noise covariance Sigma, a point estimate under
 an inverse-Wishart prior. Standard deviations are exponentials of parameters, so that their squares are variances. Initial values are those
 of the authors' package where the paper's summary gives them.
 """
@@ -18,10 +18,10 @@ DOF = 1.0  # of the inverse-Wishart prior; the package's default
 
 
 class VariationalHead(nn.Module):
-    """The Gaussians and the noise that both heads have.
+    """The Gaussians and the noise that all heads have.
 
     Args:
-        n_features, n_classes: H and C.
+        n_features, n_classes: H and C, of regression the number of targets.
         noise_size: of Sigma: C for noise on logits, H on features.
         prior: s0.
         mean_std: of the initial means.
@@ -70,12 +70,8 @@ class VariationalHead(nn.Module):
         raise NotImplementedError
 
 
-class DiscriminativeHead(VariationalHead):
-    """Logits z = W phi + e, w_k ~ q_k, e ~ N(0, Sigma); y ~ softmax(z)."""
-
-    def __init__(self, n_features: int, n_classes: int, covariance: str, wishart_scale: float):
-        prior = 2 / n_features
-        super().__init__(n_features, n_classes, n_classes, prior, math.sqrt(prior), covariance, wishart_scale)
+class LinearHead(VariationalHead):
+    """W phi + e, w_k ~ q_k, e ~ N(0, Sigma): Gaussian for given features."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features @ self.mean.T
@@ -86,6 +82,14 @@ class DiscriminativeHead(VariationalHead):
         if factor.ndim == 2:
             return features.square() @ factor.square().T + self.noise()
         return torch.einsum("bh,khj->bkj", features, factor).square().sum(2) + self.noise()
+
+
+class DiscriminativeHead(LinearHead):
+    """Logits z = W phi + e; y ~ softmax(z)."""
+
+    def __init__(self, n_features: int, n_classes: int, covariance: str, wishart_scale: float):
+        prior = 2 / n_features
+        super().__init__(n_features, n_classes, n_classes, prior, math.sqrt(prior), covariance, wishart_scale)
 
     def bound(self, features: Tensor, y: Tensor) -> Tensor:
         """mean_y^T phi - LSE_k(mean_k^T phi + (phi^T S_k phi + Sigma_kk) / 2): Jensen's inequality on the log-sum-exp."""
@@ -128,3 +132,21 @@ class GenerativeHead(VariationalHead):
         """log p(phi) of the features, ``(B,)``."""
         scores = self(features)
         return scores.logsumexp(1) - math.log(scores.shape[1])
+
+
+class RegressionHead(LinearHead):
+    """y = w phi + e of one target: the expectation of the log-likelihood and the predictive have closed forms."""
+
+    def __init__(self, n_features: int, covariance: str, wishart_scale: float):
+        prior = 1 / n_features
+        super().__init__(n_features, 1, 1, prior, math.sqrt(prior), covariance, wishart_scale)
+
+    def bound(self, features: Tensor, y: Tensor) -> Tensor:
+        """log N(y; mean^T phi, Sigma) - phi^T S phi / (2 Sigma) = E_q log p(y | phi)."""
+        mean, variance = self(features)[:, 0], self.variance(features)[:, 0]
+        spread = variance - self.noise()
+        return -0.5 * ((y - mean).square() + spread) / self.noise() - self.log_noise - 0.5 * math.log(2 * math.pi)
+
+    def predictive(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of N(mean^T phi, phi^T S phi + Sigma), each ``(B,)``."""
+        return self(features)[:, 0], self.variance(features)[:, 0].sqrt()

@@ -184,3 +184,9 @@ def ratings_dslabs(files: Files) -> Arrays:
     out = io.StringIO()
     frame[["userId", "movieId", "rating", "timestamp"]].to_csv(out, index=False)
     return _ratings([line.split(",") for line in out.getvalue().splitlines()[1:]])
+
+
+def table(files: Files) -> Arrays:
+    """Rows of numbers, of which one column is the target: ``x`` (N, D) and ``y`` (N,), double precision as written."""
+    rows, features, target = (np.loadtxt(files[role]) for role in ("rows", "features", "target"))
+    return {"x": rows[:, np.atleast_1d(features).astype(int)], "y": rows[:, int(target)]}

@@ -97,3 +97,9 @@ def planetoid(name: str) -> dict[str, np.ndarray]:
 def efficientnet_lite0() -> dict[str, np.ndarray]:
     """Weights of EfficientNet-Lite0 by the names of the published checkpoint."""
     return arrays("efficientnet-lite0")
+
+
+def uci(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The table "yacht", "energy", "concrete" or another of ``uci-*``: inputs ``(N, D)`` and targets ``(N,)``."""
+    data = arrays(f"uci-{name}")
+    return data["x"], data["y"]

@@ -121,3 +121,5 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == OF_EACH[card.family] * c["n_test"] + (c["n_unseen"] if card.family == "conditional" and of else 0)
     elif card.family == "recommendation":
         assert passes == c["test_users"]
+    elif card.family == "regression":
+        assert passes == c["n_samples"] * of["*"], "draws of the weights or masks"

@@ -27,4 +27,4 @@ class SeriesSpec(DataSpec):
     lags: int
 
 
-METRICS = (Convention("crps", "continuous ranked probability score", "", "lower", 0.0, note="closed form of a Gaussian"),)
+METRICS = (Convention("wave_crps", "continuous ranked probability score", "", "lower", 0.0, note="closed form of a Gaussian"),)

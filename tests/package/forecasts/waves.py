@@ -10,7 +10,9 @@ import torch
 
 from elboard import Data, Observed, SeriesSpec, Task, TaskCard
 
-CARD = TaskCard(name="forecasts/waves", title="Waves", needs=("Forecaster",), primary="crps", metrics=("crps",), selection="crps")
+CARD = TaskCard(
+    name="forecasts/waves", title="Waves", needs=("Forecaster",), primary="wave_crps", metrics=("wave_crps",), selection="wave_crps"
+)
 BUDGETS = {"smoke": {"train": {"epochs": 3}}, "lite": {"train": {"epochs": 30}}, "full": {"train": {"epochs": 300}}}
 
 
@@ -44,11 +46,11 @@ class Waves(Task):
         return {"mean": mean, "std": std, "y": batch["y"].double().numpy()}
 
     def validate(self, method, data):
-        return {"crps": crps(**self.forecasts(method, data.valid))}
+        return {"wave_crps": crps(**self.forecasts(method, data.valid))}
 
     def observe(self, method, data, test, history):
         return Observed(self.forecasts(method, test))
 
     @classmethod
     def measure(cls, observed, asked):
-        return {"crps": crps(**observed)}
+        return {"wave_crps": crps(**observed)}
