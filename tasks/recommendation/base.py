@@ -95,7 +95,7 @@ class Recommendation(DataTask):
         train, valid, _ = self._rows(rng)
         known = train.any(axis=0)
         x = torch.from_numpy(train[:, known]).float()
-        return Data(DataSpec((x.shape[1],), len(x)), {"x": x}, self._fold_in(valid, known, rng))
+        return Data(DataSpec((x.shape[1],), len(x)), {"x": x, "index": torch.arange(len(x))}, self._fold_in(valid, known, rng))
 
     def load_test(self, data: Data) -> Test:
         train, _, test = self._rows(np.random.default_rng(self.seed))
