@@ -47,6 +47,23 @@ LAYERS = 5
 WIDE = 10.0  # log-variance of the third part of the prior
 
 
+class DenseEncoder(nn.Module):
+    """``h_k = norm(swish(A_k h_{k-1} + b_k + h_1 + ... + h_{k-1}))`` of rows ``(B, n_in)``, then a linear layer, ``(B, n_out)``."""
+
+    def __init__(self, n_in: int, hidden: int, n_out: int):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(hidden if k else n_in, hidden) for k in range(LAYERS))
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden, eps=0.1) for _ in range(LAYERS))
+        self.last = nn.Linear(hidden, n_out)
+
+    def forward(self, h: Tensor) -> Tensor:
+        before: Tensor | float = 0.0
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            h = norm(F.silu(layer(h) + before))
+            before = before + h
+        return self.last(h)
+
+
 class RecVAE(Method, Recommender):
     """A Gaussian code under a prior that moves with the encoder."""
 
@@ -108,23 +125,6 @@ class RecVAE(Method, Recommender):
 
     def scores(self, history: Tensor) -> Tensor:
         return self.decoder(self.encoder(F.normalize(history, dim=1)).chunk(2, dim=1)[0])
-
-
-class DenseEncoder(nn.Module):
-    """``h_k = norm(swish(A_k h_{k-1} + b_k + h_1 + ... + h_{k-1}))`` of rows ``(B, n_in)``, then a linear layer, ``(B, n_out)``."""
-
-    def __init__(self, n_in: int, hidden: int, n_out: int):
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(hidden if k else n_in, hidden) for k in range(LAYERS))
-        self.norms = nn.ModuleList(nn.LayerNorm(hidden, eps=0.1) for _ in range(LAYERS))
-        self.last = nn.Linear(hidden, n_out)
-
-    def forward(self, h: Tensor) -> Tensor:
-        before: Tensor | float = 0.0
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            h = norm(F.silu(layer(h) + before))
-            before = before + h
-        return self.last(h)
 
 
 def log_normal(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
