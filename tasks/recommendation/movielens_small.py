@@ -1,7 +1,7 @@
 """MovieLens small, the edition of October 2016: users with at least five ratings of 4 or more, of 100,004 ratings of 671 users.
 
 As many ratings as MovieLens 100K has, from 1995 to 2016 and for five times as many films. Half of those have a click or two: the items are
-the films that five training users clicked, about 1,500, which have four of five clicks. Each seed draws 120 test users from a pool of 240
+the films that five training users clicked, about 1,750, which have four of five clicks. Each seed draws 120 test users from a pool of 240
 and 80 validation users from the others.
 """
 
