@@ -6,12 +6,9 @@
 s is the logistic function: a clicked item is to score higher than one that was not. For each click of a batch of users one j is drawn
 uniformly from what its user did not click; the loss is the sum over clicks by the number of users.
 
-Differences from the paper: users that are scored were not trained on and have no w_u. It is the ridge regression of their history on the
-items' factors, without weights, which ranks as its scale does not matter:
-
-    w = (H^T H + fold_in I)^-1 H^T h        for a history h of clicks (I,)
-
-Each click is seen once an epoch, where the paper draws triples with replacement; Adam instead of plain steps.
+Differences from the paper: users that are scored were not trained on and have no w_u. It is the mean of h_i over the items of their history
+(on the validation users of recommendation/ml-100k better than ridge regressions of the history on the items' factors: 0.40 against 0.36 at
+most in NDCG@100, seed 1000). Each click is seen once an epoch, where the paper draws triples with replacement; Adam instead of plain steps.
 """
 
 from __future__ import annotations
@@ -26,7 +23,7 @@ from torch import Tensor, nn
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.recommendation import Recommender
 from elboard.bench.method import Bases, Method
-from elboard.bench.options import Count, NonNegative, Positive
+from elboard.bench.options import Count, NonNegative
 from elboard.bench.task import Batch, DataSpec
 
 CARD = MethodCard(
@@ -48,7 +45,6 @@ class BPRMF(Method, Recommender):
     class Config(Method.Config):
         latent_dim: Count = 64  # RecBole's
         l2: NonNegative = 1e-4
-        fold_in: Positive = 10.0
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
@@ -73,8 +69,7 @@ class BPRMF(Method, Recommender):
 
     def fold_in(self, history: Tensor) -> Tensor:
         """w of clicks ``(B, I)``, ``(B, K)``."""
-        gram = self.items.T @ self.items + self.config.fold_in * torch.eye(self.config.latent_dim, device=history.device)
-        return torch.linalg.solve(gram, self.items.T @ history.T).T
+        return history @ self.items / history.sum(1, keepdim=True).clamp(min=1)
 
     def scores(self, history: Tensor) -> Tensor:
         return self.fold_in(history) @ self.factors()[1].T

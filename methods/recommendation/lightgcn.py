@@ -9,7 +9,7 @@
 Differences from the paper: users that are scored were not trained on. What items are has come to an end with training; a new user with
 history h has
 
-    e_u^{k+1} = sum_{i in h} e_i^k / sqrt(|h| |i|)     and e_u^0 by the ridge regression by which BPR-MF folds users in
+    e_u^{k+1} = sum_{i in h} e_i^k / sqrt(|h| |i|)     and e_u^0 the mean of e_i^0 over h, by which BPR-MF folds users in
 
 and the items' embeddings are those of the training graph, which the new user does not enter. A step propagates through the whole graph and
 takes the clicks of a batch of users, where the paper draws 2,048 of all clicks.

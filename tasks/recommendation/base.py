@@ -5,7 +5,7 @@ by the run's seed. Splits are nested: test users are drawn from a pool that belo
 the others, so that whatever is chosen on validation users, with whatever seed, is chosen without a test user of any seed. Methods see the
 full click rows of training users. Of a held-out user 80 % of the clicks are history (fold-in) and 20 % targets, drawn by the seed. Items
 are those that ``item_clicks`` training users clicked, one or more; other clicks of held-out users are dropped, and a held-out user left
-without history or without target does not count.
+without history or without target does not count. Batches carry ``index``, the number of each training user.
 
 Scores of the history's items are masked by the task. Recall@K divides by min(K, targets); NDCG@K truncates the ideal at K.
 
