@@ -33,7 +33,7 @@ CARD = MethodCard(
     home="recommendation/ml-100k",
     cite="Rendle et al. 2009",
     splits=True,
-    defaults="convention",
+    defaults={"trials": 2, "on": "recommendation/ml-100k", "by": "ndcg@100", "options": ("l2",), "rest": "convention"},
     aliases=("bpr",),
 )
 
@@ -43,8 +43,9 @@ class BPRMF(Method, Recommender):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
+        lr: float = 0.01
         latent_dim: Count = 64  # RecBole's
-        l2: NonNegative = 1e-4
+        l2: NonNegative = 0.01
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
