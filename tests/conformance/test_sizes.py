@@ -14,6 +14,8 @@ from elboard.tasks.data.fetch import DataError
 TASKS = discover("task")
 REAL = [(task, budget) for task in sorted(TASKS) for budget in ("lite", "full") if budget in TASKS[task].budgets()]
 
+LARGE = {"recommendation/ml-20m"}
+
 
 def options(task: str, budget: str) -> dict[str, Any]:
     method = next(method for of, method in compatible() if of == task)
@@ -28,6 +30,8 @@ def test_each_task_says_what_full_is(task: str) -> None:
 
 @pytest.mark.parametrize(("task", "budget"), REAL)
 def test_examples_of_an_epoch(task: str, budget: str) -> None:
+    if task in LARGE:
+        pytest.skip("takes 20 GB; tests/tasks/test_recommendation.py counts")
     cls = TASKS[task].load()
     made = cls(cls.Config(**options(task, budget)), budget, 0)
     load = getattr(made, "load_train", None) or made.load
