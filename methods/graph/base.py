@@ -29,7 +29,7 @@ from elboard.bench.kinds.links import LinkPredictor
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count
 from elboard.bench.task import Data, DataSpec
-from elboard.methods.graph.sparse import from_dense, normalised_adjacency
+from elboard.methods.parts.sparse import from_dense, normalised_adjacency
 
 ROWS = 128  # of a block: one of 128 x N floats stays in a CPU's cache
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from elboard.bench.kinds.recommendation import Recommender
 from elboard.bench.method import Bases, Method
 from elboard.bench.task import DataSpec
+
+AT_ONCE = 4096  # rows of clicks in double precision
 
 
 def multinomial_log_likelihood(x: Tensor, logits: Tensor) -> Tensor:
@@ -46,11 +48,39 @@ def layers(sizes: list[int]) -> nn.Sequential:
 
 
 class ClosedFormRecommender(Method, Recommender):
-    """A recommender without gradients; its result lies in the buffer ``weights``, of the shape that ``prepare`` gives it."""
+    """A recommender without gradients; its result lies in the buffer ``weights``, of the shape that ``shape`` gives it."""
+
+    holds: ClassVar[torch.dtype] = torch.float32
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        self.register_buffer("weights", torch.zeros(self.shape(spec.shape[0])))
+        self.register_buffer("weights", torch.zeros(self.shape(spec.shape[0]), dtype=self.holds))
 
     def shape(self, n_items: int) -> tuple[int, ...]:
         raise NotImplementedError
+
+
+def cooccurrences(x: Tensor) -> Tensor:
+    """``X^T X`` in double precision of clicks ``(U, I)``, whose rows are never all held in that precision."""
+    counts = x.new_zeros((x.shape[1], x.shape[1]), dtype=torch.float64)
+    for rows in x.split(AT_ONCE):
+        rows = rows.double()
+        counts.addmm_(rows.T, rows)
+    return counts
+
+
+def largest(values: Tensor, k: int) -> Tensor:
+    """``values`` (N, M) with zeros in the place of all but the ``k`` largest of each row; of equal ones those with the lower index stay."""
+    if k >= values.shape[1]:
+        return values
+    best = values.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return torch.zeros_like(values).scatter_(1, best, values.gather(1, best))
+
+
+def cosine(common: Tensor, squares: Tensor, other_squares: Tensor, shrink: float) -> Tensor:
+    """``n_ab / (|a| |b| + shrink)`` of products ``(N, M)`` of vectors and their squared lengths ``(N,)`` and ``(M,)``; 0 of an empty one.
+
+    The constant draws those towards 0 that rest on few common clicks.
+    """
+    lengths = squares.sqrt()[:, None] * other_squares.sqrt() + shrink
+    return common / lengths.clamp(min=torch.finfo(lengths.dtype).tiny)

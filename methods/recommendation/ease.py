@@ -18,7 +18,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.options import Options, Positive
 from elboard.bench.task import Data
-from elboard.methods.recommendation.base import ClosedFormRecommender
+from elboard.methods.recommendation.base import ClosedFormRecommender, cooccurrences
 
 CARD = MethodCard(
     name="ease",
@@ -41,8 +41,7 @@ class EASE(ClosedFormRecommender):
         return (n_items, n_items)
 
     def fit(self, data: Data, training: Any) -> None:
-        x = data.train["x"].double()
-        gram = x.T @ x
+        gram = cooccurrences(data.train["x"])
         gram.diagonal().add_(self.config.lambda_)
         p = torch.linalg.inv(gram)
         b = -p / p.diagonal()

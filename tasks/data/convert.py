@@ -138,8 +138,12 @@ def omniglot_zips(files: Files) -> Arrays:
 
 
 def _ratings(rows: list[list[str]]) -> Arrays:
-    """Columns user, item, rating, timestamp, in a canonical order: sources differ in theirs."""
-    table = np.array([[float(cell) for cell in row[:4]] for row in rows])
+    """Columns user, item, rating, timestamp of rows of text."""
+    return _ordered(np.array([[float(cell) for cell in row[:4]] for row in rows]))
+
+
+def _ordered(table: np.ndarray) -> Arrays:
+    """Columns user, item, rating, timestamp of ``(N, 4)``, in a canonical order: sources differ in theirs."""
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
     user, item, rating, timestamp = table.T
     return {
@@ -162,6 +166,17 @@ def ratings_inter(files: Files) -> Arrays:
 def ratings_csv(files: Files) -> Arrays:
     with open(files["ratings"], newline="", encoding="utf-8") as file:
         return _ratings(list(csv.reader(file))[1:])
+
+
+def ratings_20m(files: Files) -> Arrays:
+    """Lines ``user,item,rating,timestamp`` below a header, many of them: read without an object for each number."""
+    return _ordered(np.loadtxt(files["ratings"], delimiter=",", skiprows=1, encoding="utf-8", ndmin=2))
+
+
+def ratings_dat(files: Files) -> Arrays:
+    """Lines ``user::item::rating::timestamp`` (MovieLens 1M and 10M)."""
+    with open(files["ratings"], encoding="utf-8") as file:
+        return _ordered(np.loadtxt((line.replace("::", ",") for line in file), delimiter=",", ndmin=2))
 
 
 def ratings_dslabs(files: Files) -> Arrays:

@@ -84,6 +84,16 @@ def ml_100k() -> dict[str, np.ndarray]:
     return arrays("ml-100k")
 
 
+def ml_1m() -> dict[str, np.ndarray]:
+    """``user, item, rating, timestamp``, each ``(1000209,)``, ids as published, sorted by user and item."""
+    return arrays("ml-1m")
+
+
+def ml_20m() -> dict[str, np.ndarray]:
+    """``user, item, rating, timestamp``, each ``(20000263,)``, ids as published, sorted by user and item."""
+    return arrays("ml-20m")
+
+
 def movielens_small() -> dict[str, np.ndarray]:
     """``user, item, rating, timestamp``, each ``(100004,)``, ids as published, sorted by user and item."""
     return arrays("movielens-small")

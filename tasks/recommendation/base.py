@@ -4,8 +4,8 @@ Ratings of at least 4 are clicks; users with fewer than five clicks are left out
 by the run's seed. Splits are nested: test users are drawn from a pool that belongs to the task, twice as large, and validation users from
 the others, so that whatever is chosen on validation users, with whatever seed, is chosen without a test user of any seed. Methods see the
 full click rows of training users. Of a held-out user 80 % of the clicks are history (fold-in) and 20 % targets, drawn by the seed. Items
-are those that a training user clicked; other clicks of held-out users are dropped, and a held-out user left without history or without
-target does not count.
+are those that ``item_clicks`` training users clicked, one or more; other clicks of held-out users are dropped, and a held-out user left
+without history or without target does not count. Batches carry ``index``, the number of each training user.
 
 Scores of the history's items are masked by the task. Recall@K divides by min(K, targets); NDCG@K truncates the ideal at K.
 
@@ -75,6 +75,7 @@ class Recommendation(DataTask):
     class Config(DataTask.Config):
         held_out: Count = 100  # validation users
         test_users: Count = 200
+        item_clicks: Count = 1  # of training users, that an item needs
 
     def clicks(self) -> tuple[np.ndarray, np.ndarray]:
         """User and item of each click, numbered from 0."""
@@ -90,16 +91,20 @@ class Recommendation(DataTask):
         valid, train = np.split(rng.permutation(others), [self.config.held_out])
         return matrix[np.concatenate([train, untested])], matrix[valid], matrix[test]
 
+    def _known(self, train: np.ndarray) -> np.ndarray:
+        """Which items training users clicked, bool ``(I,)``."""
+        return train.sum(axis=0) >= self.config.item_clicks
+
     def load_train(self) -> Data:
         rng = np.random.default_rng(self.seed)
         train, valid, _ = self._rows(rng)
-        known = train.any(axis=0)
+        known = self._known(train)
         x = torch.from_numpy(train[:, known]).float()
-        return Data(DataSpec((x.shape[1],), len(x)), {"x": x}, self._fold_in(valid, known, rng))
+        return Data(DataSpec((x.shape[1],), len(x)), {"x": x, "index": torch.arange(len(x))}, self._fold_in(valid, known, rng))
 
     def load_test(self, data: Data) -> Test:
         train, _, test = self._rows(np.random.default_rng(self.seed))
-        return self._fold_in(test, train.any(axis=0), np.random.default_rng([self.seed, 1]))
+        return self._fold_in(test, self._known(train), np.random.default_rng([self.seed, 1]))
 
     def _fold_in(self, rows: np.ndarray, known: np.ndarray, rng: np.random.Generator) -> Batch:
         """History and targets among the ``known`` items, of those of ``rows`` that have both."""

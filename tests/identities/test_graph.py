@@ -18,10 +18,10 @@ from elboard.methods.graph import base
 from elboard.methods.graph.adamic_adar import AdamicAdar
 from elboard.methods.graph.base import SoftplusOfAllPairs
 from elboard.methods.graph.gae import GAE
-from elboard.methods.graph.sparse import SparseMatrix, from_dense, normalised_adjacency
 from elboard.methods.graph.spectral import SpectralEmbedding
 from elboard.methods.graph.vgae import VGAE
 from elboard.methods.parts.divergences import kl_to_standard_normal
+from elboard.methods.parts.sparse import SparseMatrix, from_dense, normalised_adjacency
 
 IDENTITIES = {
     "gae": ("test_the_encoder_is_two_dense_graph_convolutions", "test_the_reconstruction_is_a_loop_over_all_pairs"),

@@ -22,7 +22,9 @@ def test_named_sweeps_expand(name: str) -> None:
     sweep = expand(find(name))
     keys = [spec.key for spec in sweep.runs]
     assert len(set(keys)) == len(keys) and sweep.size > 0
-    assert {spec.budget for spec in (*sweep.runs, *(search.template for search in sweep.searches))} == {"lite"}
+    assert {spec.budget for spec in (*sweep.runs, *(search.template for search in sweep.searches))} == {
+        "full" if name == "ml-20m" else "lite"
+    }
     assert sweep.name == name.replace(":", "-"), "it names a folder and a job"
     for place, spec in enumerate(sweep.runs):
         assert all(base.key in keys[:place] for base in spec.starts_from()), "the run that it starts from must come before"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,12 @@ SETS = fetch._table()
 @pytest.mark.parametrize("name", SETS)
 def test_entries(name: str) -> None:
     found = SETS[name]
-    assert set(found) - {"note"} == {"title", "licence", "citation", "content", "sources"}
+    assert set(found) - {"note", "content"} == {"title", "licence", "citation", "sources"}
     assert all(isinstance(found[field], str) and found[field].strip() for field in set(found) - {"sources"})
-    assert re.fullmatch("[0-9a-f]{64}", found["content"]) and found["sources"]
+    if "content" in found:
+        assert re.fullmatch("[0-9a-f]{64}", found["content"]) and found["sources"]
+    else:
+        assert [one["kind"] for one in found["sources"]] == ["url"] and "md5" in found["sources"][0]["archive"], "the publisher vouches"
     for one in found["sources"]:
         assert callable(getattr(convert, one["convert"]))
         assert set(one) - {"kind", "convert", "files", "note"} == {
@@ -156,6 +160,45 @@ def test_ratings(name: str, n: int, users: int, items: int) -> None:
     assert found["rating"].min() >= 0.5 and found["rating"].max() == 5
     pairs = found["user"] * 10**6 + found["item"]
     assert (np.diff(pairs) > 0).all(), "sorted by user and item, no pair twice"
+
+
+LINES = [(7, 30, 4.0, 978300760), (7, 20, 3.5, 978302109), (2, 30, 5.0, 978301968)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ml-1m", "".join(f"{u}::{i}::{r:g}::{t}\n" for u, i, r, t in LINES)),
+        ("ml-20m", "userId,movieId,rating,timestamp\n" + "".join(f"{u},{i},{r},{t}\n" for u, i, r, t in LINES)),
+    ],
+)
+def test_ratings_in_the_formats_of_movielens(name: str, text: str, tmp_path: Path) -> None:
+    """A made archive of the publisher's form goes the whole way, and is refused where it is not the publisher's."""
+    (source,) = SETS[name]["sources"]
+    path = tmp_path / source["archive"]["path"]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(source["files"]["ratings"]["path"], text)
+        archive.writestr("another/README", "left where it is")
+    with pytest.raises(fetch._SourceError, match="refused"):
+        fetch._verify(path, source["archive"])
+    fetch._extract(path, tmp_path, [wanted["path"] for wanted in source["files"].values()])
+    found = getattr(convert, source["convert"])({role: tmp_path / wanted["path"] for role, wanted in source["files"].items()})
+    assert found["user"].tolist() == [2, 7, 7] and found["item"].tolist() == [30, 20, 30]
+    assert found["rating"].tolist() == [5.0, 3.5, 4.0] and found["timestamp"].tolist() == [978301968, 978302109, 978300760]
+    small = here("movielens-small")
+    assert {field: array.dtype for field, array in found.items()} == {field: array.dtype for field, array in small.items()}
+    assert not (tmp_path / "another").exists()
+
+
+def test_a_set_that_was_never_here_is_known_by_its_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ELBOARD_CACHE", str(tmp_path))
+    assert fetch.checksums(("ml-20m",)) == {"ml-20m": SETS["ml-20m"]["sources"][0]["archive"]["md5"]}
+    assert fetch.check("ml-20m") == (True, "not here")
+    monkeypatch.setattr(fetch, "_from", lambda source: {"user": np.arange(3)})
+    path = fetch.fetch("ml-20m")
+    assert path.name == "ml-20m-cd245b17a1ae.npz" and fetch.check("ml-20m")[0]
+    with np.load(path) as archive:
+        assert archive["user"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("name", "nodes", "edges", "words"), [("cora", 2708, 5278, 1433), ("citeseer", 3327, 4552, 3703)])

@@ -9,6 +9,7 @@ from loading import loaded
 
 from elboard.bench.evidence import scored
 from elboard.bench.registry import find
+from elboard.tasks.data import loaders
 from elboard.tasks.data.fetch import available
 from elboard.tasks.recommendation import ml_100k
 from elboard.tasks.recommendation.base import generated_clicks, positive_clicks, split_row
@@ -16,8 +17,8 @@ from elboard.tasks.recommendation.base import generated_clicks, positive_clicks,
 NAME = "recommendation/ml-100k"
 
 
-def make(budget: str = "smoke", seed: int = 0, **options: object):
-    entry = find("task", NAME)
+def make(budget: str = "smoke", seed: int = 0, name: str = NAME, **options: object):
+    entry = find("task", name)
     cls = entry.load()
     return cls(cls.Config(**{**entry.budgets()[budget].get("task", {}), **options}), budget, seed)
 
@@ -121,6 +122,73 @@ def test_movielens_has_the_users_of_the_rule() -> None:
     user, item = make("lite").clicks()
     assert len(np.unique(user)) == 938 and np.bincount(user).min() >= 5 and len(user) == 55_361 and len(np.unique(item)) == 1447
     assert len(make("lite").load_train().train["x"]) == 938 - 300
+
+
+@pytest.mark.parametrize("least", [1, 10, 15])
+def test_items_are_those_that_training_users_clicked(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    user, item = distinct_clicks()
+    monkeypatch.setattr(ml_100k.ML100K, "clicks", lambda self: (user, item))
+    data, test = loaded(make("lite", 3, held_out=15, test_users=12, item_clicks=least))
+    everything, _ = loaded(make("lite", 3, held_out=15, test_users=12))
+    kept = everything.train["x"].sum(0) >= least
+    assert torch.equal(data.train["x"], everything.train["x"][:, kept]) and test["history"].shape[1] == data.spec.shape[0] == kept.sum()
+    assert (data.train["x"].sum(0) >= least).all() and kept.all() == (least == 1)
+
+
+def test_rows_of_training_users_are_numbered() -> None:
+    data = make().load_train()
+    assert data.train["index"].tolist() == list(range(data.spec.n_train))
+
+
+def test_movielens_small_has_the_users_of_the_rule() -> None:
+    if not available("movielens-small"):
+        pytest.skip("MovieLens small is not here; `elboard data fetch movielens-small` gets it")
+    task = make("lite", name="recommendation/movielens-small")
+    user, item = task.clicks()
+    assert len(np.unique(user)) == 659 and np.bincount(user).min() >= 5 and len(user) == 51_535 and len(np.unique(item)) == 6169
+    x = task.load_train().train["x"]
+    assert len(x) == 659 - 200 and x.sum(0).min() >= 5 and 1600 < x.shape[1] < 1900
+
+
+@pytest.mark.parametrize(("name", "loader", "users"), [("ml-1m", "ml_1m", 2600), ("ml-20m", "ml_20m", 400)])
+def test_the_large_ones_are_prepared_as_mult_vae_did(name: str, loader: str, users: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On made ratings of the same columns; of 20M the numbers of held-out users are checked on the card and in the budget alone."""
+    rng = np.random.default_rng(0)
+    user, item = np.nonzero(rng.random((users + 1, 40)) < 0.6)
+    item[user == 0] = 0  # of the first user all ratings but one are no clicks
+    made = {
+        "user": 10 * user + 7,
+        "item": 3 * item,
+        "rating": np.where(user == 0, 3.5, rng.choice([3.0, 4.0, 5.0], len(user), p=[0.2, 0.4, 0.4])),
+    }
+    monkeypatch.setattr(loaders, loader, lambda: made)
+    sizes = {"held_out": 50, "test_users": 60} if name == "ml-20m" else {}
+    task = make("full", 1, f"recommendation/{name}", **sizes)
+    assert "lite" not in find("task", task.card.name).budgets()
+    data, test = loaded(task)
+    clicked = np.bincount(made["user"][made["rating"] >= 4])
+    expected = int((clicked >= 5).sum())
+    of = task.config
+    assert expected == len(np.unique(task.clicks()[0])) < users + 1
+    assert data.spec.n_train == expected - of.held_out - of.test_users
+    assert len(data.valid["history"]) == of.held_out and len(test["history"]) == of.test_users
+    counted = {"ml-1m": (6034, 600), "ml-20m": (136_677, 10_000)}[name]
+    full = find("task", task.card.name).budgets()["full"]["task"]
+    assert (full["held_out"], full["test_users"]) == (counted[1], counted[1])
+    assert task.card.work == {"full": (counted[0] - 2 * counted[1], counted[1])}
+
+
+def test_of_equal_counts_the_item_with_the_lower_index_comes_first() -> None:
+    """Popularity scores many items alike: the order among them is the task's, and the same everywhere."""
+    task, scores = make(), torch.tensor([2.0, 5.0, 2.0, 5.0, 5.0, 0.0])
+
+    class Popular:
+        def scores(self, history: torch.Tensor) -> torch.Tensor:
+            return scores.expand(len(history), -1)
+
+    history = torch.tensor([[0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 1]], dtype=torch.bool)
+    top = task._rank(Popular(), {"history": history, "targets": ~history})["top"]
+    assert top[0].tolist() == [1, 3, 4, 0, 2, 5] and top[1, :4].tolist() == [3, 4, 0, 2]
 
 
 def test_the_split_is_that_of_the_seed() -> None:
