@@ -13,7 +13,7 @@ lambda = 3 and beta = 0.7 are the paper's on CIFAR-10 (7 and 0.9 on CIFAR-100), 
 0.7, 0.9, 0.99. As in the official code probabilities are cut to [1e-4, 1 - 1e-4], which keeps the logarithm finite.
 
 Differences from the paper: the shared backbone and Adam at a constant rate (SGD with steps there). ELR alone, without the two networks,
-weight averages and mixup of ELR+. Examples without ``index`` are as those seen for the first time.
+weight averages and mixup of ELR+.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
 from elboard.bench.options import NonNegative, Range
-from elboard.bench.task import Batch, DataSpec
+from elboard.bench.task import Batch, Data, DataSpec
+from elboard.methods.noisy.base import indexed
 from elboard.methods.parts.classifier import ClassifierMethod
 
 CARD = MethodCard(
@@ -54,11 +55,15 @@ class EarlyLearning(ClassifierMethod):
         super().__init__(config, spec, bases)
         self.register_buffer("targets", torch.zeros(spec.n_train, spec.n_classes), persistent=False)  # nothing predicts with them
 
+    def fit(self, data: Data, training: Any) -> None:
+        training.data = indexed(data)
+        super().fit(training.data, training)
+
     def regularised(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """Losses on a batch, and the targets ``(B, C)`` of its examples from now on."""
         logits, y = self(batch["x"]), batch["y"]
         p = logits.softmax(1).clamp(LEAST, 1 - LEAST)
-        before = self.targets[batch["index"]] if "index" in batch else torch.zeros_like(p)
+        before = self.targets[batch["index"]] if "index" in batch else torch.zeros_like(p)  # as if seen for the first time
         now = (p / p.sum(1, keepdim=True)).detach()
         targets = self.config.beta * before + (1 - self.config.beta) * now
         ce, penalty = F.cross_entropy(logits, y), (1 - (p * targets).sum(1)).log().mean()
@@ -72,11 +77,10 @@ class EarlyLearning(ClassifierMethod):
         """Overridden because targets, which ``loss`` must not keep, are kept here: of all processes that train together."""
         out, targets = self.regularised(batch)
         self.accumulate(out)
-        if "index" in batch:
-            index = batch["index"]
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
-                index, targets = (self.all_gather(of).flatten(0, 1) for of in (index, targets))
-            self.targets[index] = targets
+        index = batch["index"]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            index, targets = (self.all_gather(of).flatten(0, 1) for of in (index, targets))
+        self.targets[index] = targets
         return out["loss"]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -255,8 +255,9 @@ def test_targets_are_running_means_of_each_example():
     assert torch.equal(untold, method.loss(first)["loss"])
 
 
-def test_elr_that_was_stopped_goes_on_with_its_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    spec = resolve("noisy/digits-sym40", "elr", budget="smoke", overrides={"trainer.accelerator": "cpu", "train.epochs": 3})
+@pytest.mark.parametrize("method", ["elr", "dividemix"])
+def test_what_each_example_has_is_there_after_a_stop(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    spec = resolve("noisy/digits-sym40", method, budget="smoke", overrides={"trainer.accelerator": "cpu", "train.epochs": 3})
     whole = execute(spec, tmp_path / "whole")
     asked = iter([False] * 11 + [True])  # a batch of the second epoch
     monkeypatch.setattr(stopping, "requested", lambda: next(asked, False))
