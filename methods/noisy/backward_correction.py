@@ -14,12 +14,16 @@ Differences from the paper: those of forward correction.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.errors import UserError
+from elboard.bench.method import Bases
 from elboard.bench.options import Share
+from elboard.bench.task import DataSpec
 from elboard.methods.noisy.transition import Corrected
 
 CARD = MethodCard(
@@ -35,11 +39,23 @@ CARD = MethodCard(
 
 
 class BackwardCorrection(Corrected):
+    """Attributes: inverse: that of T, ``(C, C)``. Raises UserError in ``fit`` where there is none."""
+
     @dataclass(kw_only=True)
     class Config(Corrected.Config):
         blend: Share = 0.0  # share of the identity in the matrix that is inverted
 
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
+        self.register_buffer("inverse", torch.eye(spec.n_classes))
+
+    def adopt(self, transition: Tensor) -> None:
+        super().adopt(transition)
+        t = transition.cpu().double()
+        try:
+            self.inverse.copy_(torch.lerp(t, torch.eye(len(t), dtype=t.dtype), self.config.blend).inverse())
+        except torch.linalg.LinAlgError:
+            raise UserError("backward-correction: the matrix that was estimated has no inverse: set blend above 0") from None
+
     def losses(self, logits: Tensor, y: Tensor) -> Tensor:
-        t = self.transition.double()
-        inverse = torch.lerp(t, torch.eye(len(t), dtype=t.dtype, device=t.device), self.config.blend).inverse()
-        return -(inverse.to(logits.dtype)[y] * logits.log_softmax(1)).sum(1)
+        return -(self.inverse[y] * logits.log_softmax(1)).sum(1)

@@ -39,10 +39,14 @@ class Corrected(RobustLoss):
         super().__init__(config, spec, bases)
         self.register_buffer("transition", torch.eye(spec.n_classes))
 
+    def adopt(self, transition: Tensor) -> None:
+        """Take ``transition`` (C, C) for T."""
+        self.transition.copy_(transition)
+
     def fit(self, data: Data, training: Any) -> None:
         """Estimate T on the training images, without their labels, and train."""
         with torch.no_grad():
             device = next(self.base.parameters()).device
             p = torch.cat([self.base.predict(x.to(device)).mean(0).cpu() for x in data.train["x"].split(CHUNK)])
-        self.transition.copy_(by_anchors(p, self.config.quantile))
+        self.adopt(by_anchors(p, self.config.quantile))
         super().fit(data, training)
