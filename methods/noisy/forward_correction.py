@@ -9,8 +9,8 @@ labels. T is estimated by anchors (theorem 3): of a first network p~, trained by
 
 with the 97 % quantile in the place of the maximum, which outliers spoil. Nothing else is known of the noise.
 
-Differences from the paper: the shared backbone and Adam at a constant rate. The first network is that of the epoch of best noisy validation
-accuracy: later ones have learned wrong labels by heart, and T is then close to the identity (``base.train.keep=last``). With it a run
+Differences from the paper: the shared backbone and Adam at a constant rate. The first network is that of the epoch that is best by noisy
+validation: later ones have learned wrong labels by heart, and T is then close to the identity (``base.train.keep=last``). With it a run
 trains twice as long as cross-entropy alone.
 """
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -55,5 +56,5 @@ class JoCoR(CoTeaching):
         first = self(x)
         losses = self.joint(first, self.peer(x), y)
         chosen = small_loss(losses.detach(), 1 - self.forgotten())
-        kept = (y != y).index_fill(0, chosen, True)
+        kept = torch.zeros_like(y, dtype=torch.bool).index_fill(0, chosen, True)
         return {"loss": losses[chosen].mean(), "accuracy": (first.argmax(1) == y).float().mean()}, kept
