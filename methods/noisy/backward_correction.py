@@ -5,10 +5,10 @@
 is unbiased: sum_y T_iy L(x, y) = l_i(x), the loss at the true label. T is estimated as in forward correction, by anchors.
 
 T^-1 has negative entries, so that single losses are not bounded from below, and a network that can learn by heart is paid for probabilities
-close to 0. Where T is nearly singular, ``blend`` mixes the identity in before inversion, which the paper advises as a more conservative
+close to 0. ``blend`` mixes the identity into T before inversion, which the paper advises where T is nearly singular, as a more conservative
 prior; 0, the default, does not.
 
-Differences from the paper: those of forward correction.
+Differences from the paper: those of forward correction; the pseudo-inverse where T has no inverse, as when two classes share an anchor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.options import Share
 from elboard.bench.task import DataSpec
@@ -39,7 +38,7 @@ CARD = MethodCard(
 
 
 class BackwardCorrection(Corrected):
-    """Attributes: inverse: that of T, ``(C, C)``. Raises UserError in ``fit`` where there is none."""
+    """Attributes: inverse: that of T, ``(C, C)``."""
 
     @dataclass(kw_only=True)
     class Config(Corrected.Config):
@@ -52,10 +51,7 @@ class BackwardCorrection(Corrected):
     def adopt(self, transition: Tensor) -> None:
         super().adopt(transition)
         t = transition.cpu().double()
-        try:
-            self.inverse.copy_(torch.lerp(t, torch.eye(len(t), dtype=t.dtype), self.config.blend).inverse())
-        except torch.linalg.LinAlgError:
-            raise UserError("backward-correction: the matrix that was estimated has no inverse: set blend above 0") from None
+        self.inverse.copy_(torch.linalg.pinv(torch.lerp(t, torch.eye(len(t), dtype=t.dtype), self.config.blend), rtol=1e-6))
 
     def losses(self, logits: Tensor, y: Tensor) -> Tensor:
         return -(self.inverse[y] * logits.log_softmax(1)).sum(1)
