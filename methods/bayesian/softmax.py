@@ -3,7 +3,8 @@
     L = - (1/B) sum_i log softmax(W f(x_i) + b)_{y_i}
 
 On corrupted labels, which it takes as they are given, it learns the frequent pattern first and memorises the wrong ones later (Zhang et al.
-2017, Arpit et al. 2017), so that its clean accuracy rises and then falls; there it is known as plain cross-entropy.
+2017, Arpit et al. 2017), so that its clean accuracy rises and then falls; there it is known as plain cross-entropy, and with
+``train.keep=best`` as early stopping, by labels as noisy as those of training.
 
 With ``dropout`` it is trained under random masks and predicts without them, which is ordinary dropout (Srivastava et al. 2014).
 

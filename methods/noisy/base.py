@@ -1,10 +1,10 @@
-"""What co-taught pairs share: selection by small loss, the second network, prediction."""
+"""What pairs of networks share: the second network, selection by small loss, prediction."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from elboard.bench.errors import UserError
 from elboard.bench.method import Bases
 from elboard.bench.options import Range
-from elboard.bench.task import Batch, DataSpec
+from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.classifier import ClassifierMethod
 
 
@@ -36,27 +36,27 @@ def small_loss(losses: Tensor, share: float) -> Tensor:
     return losses.argsort(stable=True)[:n].sort().values
 
 
-class CoTaught(ClassifierMethod):
-    """Two networks of one architecture, each trained on what the other selects: ``self`` is the first, ``peer`` the second.
+def indexed(data: Data) -> Data:
+    """``data`` whose batches hold the place of each example, ``index``, whether their task says it or not."""
+    return data if "index" in data.train else replace(data, train={**data.train, "index": torch.arange(len(data.train["x"]))})
+
+
+class Pair(ClassifierMethod):
+    """Two networks of one architecture that teach each other: ``self`` is the first, ``peer`` the second.
 
     One optimiser serves both. Their losses share no parameter and Adam, AdamW and SGD work element by element, so that this equals two
     optimisers exactly; gradients are clipped network by network to keep it so.
 
     Attributes:
-        forget_rate: share of a batch left out, for papers that take the rate of wrong labels as known.
         selected: boolean ``(n_train,)``: training examples that were selected when they were last seen.
     """
 
     @dataclass(kw_only=True)
     class Config(ClassifierMethod.Config):
-        forget_rate: Annotated[float, Range(0, below=1)] | None = None  # share of a batch left out; None: the data's rate of wrong labels
         ensemble: bool = False  # predict with the mean of both networks' logits instead of the first network
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        self.forget_rate = spec.noise_rate if config.forget_rate is None else config.forget_rate
-        if not 0 <= self.forget_rate < 1:
-            raise UserError(f"forget_rate={self.forget_rate} is not in [0, 1)")
         self.peer = self.make_peer()
         self.register_buffer("selected", torch.zeros(spec.n_train, dtype=torch.bool))
 
@@ -87,3 +87,21 @@ class CoTaught(ClassifierMethod):
     def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
         logits = (self(x) + self.peer(x)) / 2 if self.config.ensemble else self(x)
         return logits.softmax(1)[None]
+
+
+class CoTaught(Pair):
+    """A pair of which each network is trained on what the other selects.
+
+    Attributes:
+        forget_rate: share of a batch left out, for papers that take the rate of wrong labels as known.
+    """
+
+    @dataclass(kw_only=True)
+    class Config(Pair.Config):
+        forget_rate: Annotated[float, Range(0, below=1)] | None = None  # share of a batch left out; None: the data's rate of wrong labels
+
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
+        self.forget_rate = spec.noise_rate if config.forget_rate is None else config.forget_rate
+        if not 0 <= self.forget_rate < 1:
+            raise UserError(f"forget_rate={self.forget_rate} is not in [0, 1)")
