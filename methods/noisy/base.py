@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from elboard.bench.errors import UserError
+from elboard.bench.kinds.noisy import SampleSelector
 from elboard.bench.method import Bases
 from elboard.bench.options import Range
 from elboard.bench.task import Batch, DataSpec
@@ -36,7 +37,7 @@ def small_loss(losses: Tensor, share: float) -> Tensor:
     return losses.argsort(stable=True)[:n].sort().values
 
 
-class CoTaught(ClassifierMethod):
+class CoTaught(ClassifierMethod, SampleSelector):
     """Two networks of one architecture, each trained on what the other selects: ``self`` is the first, ``peer`` the second.
 
     One optimiser serves both. Their losses share no parameter and Adam, AdamW and SGD work element by element, so that this equals two
@@ -59,6 +60,9 @@ class CoTaught(ClassifierMethod):
             raise UserError(f"forget_rate={self.forget_rate} is not in [0, 1)")
         self.peer = self.make_peer()
         self.register_buffer("selected", torch.zeros(spec.n_train, dtype=torch.bool))
+
+    def selection(self) -> Tensor:
+        return self.selected
 
     def make_peer(self) -> ClassifierMethod:
         return ClassifierMethod(self.config, self.spec)
