@@ -29,5 +29,7 @@ BUDGETS = {
 }
 
 
-class DigitsRedrawn(Redrawn, DigitsSym40):
-    """See the module."""
+class DigitsRedrawn(Redrawn):
+    shape, levels = DigitsSym40.shape, DigitsSym40.levels
+    noise_rate, transition = DigitsSym40.noise_rate, DigitsSym40.transition
+    read = stand_in = DigitsSym40.read

@@ -29,5 +29,6 @@ BUDGETS = {
 }
 
 
-class MNISTRedrawn(Redrawn, MNISTSym50):
-    """See the module."""
+class MNISTRedrawn(Redrawn):
+    noise_rate, transition = MNISTSym50.noise_rate, MNISTSym50.transition
+    read = MNISTSym50.read

@@ -21,13 +21,13 @@ from torch import Tensor
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.noisy import RedrawnSpec
 from elboard.bench.metrics.noisy import over_draws
-from elboard.bench.options import Range
+from elboard.bench.options import Count, Natural, Range
 from elboard.bench.task import Data, Observed, Task, Test
 from elboard.tasks.noisy.base import CHUNK, CORRUPTION_SEED, NoisyLabels, corrupt
 
 
 class Redrawn(NoisyLabels):
-    """A task of noisy labels with several draws of them; the subclass names the one whose images and noise it has."""
+    """A task of noisy labels with several draws of them; a subclass has the images and the noise of one that draws once."""
 
     sets: ClassVar[Sets] = {"test": Examples(arrays=("draws", "y"), metrics=("draw_*", "accuracy"))}
     rounding: ClassVar[Mapping[str, tuple[float, float]]] = {
@@ -37,7 +37,9 @@ class Redrawn(NoisyLabels):
     track = Task.track
 
     @dataclass(kw_only=True)
-    class Config(NoisyLabels.Config):
+    class Config(Task.Config):
+        n_train: Natural = 0  # training images; 0: all that validation leaves
+        n_valid: Count = 5000  # validation images, cut off the training set
         draws: Annotated[int, Range(2)] = 4
 
     def load_train(self) -> Data:
