@@ -19,7 +19,7 @@ CARD = TaskCard(
     data=("digits",),
     papers=("013",),
     full="the data of lite for 200 instead of 60 epochs; no paper's own setting",
-    work={"lite": (4000, 1988), "full": (4000, 1988)},
+    work={"lite": (1000, 1988), "full": (1000, 1988)},
     examples={"smoke": {"*": 497}, "lite": {"*": 497}, "full": {"*": 497}},
 )
 BUDGETS = {

@@ -19,7 +19,7 @@ CARD = TaskCard(
     data=("mnist",),
     papers=("013",),
     full="all of MNIST but 5,000 validation images, 200 epochs; no paper's own setting",
-    work={"lite": (16_000, 40_000), "full": (220_000, 40_000)},
+    work={"lite": (4000, 40_000), "full": (55_000, 40_000)},
     examples={"smoke": {"*": 497}, "lite": {"*": 10_000}, "full": {"*": 10_000}},
 )
 BUDGETS = {
