@@ -23,7 +23,7 @@ class OODScorer(ABC):
 
 
 class OutlierOracle(OODScorer):
-    """Can be told the very images that are to be detected, which no method may see: a bound, whose card says so (``oracle``).
+    """Can be told the very images that are to be detected, which no method may see; its card says so (``oracle``).
 
     A task tells it, of each set by itself; untold it scores like any other.
     """

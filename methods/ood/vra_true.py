@@ -7,6 +7,9 @@ Of each feature, the g that maximises E_in[g(z)] - E_out[g(z)] - E_in[(g(z) - z)
 Densities are histograms, the ratio (h_out + 1e-8) / (h_in + 1e-8). p_out is of the very images that are to be detected: an oracle, which a
 task tells them (:meth:`VRATrue.told`), each set by itself. Untold, p_out is p_in, g* the identity and the score the energy.
 
+g* is optimal for the sum of features and not for the score, in which W weighs them: where a class has a negative sum of weights, what
+amplifies all features lowers its logit. It need be no upper bound of the AUROC.
+
 Differences from the paper, whose lambda and bins could not be read: ``strength`` is lambda in multiples of the mean of all training
 features; p_in is of the training features, in equal bins of each dimension from 0 to its largest one, and one more bin for what is larger.
 """

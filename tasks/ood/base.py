@@ -9,7 +9,7 @@ Protocol, common to the family:
 * Metrics of :mod:`elboard.bench.metrics.ood` for each set against the ID test images; ``/near`` and ``/far`` are means over the sets of the
   group, ``/mean`` is the mean over all sets. For classifiers also accuracy, NLL and calibration on the ID test images.
 * Oracles: a method whose card says that it is one is told the images of each set before it scores them and the ID images against them
-  (:class:`elboard.bench.kinds.ood.OutlierOracle`): a bound, which boards show unranked. No other method is handed any.
+  (:class:`elboard.bench.kinds.ood.OutlierOracle`); of validation the jigsaws. Boards show it unranked. No other method is handed any.
 * Selection: ``auroc/validation``, ID validation images against their jigsaws: cut into squares that are put together in another order.
   Selection on OOD test images would be leakage; jigsaws need no OOD data and belong to no test set. Methods do not see them. The key is
   also among the metrics of a run, since methods that are not trained by gradients have no epochs; it counts in no mean.

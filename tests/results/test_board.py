@@ -390,5 +390,5 @@ def test_an_oracle_is_marked_and_never_ranked() -> None:
     assert best not in leaders(board).rows and leaders(board).rows[0].label == "react"
     assert gather([board], "smoke", least=1).methods == ("energy", "react")
     assert left_out([board], "smoke", gather([board], "smoke", least=1), [])[best.label] == "an oracle"
-    said = "[oracle]: a bound that is handed the out-of-distribution test images, not ranked"
+    said = "[oracle]: is handed the out-of-distribution test images, not ranked"
     assert said in render([board], "md") and said not in render([without], "md")
