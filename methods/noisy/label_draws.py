@@ -8,7 +8,7 @@ labels; else they are plain, with ``dropout`` where that is given. All start fro
 plain networks nothing but the labels differs; prefixes and dropout masks are drawn anew for each.
 
 The networks share no parameter, and Adam, AdamW and SGD work element by element: one optimiser equals one for each. Differences from the
-paper: as those of nested dropout; four draws, on the card's word, and not a number that could be read.
+paper: as those of nested dropout; four draws, of the task, since the paper's number could not be read. A run costs what its networks cost.
 """
 
 from __future__ import annotations
