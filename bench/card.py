@@ -72,6 +72,7 @@ class MethodCard:
         defaults: how its defaults were found: a word of :data:`FOUND`, or of a search the fields of :class:`Searched` as a dict.
         recipes: named sets of options for data unlike those that the defaults were found on: ``set``, of how many ``trials`` they were the
             best, ``on`` which task, ``by`` which metric; without trials they are somebody's advice, which the docstring names.
+        oracle: what of the test data the task hands it, in a few words: it is an oracle and no method: boards mark it and never rank it.
         version: raised whenever the same configuration gives other results; part of a run's key.
     """
 
@@ -85,6 +86,7 @@ class MethodCard:
     splits: bool = False
     defaults: str | dict = field(default="", hash=False)
     recipes: dict = field(default_factory=dict, hash=False)
+    oracle: str = ""
     version: int = 1
     aliases: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()

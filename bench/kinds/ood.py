@@ -22,6 +22,17 @@ class OODScorer(ABC):
         """``(B,)``; higher means more out of distribution."""
 
 
+class OutlierOracle(OODScorer):
+    """Can be told the very images that are to be detected, which no method may see; its card says so (``oracle``).
+
+    A task tells it, of each set by itself; untold it scores like any other.
+    """
+
+    @abstractmethod
+    def told(self, outside: Tensor) -> OODScorer:
+        """What scores, from then on, images against ``outside``, the out-of-distribution images of one set ``(N, ...)`` on its device."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OODSpec(LikelihoodSpec, ClassSpec):
     """Of the in-distribution images, for classifiers and for models of their likelihood."""

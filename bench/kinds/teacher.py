@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from elboard.bench.kinds.classification import ClassSpec
@@ -13,6 +14,14 @@ class TaughtSpec(ClassSpec):
     """Batches hold ``labels`` (B, ``labels``), independent draws of the teacher for each input; ``y`` is the first of them."""
 
     labels: int = 1
+
+
+class ManyLabels(ABC):
+    """Can learn from several labels of an input."""
+
+    @abstractmethod
+    def labels_learned(self) -> int:
+        """How many of an input's labels it learns from: the first ones."""
 
 
 _OF = "nu the teacher; the averaged predictive"

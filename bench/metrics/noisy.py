@@ -1,4 +1,4 @@
-"""Learning with corrupted labels: accuracy over epochs, memorisation, quality of the selected examples."""
+"""Learning with corrupted labels: accuracy over epochs, memorisation, quality of the selected examples, prefixes, draws of the noise."""
 
 from __future__ import annotations
 
@@ -34,3 +34,26 @@ def memorised(predicted: np.ndarray, noisy: np.ndarray, clean: np.ndarray) -> fl
 def label_precision(selected: np.ndarray, noisy: np.ndarray, clean: np.ndarray) -> float:
     """Share of clean labels among the selected training examples (boolean ``(N,)``); 0 if none is selected."""
     return float((noisy == clean)[selected].mean()) if selected.any() else 0.0
+
+
+def prefix_defect(accuracies: np.ndarray, chosen: int) -> float:
+    """By how much ``accuracies`` ``(D,)`` with 1, 2, ... features are not unimodal about the ``chosen`` number, or not flat from it on: the
+    smaller of the two; 0 where either holds.
+
+    Not unimodal by the largest fall before it or rise behind it, of any two places; not flat by the largest distance from the value at it.
+    """
+    before, behind = (np.asarray(part, dtype=np.float64) for part in (accuracies[:chosen], accuracies[chosen - 1 :]))
+    falls = (np.maximum.accumulate(before) - before).max()
+    rises = (behind - np.minimum.accumulate(behind)).max()
+    return float(min(max(falls, rises), np.abs(behind - behind[0]).max()))
+
+
+def over_draws(p: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """``draw_brier`` = ``draw_bias`` + ``draw_variance`` of probabilities ``(N, R, C)`` of R draws, at least two, and classes ``(N,)``.
+
+    The variance, summed over classes, is the unbiased one of R draws; what is left of the mean Brier score is the squared distance of the
+    expected prediction from the class, without bias too and so below 0 at times.
+    """
+    p, truth = p.astype(np.float64), np.eye(p.shape[2])[y][:, None]
+    brier, variance = ((p - truth) ** 2).sum(2).mean(), p.var(axis=1, ddof=1).sum(1).mean()
+    return {"draw_brier": float(brier), "draw_variance": float(variance), "draw_bias": float(brier - variance)}

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.kinds.teacher import ManyLabels
 from elboard.bench.method import Bases
 from elboard.bench.options import Count, Share
 from elboard.bench.task import Batch, DataSpec
@@ -35,7 +36,7 @@ CARD = MethodCard(
 )
 
 
-class SoftLabels(ClassifierMethod, MaximumProbability):
+class SoftLabels(ClassifierMethod, MaximumProbability, ManyLabels):
     """The shared classifier with other targets."""
 
     @dataclass(kw_only=True)
@@ -46,6 +47,9 @@ class SoftLabels(ClassifierMethod, MaximumProbability):
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
         self.labels = checked_labels(config.labels, spec)
+
+    def labels_learned(self) -> int:
+        return self.labels
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         logits, s = self(batch["x"]), self.config.smoothing

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
+from elboard.bench.kinds.teacher import ManyLabels
 from elboard.bench.method import Bases
 from elboard.bench.options import Count, NonNegative
 from elboard.bench.task import Batch, DataSpec
@@ -42,7 +43,7 @@ CARD = MethodCard(
 )
 
 
-class VIB(ClassifierMethod, MaximumProbability):
+class VIB(ClassifierMethod, MaximumProbability, ManyLabels):
     """The shared backbone with a stochastic code before a linear decoder."""
 
     @dataclass(kw_only=True)
@@ -66,6 +67,9 @@ class VIB(ClassifierMethod, MaximumProbability):
     def forward(self, x: Tensor) -> Tensor:
         """Logits at the mean of the code."""
         return self.head(self.encode(x)[0])
+
+    def labels_learned(self) -> int:
+        return self.labels
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         mean, sigma = self.encode(batch["x"])

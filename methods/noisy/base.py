@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from elboard.bench.errors import UserError
+from elboard.bench.kinds.noisy import SampleSelector
 from elboard.bench.method import Bases
 from elboard.bench.options import Range
 from elboard.bench.task import Batch, Data, DataSpec
@@ -41,7 +42,7 @@ def indexed(data: Data) -> Data:
     return data if "index" in data.train else replace(data, train={**data.train, "index": torch.arange(len(data.train["x"]))})
 
 
-class Pair(ClassifierMethod):
+class Pair(ClassifierMethod, SampleSelector):
     """Two networks of one architecture that teach each other: ``self`` is the first, ``peer`` the second.
 
     One optimiser serves both. Their losses share no parameter and Adam, AdamW and SGD work element by element, so that this equals two
@@ -59,6 +60,9 @@ class Pair(ClassifierMethod):
         super().__init__(config, spec, bases)
         self.peer = self.make_peer()
         self.register_buffer("selected", torch.zeros(spec.n_train, dtype=torch.bool))
+
+    def selection(self) -> Tensor:
+        return self.selected
 
     def make_peer(self) -> ClassifierMethod:
         return ClassifierMethod(self.config, self.spec)

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
+from elboard.bench.kinds.noisy import PrefixClassifier
 from elboard.bench.method import Bases
 from elboard.bench.options import Positive
 from elboard.bench.task import Batch, Data, DataSpec
@@ -45,7 +46,7 @@ PENALTY = 1e-5  # of one more feature, in accuracy
 CHUNK = 250
 
 
-class NestedDropout(ClassifierMethod):
+class NestedDropout(ClassifierMethod, PrefixClassifier):
     """The shared classifier with a nested mask on its features and a head without bias.
 
     Attributes:
@@ -84,6 +85,9 @@ class NestedDropout(ClassifierMethod):
         logits = self(batch["x"], self.draw_prefix())
         accuracy = (logits.argmax(1) == batch["y"]).float().mean()
         return {"loss": F.cross_entropy(logits, batch["y"]), "accuracy": accuracy, "prefix": self.prefix.float()}
+
+    def chosen_prefix(self) -> int:
+        return int(self.prefix)
 
     def prefix_accuracies(self, x: Tensor, y: Tensor) -> Tensor:
         """Accuracy with each prefix, ``(D,)``, from one pass: the logits of prefix k are partial sums over features."""

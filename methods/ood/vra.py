@@ -15,16 +15,18 @@ term is not rectified. The variants of the paper and their settings on CIFAR-10 
     VRA+    0.6, 0.95, gamma = 0.6
     VRA++   0.5, 0.85, quadratic (a) = 0.01, m = 4
 
-gamma, a and m are in units of the features, so that other networks need other values. Where more than a share alpha_quantile of the
-training images leaves a unit at 0, its alpha is 0: nothing of it is cut, and an activation of 0 is in the middle branch.
+gamma, a and m are in units of the features, so that other networks need other values: with ``units=mean`` features count in multiples of
+the mean of all training features, gamma is one of these and the quadratic term is a sum_j (z_j / mean - m)^2. Where more than a share
+alpha_quantile of the training images leaves a unit at 0, its alpha is 0: nothing of it is cut, and an activation of 0 is in the middle
+branch.
 
-Differences from the paper: the oracle g* (VRA-True) is left out, since it needs OOD data.
+Differences from the paper: ``units=mean`` is ours; the oracle g* (VRA-True), which needs OOD data, is a file of its own, vra_true.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -50,7 +52,7 @@ CARD = MethodCard(
 
 
 class VRA(Energy):
-    """Attributes: alpha, beta: thresholds of the features, ``(D,)``.
+    """Attributes: alpha, beta: thresholds of the features, ``(D,)``. unit: what gamma and m are multiples of, a tensor without dimensions.
 
     Raises UserError in ``fit`` for a base with negative features, for which a cut towards 0 is no suppression.
     """
@@ -62,6 +64,7 @@ class VRA(Energy):
         gamma: NonNegative = 0.0  # above 0: VRA+
         quadratic: NonNegative = 0.0  # a; above 0: VRA++
         m: float = 4.0
+        units: Literal["features", "mean"] = "features"  # of gamma and m: 1, or the mean training feature
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
@@ -70,15 +73,18 @@ class VRA(Energy):
         width = self.base.backbone.n_features
         self.register_buffer("alpha", torch.zeros(width))
         self.register_buffer("beta", torch.full((width,), float("inf")))
+        self.register_buffer("unit", torch.ones(()), persistent=config.units == "mean")
 
     def learn(self, features: Tensor, labels: Tensor) -> None:
         refuse_negative(features, "vra")
         self.alpha.copy_(quantile(features, self.config.alpha_quantile))
         self.beta.copy_(quantile(features, self.config.beta_quantile))
+        if self.config.units == "mean":
+            self.unit.copy_(features.mean(dtype=torch.float64))
 
     def rectify(self, features: Tensor) -> Tensor:
-        upper = torch.where(features > self.beta, self.beta, features + self.config.gamma)
+        upper = torch.where(features > self.beta, self.beta, features + self.config.gamma * self.unit)
         return torch.where(features < self.alpha, 0.0, upper)
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
-        return super().score(features, logits) + self.config.quadratic * ((features - self.config.m) ** 2).sum(1)
+        return super().score(features, logits) + self.config.quadratic * ((features / self.unit - self.config.m) ** 2).sum(1)

@@ -48,8 +48,8 @@ class Across:
 def gather(boards: Sequence[Board], budget: str, metric: str = "", least: int = 2) -> Across:
     """The current boards of ``budget`` side by side, of each the metric that ranks it; with ``metric`` only those that it ranks.
 
-    Rows are those that stand on ``least`` of them; a method with a configuration of its own is a method of its own. Repetitions are in the
-    order of their seeds.
+    Rows are those of methods, not of oracles, that stand on ``least`` of them; a method with a configuration of its own is a method of its
+    own. Repetitions are in the order of their seeds.
     """
     chosen = [board for board in boards if board.budget == budget and board.current and convention(board.primary).direction != "none"]
     chosen = [board for board in chosen if not metric or columns_of((metric,), (board.primary,))]
@@ -57,7 +57,7 @@ def gather(boards: Sequence[Board], budget: str, metric: str = "", least: int = 
     for t, board in enumerate(chosen):
         for row in board.rows:
             values = row.values.get(board.primary)
-            if values:
+            if values and not row.oracle:
                 found.setdefault(row.label, {})[t] = [values[seed] for seed in sorted(values)]
     kept = {label: of for label, of in sorted(found.items()) if len(of) >= least}
     used = sorted({t for of in kept.values() for t in of})
@@ -100,6 +100,7 @@ def left_out(
     """
     used, out = {name for part in parts for name in (*part.methods, *part.tasks)}, {}
     budgets: dict[str, set[str]] = {}
+    oracles = {row.label for board in boards for row in board.rows if row.oracle}
     for board in boards:
         for row in board.rows:
             budgets.setdefault(row.label, set()).add(board.budget)
@@ -108,7 +109,9 @@ def left_out(
         lacking = [task for task in tasks if task not in on]
         if tasks and len(lacking) == len(tasks):
             continue
-        if not on:
+        if label in oracles:
+            out[label] = "an oracle"
+        elif not on:
             out[label] = "no value to compare" if budget in budgets[label] else f"at budget {', '.join(sorted(budgets[label]))} alone"
         elif lacking:
             out[label] = f"not on {', '.join(lacking)}"

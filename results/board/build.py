@@ -40,6 +40,7 @@ class Row:
         tuned: of a configuration that a search chose, what the record says of it (trials, metric); empty otherwise.
         tuning: how its options were found, by the method's card and that record.
         badge: the least trusted of its records' badges, one of BADGES.
+        oracle: what of the test data it is handed, by the method's card; empty for a method, and only these are ranked.
     """
 
     of: Group
@@ -50,6 +51,7 @@ class Row:
     tuned: dict[str, Any] = field(default_factory=dict)
     badge: str = "claimed"
     tuning: Tuning = Tuning("not known")
+    oracle: str = ""
 
     @property
     def method(self) -> str:
@@ -76,14 +78,15 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Method and settings on one line; those that a search drew to four digits."""
+        """Method and settings on one line; those that a search drew to four digits. Marked if it is an oracle."""
         drawn = self.tuned.get("parameters", {})
         shown = {
             name: float(f"{value:.4g}") if name in drawn and isinstance(value, float) else value for name, value in self.changed.items()
         }
         settings = ", ".join(f"{name}={value}" for name, value in shown.items())
         name = f"{self.method} ({settings})" if settings else self.method
-        return printable(f"{name} [tuned, {self.tuned['trials']} trials]" if "trials" in self.tuned else name)
+        name += f" [tuned, {self.tuned['trials']} trials]" if "trials" in self.tuned else ""
+        return printable(f"{name} [oracle]" if self.oracle else name)
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,8 @@ def _board(
     if primary in present and primary not in columns:
         columns = (primary, *columns)
     ranked = [key for key in columns if convention(key).direction != "none" and (choice.rank_all or key == primary)]
-    found = summarise_board(groups, columns, ranked, kept_in)
+    apart = [i for i, group in enumerate(groups) if _oracle(group, methods)]
+    found = summarise_board(groups, columns, ranked, kept_in, apart)
     sign = -1 if convention(primary).direction == "higher" else 1
     of_group = zip(groups, found.cells, found.costs, found.ranks, strict=True)
     rows = [_row(group, *summary, badges.get(group.group, {}), methods) for group, *summary in of_group]
@@ -269,7 +273,12 @@ def _row(
     entry = methods.get(group.method)
     here = entry and entry.card.version == group.method_version and not {*UNSAID} & {*settings}
     tuning = tuning_of(entry.card if here else None, group.task, settings if here else {}, search)
-    return Row(group, settings, cells, cost, ranks, search, badge, tuning)
+    return Row(group, settings, cells, cost, ranks, search, badge, tuning, _oracle(group, methods))
+
+
+def _oracle(group: Group, methods: Mapping[str, Entry]) -> str:
+    """What of the test data the method of ``group`` is handed, whichever its version; empty where it is none, or not here."""
+    return methods[group.method].card.oracle if group.method in methods else ""
 
 
 def arrow(key: str) -> str:

@@ -58,6 +58,8 @@ def caption(board: Board) -> str:
     text += "; undecided: not told from the best, nor from those known to be worse" if "undecided" in shown else ""
     full = [key for key in board.columns if any(saturated(key, row.cells[key].mean) for row in board.rows if key in row.cells)]
     text += "".join(f"; ≥: saturated, {key} is at most {ceiling(key):.2f}" for key in full)
+    handed = sorted({row.oracle for row in board.rows if row.oracle})
+    text += f"; [oracle]: is handed {', '.join(handed)}, not ranked" if handed else ""
     failed = sum(row.of.failed for row in board.rows)
     return text + (f"; {failed} failed run{'s' if failed > 1 else ''} left out" if failed else "")
 

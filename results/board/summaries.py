@@ -24,18 +24,21 @@ class Summary:
     costs: list[dict[str, float]]
 
 
-def summarise_board(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str], kept_in: Path | None) -> Summary:
+def summarise_board(
+    groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str], kept_in: Path | None, apart: Sequence[int] = ()
+) -> Summary:
     """Summary of ``groups``: cells of the metrics ``columns``, standings by the metrics ``ranked`` among them.
 
-    ``kept_in``: folder of the cache; None keeps nothing.
+    ``kept_in``: folder of the cache; None keeps nothing. ``apart``: places of groups that are ranked neither themselves nor against.
     """
     if kept_in is None:
-        return _compute(groups, columns, ranked)
+        return _compute(groups, columns, ranked, apart)
     about = ["summary", list(columns), list(ranked), [[group.group, group.n, group.digest] for group in groups]]
-    return _read(kept(kept_in, about, lambda: _plain(_compute(groups, columns, ranked))))
+    about += [list(apart)] if apart else []
+    return _read(kept(kept_in, about, lambda: _plain(_compute(groups, columns, ranked, apart))))
 
 
-def _compute(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str]) -> Summary:
+def _compute(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str], apart: Sequence[int]) -> Summary:
     values = {(i, key): by_seed(group, key) for i, group in enumerate(groups) for key in columns if key in group.metrics}
     values = {of: found for of, found in values.items() if found}
     cells: list[dict[str, Cell]] = [{} for _ in groups]
@@ -43,7 +46,7 @@ def _compute(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[s
         cells[i][key] = cell
     ranks: list[dict[str, Standing]] = [{} for _ in groups]
     for key in ranked:
-        rows = [i for i, of_group in enumerate(cells) if key in of_group]
+        rows = [i for i, of_group in enumerate(cells) if key in of_group and i not in apart]
         means = [cells[i][key].mean for i in rows]
         found = standings(compare_rows([values[i, key] for i in rows]), means, convention(key).direction)
         for i, standing in zip(rows, found, strict=True):

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.classification import ClassSpec
+from elboard.bench.kinds.noisy import PrefixClassifier, SampleSelector
 from elboard.bench.metrics import noisy as noisy_metrics
 from elboard.bench.metrics.calibration import CLASSIFICATION, accuracy, classification_metrics
 from elboard.bench.options import Count, Natural
@@ -167,11 +168,14 @@ class NoisyLabels(HalfPrecision, DataTask):
 
         ``accuracy``, ``class_nll``, ``ece``: of the weights kept, on all test images. ``accuracy_last``, ``_best``, ``_peak``, ``_last10``:
         over the epochs validated, on the tracked test images; where there was no epoch (a closed form) all equal ``accuracy``.
-        ``memorised``: of the weights kept, in evaluation mode. ``label_precision`` if the method has ``selected``, a boolean tensor
-        ``(n_train,)``: the examples from which it learned in the last epoch.
+        ``memorised``: of the weights kept, in evaluation mode. ``label_precision`` of a method that selects: the examples from which it
+        learned in the last epoch. ``prefix_share`` and ``prefix_defect`` of one that predicts by the first of its features: the prefix is
+        the method's choice, by noisy labels, the curve over all prefixes is of the clean test images; of a pair both are of its first
+        network.
 
         Arrays: averaged probabilities ``p`` and ``y`` of the test images, ``train_predicted``, ``train_given``, ``train_clean`` and where
-        there is one ``train_selected``; the accuracies of the epochs validated, ``epoch_test`` and ``epoch_valid``.
+        there is one ``train_selected``; the accuracies of the epochs validated, ``epoch_test`` and ``epoch_valid``; ``prefix_test``, the
+        accuracy with each prefix, and ``prefix_chosen``.
         """
         p, y = self.probabilities(method, test["x"]), test["y"].numpy()
         predicted = self.probabilities(method, data.train["x"]).argmax(1)
@@ -179,9 +183,11 @@ class NoisyLabels(HalfPrecision, DataTask):
         measured = {"p": p, "y": y, "train_predicted": predicted, "train_given": given, "train_clean": clean}
         rows = [(row["track/accuracy"], row["valid/accuracy"]) for row in history if "track/accuracy" in row] or [(accuracy(p, y), 0.0)]
         measured["epoch_test"], measured["epoch_valid"] = np.array(rows).T
-        selected = getattr(method, "selected", None)
-        if selected is not None and bool(selected.any()):
-            measured["train_selected"] = selected.cpu().numpy()
+        if isinstance(method, SampleSelector) and bool(method.selection().any()):
+            measured["train_selected"] = method.selection().cpu().numpy()
+        if isinstance(method, PrefixClassifier):
+            measured["prefix_test"] = method.prefix_accuracies(test["x"], test["y"]).cpu().numpy()
+            measured["prefix_chosen"] = np.array(method.chosen_prefix())
         return Observed(measured)
 
     @classmethod
@@ -194,4 +200,7 @@ class NoisyLabels(HalfPrecision, DataTask):
         metrics["memorised"] = noisy_metrics.memorised(observed["train_predicted"], given, clean)
         if "train_selected" in observed:
             metrics["label_precision"] = noisy_metrics.label_precision(observed["train_selected"], given, clean)
+        if "prefix_test" in observed:
+            curve, chosen = observed["prefix_test"], int(observed["prefix_chosen"])
+            metrics |= {"prefix_share": chosen / len(curve), "prefix_defect": noisy_metrics.prefix_defect(curve, chosen)}
         return metrics

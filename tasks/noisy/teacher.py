@@ -2,7 +2,7 @@
 
 u ~ N(0, I) in the plane is shown as an 8 x 8 image, a bump of width 0.6 at u on the square of side 5. Labels are drawn from
 nu(y | u) = softmax(4 A u), A the four directions of the axes. Each training input has 20 independent labels, of which methods see the first
-as ``y`` and, if they ask, all. With q the averaged predictive and the M labels that the method learned from (``method.labels``, else 1):
+as ``y`` and, if they ask, all. With q the averaged predictive and the M labels that the method says that it learned from, else 1:
 
     label_gap = E_{train x} E_nu[-log q] - (1/N) sum_i (1/M) sum_m -log q(y_i^m | x_i)                          (the Y-gap)
     input_gap = E_{test x} E_nu[-log q] - E_{train x} E_nu[-log q]                                              (the X-gap)
@@ -34,7 +34,7 @@ from torch import Tensor
 
 from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
-from elboard.bench.kinds.teacher import TaughtSpec
+from elboard.bench.kinds.teacher import ManyLabels, TaughtSpec
 from elboard.bench.metrics.calibration import FLOOR, accuracy, class_nll, ece
 from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data, Observed, Task, Test
@@ -143,7 +143,7 @@ class Teacher(Task):
         return {"class_nll": class_nll(p, y), "accuracy": accuracy(p, y)}
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
-        learned = data.train["labels"][:, : getattr(method, "labels", 1)].numpy()
+        learned = data.train["labels"][:, : method.labels_learned() if isinstance(method, ManyLabels) else 1].numpy()
         counts = (learned[..., None] == np.arange(CLASSES)).sum(1)
         of_train = {"train_p": self.probabilities(method, data.train["x"]), "train_u": test["train_u"].numpy(), "train_counts": counts}
         return Observed({"p": self.probabilities(method, test["x"]), "u": test["u"].numpy(), "y": test["y"].numpy(), **of_train})

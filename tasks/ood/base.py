@@ -8,6 +8,8 @@ Protocol, common to the family:
   over the levels. All sets are whole grey levels, level / (levels - 1), so that a score cannot tell them apart by their precision.
 * Metrics of :mod:`elboard.bench.metrics.ood` for each set against the ID test images; ``/near`` and ``/far`` are means over the sets of the
   group, ``/mean`` is the mean over all sets. For classifiers also accuracy, NLL and calibration on the ID test images.
+* Oracles: a method whose card says that it is one is told the images of each set before it scores them and the ID images against them
+  (:class:`elboard.bench.kinds.ood.OutlierOracle`); of validation the jigsaws. Boards show it unranked. No other method is handed any.
 * Selection: ``auroc/validation``, ID validation images against their jigsaws: cut into squares that are put together in another order.
   Selection on OOD test images would be leakage; jigsaws need no OOD data and belong to no test set. Methods do not see them. The key is
   also among the metrics of a run, since methods that are not trained by gradients have no epochs; it counts in no mean.
@@ -28,7 +30,7 @@ from torch import Tensor
 
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.classification import Predictor
-from elboard.bench.kinds.ood import OODSpec
+from elboard.bench.kinds.ood import OODSpec, OutlierOracle
 from elboard.bench.metrics.calibration import CLASSIFICATION, accuracy, classification_metrics
 from elboard.bench.metrics.ood import ood_metrics
 from elboard.bench.options import Count, Natural
@@ -149,6 +151,10 @@ class OODDetection(HalfPrecision, DataTask):
     def _batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, Tensor]:
         return {"x": images(x, self.levels), "y": torch.from_numpy(y)}
 
+    def told(self, method: Any, outside: Tensor) -> Any:
+        """What scores images against ``outside`` (N, ...): an oracle once it was told these, any other ``method`` as it is."""
+        return method.told(outside.to(self.device)) if isinstance(method, OutlierOracle) and method.card.oracle else method
+
     def scores(self, method: Any, x: Tensor) -> np.ndarray:
         """Scores ``(N,)`` in float32."""
         return torch.cat([method.ood_score(part.to(self.device)).float().cpu() for part in x.split(CHUNK)]).numpy()
@@ -162,7 +168,8 @@ class OODDetection(HalfPrecision, DataTask):
         """Scores of the validation images and of their jigsaws."""
         x = data.valid["x"]
         jigsaws = torch.from_numpy(jigsaw(x[:, 0].numpy(), self.block, JIGSAW_SEED))[:, None]
-        return {"valid_id": self.scores(method, x), "valid_jigsaw": self.scores(method, jigsaws)}
+        scorer = self.told(method, jigsaws)
+        return {"valid_id": self.scores(scorer, x), "valid_jigsaw": self.scores(scorer, jigsaws)}
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         metrics = _selection(self._against_jigsaws(method, data))
@@ -171,10 +178,17 @@ class OODDetection(HalfPrecision, DataTask):
         return metrics
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
-        """Arrays: ``score_id``, ``score_<set>``, ``valid_id``, ``valid_jigsaw``; of classifiers ``p`` and ``y`` of the ID test images."""
-        arrays = {"score_id": self.scores(method, test["id"]["x"])}
-        for group in ("near", "far"):
-            arrays |= {f"score_{name}": self.scores(method, x) for name, x in test[group].items()}
+        """Arrays: ``score_id``, ``score_<set>``, ``valid_id``, ``valid_jigsaw``; of classifiers ``p`` and ``y`` of the ID test images.
+
+        Of an oracle the ID images have scores against each set, ``score_id_<set>``.
+        """
+        inside = test["id"]["x"]
+        arrays = {"score_id": self.scores(method, inside)}
+        for name, x in (test["near"] | test["far"]).items():
+            scorer = self.told(method, x)
+            arrays[f"score_{name}"] = self.scores(scorer, x)
+            if scorer is not method:
+                arrays[f"score_id_{name}"] = self.scores(scorer, inside)
         arrays |= self._against_jigsaws(method, data)
         if isinstance(method, Predictor):
             arrays |= {"p": self.probabilities(method, test["id"]["x"]), "y": test["id"]["y"].numpy()}
@@ -183,8 +197,8 @@ class OODDetection(HalfPrecision, DataTask):
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
         groups = {"near": ("held-out",), "far": (*cls.foreign, "noise")}
-        inside = observed["score_id"]
-        found = averages({group: {of: ood_metrics(inside, observed[f"score_{of}"]) for of in sets} for group, sets in groups.items()})
+        inside = {of: observed.get(f"score_id_{of}", observed["score_id"]) for sets in groups.values() for of in sets}
+        found = averages({group: {of: ood_metrics(inside[of], observed[f"score_{of}"]) for of in sets} for group, sets in groups.items()})
         if "valid_id" in observed:
             found |= _selection(observed)
         if "p" in observed:

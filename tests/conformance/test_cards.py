@@ -36,6 +36,7 @@ def test_method(name: str) -> None:
     assert card.paper or card.cite, "a method has a source"
     assert card.home, "a method has a home task"
     assert card.defaults, "a card says how its defaults were found"
+    assert bool(card.oracle) == any(name.endswith("Oracle") for name in card.offers), "a card says what of the test data it is handed"
     assert card.defaults != "none" or not entry.config_class().__dataclass_fields__ or card.bases, "`none` is of methods without options"
 
 

@@ -72,6 +72,8 @@ def _passes_of_classification(task: str, c: dict[str, Any], of: dict[str, Any], 
         )
     elif task == "noisy/teacher":
         assert passes == c["n_samples"] * (c["n_test"] + examples), "draws of test and of training inputs"
+    elif task.endswith("-redrawn"):
+        assert passes == c["draws"] * of["*"], "test images by each network"
     else:
         assert passes == c["n_samples"] * (of["*"] + examples), "draws of test and of training images"
         assert of["memorised"] == of["label_precision"] == f"{examples:,} training images"

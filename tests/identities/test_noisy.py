@@ -13,16 +13,19 @@ from torch import nn
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.classification import ClassSpec
+from elboard.bench.kinds.noisy import RedrawnSpec
 from elboard.bench.task import Data, Task
 from elboard.bench.training import Training
 from elboard.methods.bayesian.softmax import Softmax
 from elboard.methods.noisy.base import quietly, small_loss
 from elboard.methods.noisy.co_teaching import CoTeaching
+from elboard.methods.noisy.label_draws import LabelDraws
 from elboard.methods.noisy.nested_co_teaching import NestedCoTeaching
 from elboard.methods.noisy.nested_dropout import NestedDropout
 from elboard.methods.parts.classifier import ClassifierMethod
 
 IDENTITIES = {
+    "label-draws": ("test_equal_draws_are_one_plain_training", "test_each_network_is_trained_on_its_own_draw"),
     "co-teaching": (
         "test_co_teaching_that_forgets_nothing_is_two_plain_trainings",
         "test_each_network_learns_from_the_selection_of_the_other",
@@ -294,3 +297,59 @@ def test_stages_of_a_training(tmp_path: Path):
     assert stages == (False, False, False, False, True, True) and rates == pytest.approx([0.01] * 4 + [0.001] * 2)
     assert not torch.equal(means[0], means[1]) and torch.equal(means[4], means[5])
     assert torch.equal(method.backbone.norm.running_mean, means[5]) and bool(method.selected.any())
+
+
+# --- several draws of the noise -------------------------------------------------------------------
+
+REDRAWN = RedrawnSpec((1, 8, 8), 64, n_classes=4, draws=3)
+
+
+def redrawn(seed, equal=False):
+    batch = batch_of(seed=seed)
+    others = [batch["y"] if equal else (batch["y"] + r * batch["index"]) % 4 for r in range(3)]
+    return {"x": batch["x"], "index": batch["index"], "labels": torch.stack(others, 1)}
+
+
+def train_draws(method, batches):
+    optimizer = method.make_optimizer(method.parameter_groups())
+    for i, batch in enumerate(batches):
+        optimizer.zero_grad()
+        method.training_step(batch, i).backward()
+        method.configure_gradient_clipping(optimizer)
+        optimizer.step()
+    return method
+
+
+def test_equal_draws_are_one_plain_training():
+    """The same labels in all draws: every network is the one that is trained on them, and the variance is 0."""
+    method = train_draws(make(LabelDraws, spec=REDRAWN, clip=0.1), [redrawn(i, equal=True) for i in range(5)])
+    plain = train(make(ClassifierMethod, clip=0.1))
+    x = batch_of(seed=9)["x"]
+    for network in method.networks:
+        assert all(torch.equal(a, b) for a, b in zip(network.parameters(), plain.parameters(), strict=True))
+    assert torch.equal(method.draws(x), plain.predict(x).expand(3, -1, -1))
+
+
+def test_each_network_is_trained_on_its_own_draw():
+    method = train_draws(make(LabelDraws, spec=REDRAWN), [redrawn(i) for i in range(5)])
+    for r, network in enumerate(method.networks):
+        alone = make(ClassifierMethod)
+        train_draws(alone, [{"x": of["x"], "y": of["labels"][:, r]} for of in map(redrawn, range(5))])
+        assert all(torch.equal(a, b) for a, b in zip(network.parameters(), alone.parameters(), strict=True))
+    assert method.draws(batch_of()["x"]).std(0).max() > 0
+
+
+def test_nested_networks_choose_their_prefixes_by_their_own_draw():
+    method = train_draws(make(LabelDraws, spec=REDRAWN, nested=True, eta=5.0), [redrawn(i) for i in range(5)])
+    assert all(type(network) is NestedDropout for network in method.networks)
+    held_out = redrawn(7)
+    method.prepare(Data(REDRAWN, valid={name: held_out[name] for name in ("x", "labels")}))
+    method.before_validation()
+    for r, network in enumerate(method.networks):
+        accuracies = network.prefix_accuracies(held_out["x"], held_out["labels"][:, r])
+        assert network.chosen_prefix() == int((accuracies - 1e-5 * network.sizes).argmax()) + 1
+
+
+def test_data_with_one_draw_are_refused():
+    with pytest.raises(UserError, match="several draws"):
+        make(LabelDraws)

@@ -19,6 +19,7 @@ from elboard.methods.ood.energy import Energy
 from elboard.methods.ood.msp import MSP
 from elboard.methods.ood.react import ReAct
 from elboard.methods.ood.vra import VRA
+from elboard.methods.ood.vra_true import LEAST, VRATrue
 from elboard.methods.parts.classifier import ClassifierMethod
 
 IDENTITIES = {
@@ -26,6 +27,7 @@ IDENTITIES = {
     "energy": ("test_energy_by_numpy",),
     "react": ("test_react_without_a_clip_is_energy", "test_react_clips_at_one_quantile_of_all_activations"),
     "vra": ("test_vra_between_the_extremes_is_energy", "test_vra_value_by_value", "test_the_three_branches"),
+    "vra-true": ("test_equal_densities_leave_the_identity", "test_the_oracle_is_the_best_operation_by_brute_force"),
 }
 
 N = CHUNK + 30  # two batches of training images
@@ -73,7 +75,7 @@ def brute_force(method: VRA, z: np.ndarray, train: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-@pytest.mark.parametrize("backbone", ["mlp", "cnn", "resnet20"])
+@pytest.mark.parametrize("backbone", ["mlp", "cnn", "pooled", "resnet20"])
 def test_msp_is_the_score_of_the_classifier(backbone: str) -> None:
     of, x = base(backbone), images(20, 2)
     assert torch.equal(scores(fitted(MSP, of), x), scores(of, x))
@@ -139,6 +141,94 @@ def test_the_three_branches() -> None:
     assert method.rectify(z)[:, 0].tolist() == [0.0, 0.0, 1.5, 2.0, 2.5, 2.0]
 
 
+def test_without_a_shift_vra_plus_is_vra() -> None:
+    x = images(20, 2)
+    for units in ("features", "mean"):
+        assert torch.equal(scores(fitted(VRA, gamma=0.0, units=units), x), scores(fitted(VRA), x))
+        assert not torch.equal(scores(fitted(VRA, gamma=0.1, units=units), x), scores(fitted(VRA), x))
+
+
+def test_units_of_the_mean_are_those_of_features_scaled() -> None:
+    """gamma and m as multiples of the mean training feature, a in their squares."""
+    of, x = base("pooled"), images(20, 2)
+    mean = torch.cat([of.features(part).detach() for part in images(N, 1).split(CHUNK)]).double().mean().item()
+    said = fitted(VRA, of, units="mean", gamma=0.4, quadratic=0.01, m=3.0)
+    same = fitted(VRA, of, gamma=0.4 * mean, quadratic=0.01 / mean**2, m=3.0 * mean)
+    assert said.unit.item() == pytest.approx(mean, rel=1e-6) and same.unit == 1
+    torch.testing.assert_close(scores(said, x), scores(same, x))
+    again = VRA(said.config, SPEC, {"classifier": of})
+    again.load_state_dict(said.state_dict())
+    assert torch.equal(scores(said, x), scores(again, x))
+
+
+def test_without_a_lower_cut_and_at_its_threshold_vra_is_react() -> None:
+    of, x = base(), images(20, 2)
+    react, vra = fitted(ReAct, of, eta=0.9), fitted(VRA, of, alpha_quantile=0.0)
+    vra.alpha.zero_()
+    vra.beta.fill_(react.threshold)
+    assert torch.equal(scores(vra, x), scores(react, x))
+
+
+# --- the oracle -----------------------------------------------------------------------------------
+
+
+def both(bins: int = 20, n: int = 400) -> tuple[VRATrue, Tensor, Tensor]:
+    """An oracle, its training features, and features of other images, some of them above any in training."""
+    method = fitted(VRATrue, base("pooled"), bins=bins, strength=2.0)
+    with torch.no_grad():
+        return method, method.base.features(images(N, 1)), method.base.features(1.5 * images(n, 3).roll(2, 3))
+
+
+def test_equal_densities_leave_the_identity() -> None:
+    """The training images themselves, told as what is to be detected; and an oracle that was told nothing."""
+    method, x = fitted(VRATrue), images(20, 2)
+    told = method.told(images(N, 1))
+    assert torch.equal(told.ratio, torch.ones_like(told.ratio))
+    assert torch.equal(scores(told, x), scores(fitted(Energy), x)) and torch.equal(scores(method, x), scores(fitted(Energy), x))
+
+
+def test_a_weak_oracle_leaves_the_identity() -> None:
+    """g* = z for lambda to 0, where both densities are positive or both are not."""
+    x, weak = images(N, 1)[:20], fitted(VRATrue, strength=1e-9)
+    torch.testing.assert_close(scores(weak.told(images(N, 1)), x), scores(fitted(Energy), x))
+
+
+def test_histograms_by_numpy() -> None:
+    method, inside, outside = both()
+    told = method.told(1.5 * images(400, 3).roll(2, 3))
+    assert (outside > inside.max(0).values).any(), "the last bin is not empty"
+    for j in range(0, inside.shape[1], 16):
+        edges = np.linspace(0, inside[:, j].max().item(), 21, dtype=np.float32)
+        pair = []
+        for z in (inside[:, j].numpy(), outside[:, j].numpy()):
+            beyond = z > inside[:, j].max().item()
+            pair.append(np.append(np.histogram(z[~beyond], edges)[0], beyond.sum()) / len(z))
+        expected = (pair[1] + LEAST) / (pair[0] + LEAST)
+        moved = np.abs(told.ratio[j].numpy() / expected - 1) > 1e-4
+        assert moved.sum() <= 2, "but for a value at an edge, which rounding puts into the next bin"
+
+
+def test_the_oracle_is_the_best_operation_by_brute_force() -> None:
+    """Of each bin, no other value gives more of p_in g - p_out g - p_in (g - z)^2 / (2 lambda)."""
+    method, inside, outside = both()
+    ratio = method.told(1.5 * images(400, 3).roll(2, 3)).ratio
+    scale = 2.0 * inside.double().mean().item()
+    found = method.optimal(inside[:30], ratio)
+    grid = torch.linspace(0, float(inside.max()) + 2 * scale, 20_001, dtype=torch.float64)
+    for i, j in ((i, j) for i in range(0, 30, 7) for j in range(0, inside.shape[1], 11)):
+        z, r = inside[i, j].double(), ratio[j, method.bin(inside[:30])[i, j]].double()
+        gain = grid - r * grid - (grid - z) ** 2 / (2 * scale)
+        assert found[i, j].item() == pytest.approx(grid[gain.argmax()].item(), abs=float(grid[1]))
+    assert (found > inside[:30]).any() and (found < inside[:30]).any() and found.min() >= 0
+
+
+def test_what_is_only_out_of_distribution_is_suppressed() -> None:
+    method, inside, outside = both()
+    found = method.optimal(outside, method.told(1.5 * images(400, 3).roll(2, 3)).ratio)
+    beyond = outside > inside.max(0).values
+    assert beyond.any() and (found[beyond] == 0).all()
+
+
 def test_thresholds_are_of_each_dimension() -> None:
     train = base().features(images(N, 1)).detach()
     method = fitted(VRA)
@@ -147,7 +237,7 @@ def test_thresholds_are_of_each_dimension() -> None:
     assert len(method.beta.unique()) > 10 and quantile(train, 1.0).equal(train.max(0).values)
 
 
-@pytest.mark.parametrize("backbone", ["mlp", "cnn", "resnet20"])
+@pytest.mark.parametrize("backbone", ["mlp", "cnn", "pooled", "resnet20"])
 def test_backbones_give_non_negative_features(backbone: str) -> None:
     assert base(backbone).features(images(20, 2)).min() >= 0
 
@@ -167,8 +257,9 @@ class OtherHead(Softmax):
 
 
 def test_bases_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(UserError, match="non-negative"):
-        fitted(VRA, Shifted(Softmax.Config(), SPEC).eval())
+    for cls in (VRA, VRATrue):
+        with pytest.raises(UserError, match="non-negative"):
+            fitted(cls, Shifted(Softmax.Config(), SPEC).eval())
     for wrong in (OtherHead(Softmax.Config(), SPEC), None):
         with pytest.raises(UserError, match="cannot be the base"):
             Energy(Energy.Config(), SPEC, {"classifier": wrong})
@@ -185,13 +276,13 @@ def test_impossible_options_are_refused(cls: type, options: dict[str, float]) ->
 
 def test_predictions_are_those_of_the_classifier() -> None:
     of, x = base(), images(20, 2)
-    for cls in (MSP, Energy, ReAct, VRA):
+    for cls in (MSP, Energy, ReAct, VRA, VRATrue):
         assert torch.equal(fitted(cls, of).predict(x, 5), of.predict(x))
 
 
 def test_a_checkpoint_holds_the_thresholds() -> None:
     of, x = base(), images(20, 2)
-    for cls in (ReAct, VRA):
+    for cls in (ReAct, VRA, VRATrue):
         first, again = fitted(cls, of), cls(cls.Config(), SPEC, {"classifier": of})
         again.load_state_dict(first.state_dict())
         assert torch.equal(scores(first, x), scores(again, x)) and not [name for name in first.state_dict() if "base" in name]

@@ -20,8 +20,9 @@ from elboard.bench.config import RunSpec, resolve
 from elboard.bench.record import Record, write
 from elboard.bench.registry import discover
 from elboard.results import markup
-from elboard.results.board.across import complete, gather
+from elboard.results.board.across import complete, gather, left_out
 from elboard.results.board.build import Board, Choice, boards
+from elboard.results.board.leaders import leaders
 from elboard.results.board.render import amount, number, rank_text, render, short_names
 from elboard.results.board.terminal import table
 from elboard.results.markup import tex
@@ -366,3 +367,28 @@ def test_a_method_that_is_not_here_shows_by_its_name_and_a_task_that_is_not_is_s
 
 def moved(spec: RunSpec) -> RunSpec:
     return dataclasses.replace(spec, method="mine", code={"method": "0" * 16})
+
+
+def detectors(*names: str) -> Board:
+    """A board on which the later of ``names`` are better, each with three seeds."""
+    records = []
+    for i, name in enumerate(names):
+        for seed in range(3):
+            spec = resolve("ood/digits", name, seed=seed, budget="smoke")
+            said = {"metrics": {"auroc/mean": 0.5 + 0.1 * i + 0.001 * seed * (i + 1)}, "primary": "auroc/mean", "failure": {}, "cost": {}}
+            records.append(Record.of(spec, f"a{i}{seed}", "done", **said))
+    (board,) = boards(groups_of(records))
+    return board
+
+
+def test_an_oracle_is_marked_and_never_ranked() -> None:
+    """The best of all, it takes part in no comparison: the others stand as they do without it."""
+    board, without = detectors("energy", "react", "vra-true"), detectors("energy", "react")
+    best, *others = board.rows
+    assert best.label == "vra-true [oracle]" and best.oracle and not best.ranks and rank_text(best, board.primary) == "–"
+    assert [(row.label, row.ranks) for row in others] == [(row.label, row.ranks) for row in without.rows] and others[0].ranks
+    assert best not in leaders(board).rows and leaders(board).rows[0].label == "react"
+    assert gather([board], "smoke", least=1).methods == ("energy", "react")
+    assert left_out([board], "smoke", gather([board], "smoke", least=1), [])[best.label] == "an oracle"
+    said = "[oracle]: is handed the out-of-distribution test images, not ranked"
+    assert said in render([board], "md") and said not in render([without], "md")

@@ -7,6 +7,9 @@ import pytest
 import torch
 from loading import loaded
 
+from elboard.bench.kinds.noisy import NoiseDraws, PrefixClassifier, SampleSelector
+from elboard.bench.kinds.teacher import ManyLabels
+from elboard.bench.metrics.noisy import over_draws, prefix_defect
 from elboard.bench.registry import find
 from elboard.tasks.data.loaders import digits
 from elboard.tasks.noisy import cifar10n_worst
@@ -171,16 +174,153 @@ def test_metrics_over_epochs():
     assert metrics["accuracy_last10"] == pytest.approx(6.5 / 20)
 
 
+class Selecting(Lookup, SampleSelector):
+    """Says that it selected ``chosen``."""
+
+    chosen = torch.zeros(0, dtype=torch.bool)
+
+    def selection(self):
+        return self.chosen
+
+
 def test_label_precision_of_what_the_method_selected():
     task = make("noisy/digits-sym40")
     data, test = loaded(task)
-    model, good = perfect(data, test), data.train["y"] == test["clean"]
-    for selected, value in ((good, 1.0), (~good, 0.0), (torch.ones_like(good), good.double().mean().item())):
-        model.selected = selected
+    good = data.train["y"] == test["clean"]
+    model = Selecting([(test["x"], test["y"]), (data.train["x"], test["clean"])])
+    for chosen, value in ((good, 1.0), (~good, 0.0), (torch.ones_like(good), good.double().mean().item())):
+        model.chosen = chosen
         metrics = task.score(task.observe(model, data, test, []).arrays)
         assert metrics["label_precision"] == pytest.approx(value)
-    model.selected = torch.zeros_like(good)
+    model.chosen = torch.zeros_like(good)
     assert "label_precision" not in task.score(task.observe(model, data, test, []).arrays)
+
+
+def test_what_a_method_does_not_declare_is_not_touched():
+    """A buffer that happens to be called as one that some methods have."""
+    task = make("noisy/digits-sym40")
+    data, test = loaded(task)
+    model = perfect(data, test)
+    model.selected, model.prefix = torch.ones(3, dtype=torch.bool), torch.tensor(5)
+    observed = task.observe(model, data, test, [])
+    assert not {"train_selected", "prefix_test", "prefix_chosen"} & {*observed.arrays}
+    assert not {"label_precision", "prefix_share", "prefix_defect"} & {*task.score(observed.arrays)}
+
+
+class Uniform:
+    """Has an attribute ``labels`` of its own meaning."""
+
+    labels = torch.zeros(7)
+
+    def predict(self, x, n_samples=1):
+        return torch.full((1, len(x), 4), 0.25)
+
+
+class Three(Uniform, ManyLabels):
+    def labels_learned(self):
+        return 3
+
+
+def test_labels_learned_are_those_that_a_method_declares():
+    task = make("noisy/teacher")
+    data, test = loaded(task)
+    for model, m in ((Uniform(), 1), (Three(), 3)):
+        counts = task.observe(model, data, test, []).arrays["train_counts"]
+        assert (counts.sum(1) == m).all()
+        assert np.array_equal(counts, np.stack([(data.train["labels"][:, :m] == c).sum(1) for c in range(4)], 1))
+
+
+# --- prefixes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("curve", "chosen", "value"),
+    [
+        ([0.1, 0.5, 0.9, 0.8, 0.3], 3, 0.0),  # unimodal
+        ([0.4, 0.1, 0.9, 0.9, 0.9], 3, 0.0),  # flat behind
+        ([0.4, 0.3, 0.9, 0.7, 0.75], 3, 0.1),  # falls by 0.1, rises by 0.05, and is not flat
+        ([0.1, 0.9, 0.8, 0.88, 0.85], 2, 0.08),
+        ([0.1, 0.5, 0.9, 0.9, 0.92], 3, 0.02),  # rises by as much as it is not flat
+        ([0.2, 0.3], 2, 0.0),
+        ([0.3, 0.2], 1, 0.0),
+    ],
+)
+def test_a_curve_over_prefixes_is_unimodal_or_flat_up_to_its_defect(curve, chosen, value):
+    assert prefix_defect(np.array(curve), chosen) == pytest.approx(value, abs=1e-12)
+
+
+class Prefixes(Lookup, PrefixClassifier):
+    """Right on all images with the chosen number of features, on half of them with others."""
+
+    def chosen_prefix(self):
+        return 2
+
+    def prefix_accuracies(self, x, y):
+        return torch.tensor([0.5, 1.0, 0.5, 0.5, 0.75, 0.5, 0.5, 0.5])
+
+
+def test_prefixes_are_measured_of_methods_that_have_them():
+    task = make("noisy/digits-sym40")
+    data, test = loaded(task)
+    model = Prefixes([(test["x"], test["y"]), (data.train["x"], test["clean"])])
+    observed = task.observe(model, data, test, [])
+    metrics = task.score(task.compact(observed.arrays))
+    assert metrics["prefix_share"] == 0.25 and metrics["prefix_defect"] == 0.25
+
+
+# --- several draws of the noise -------------------------------------------------------------------
+
+
+class Population(NoiseDraws):
+    """Classifier r knows the label of its own draw, and of a test image the true one or, of each third image, r."""
+
+    def __init__(self, data, test):
+        self.known = [Lookup([(part["x"], part["labels"][:, r]) for part in (data.train, data.valid)]) for r in range(data.spec.draws)]
+        for r, lookup in enumerate(self.known):
+            y = torch.where(torch.arange(len(test["y"])) % 3 == 0, r, test["y"])
+            lookup.labels |= {image.numpy().tobytes(): int(label) for image, label in zip(test["x"], y, strict=True)}
+
+    def draws(self, x):
+        return torch.cat([lookup.predict(x) for lookup in self.known])
+
+
+@pytest.mark.parametrize("name", ["noisy/digits-redrawn", "noisy/mnist-redrawn"])
+def test_labels_are_drawn_anew_and_images_are_not(name):
+    task, once = make(name), make({"noisy/digits-redrawn": "noisy/digits-sym40", "noisy/mnist-redrawn": "noisy/mnist-sym50"}[name])
+    (data, test), (plain, clean) = loaded(task), loaded(once)
+    labels = data.train["labels"]
+    assert torch.equal(data.train["x"], plain.train["x"]) and torch.equal(data.valid["x"], plain.valid["x"])
+    assert torch.equal(test["x"], clean["x"]) and labels.shape == (data.spec.n_train, data.spec.draws) and "y" not in data.train
+    wrong = (labels != clean["clean"][:, None]).double()
+    assert (wrong.mean(0) - task.noise_rate).abs().max() < 0.1
+    assert np.abs(np.corrcoef(wrong.numpy().T) - np.eye(4)).max() < 0.2, "independent of one another"
+    (other, _) = loaded(make(name, seed=5))
+    assert torch.equal(other.train["labels"], labels) and torch.equal(other.valid["labels"], data.valid["labels"])
+
+
+def test_metrics_over_draws_are_of_the_predictions():
+    task = make("noisy/digits-redrawn")
+    data, test = loaded(task)
+    model = Population(data, test)
+    assert task.validate(model, data) == {"accuracy": 1.0}, "each by its own labels"
+    found = task.score(task.observe(model, data, test, []).arrays)
+    third, y = torch.arange(len(test["y"])) % 3 == 0, test["y"]
+    wrong = [float((third & (y != r)).double().mean()) for r in range(4)]
+    assert found["draw_brier"] == pytest.approx(2 * np.mean(wrong)) and found["accuracy"] == pytest.approx(1 - np.mean(wrong))
+    assert found["draw_variance"] == pytest.approx(float(third.double().mean())), "one of four classes each: 4 (3/4) / 3"
+
+
+def test_bias_and_variance_over_draws_without_bias():
+    """Of binomial frequencies, whose bias and variance are known."""
+    rng = np.random.default_rng(0)
+    truth, n, draws = np.array([0.7, 0.2, 0.1]), 20, 4
+    y = rng.choice(3, 20_000)
+    p = rng.multinomial(n, truth, (len(y), draws)) / n
+    found = over_draws(p, y)
+    bias = np.mean([((truth - np.eye(3)[c]) ** 2).sum() for c in y])
+    assert found["draw_variance"] == pytest.approx((truth * (1 - truth)).sum() / n, rel=0.02)
+    assert found["draw_bias"] == pytest.approx(bias, abs=4e-3)
+    assert found["draw_brier"] == pytest.approx(((p - np.eye(3)[y][:, None]) ** 2).sum(2).mean())
 
 
 def test_validation_accuracy_is_noisy_and_the_tracked_one_is_clean():

@@ -9,8 +9,10 @@ import pytest
 import torch
 from loading import loaded
 
+from elboard.bench.card import MethodCard
 from elboard.bench.evidence import scored
 from elboard.bench.kinds.classification import Classifier
+from elboard.bench.kinds.ood import OutlierOracle
 from elboard.bench.metrics.ood import ood_metrics
 from elboard.bench.registry import find
 from elboard.tasks.data.loaders import digits
@@ -220,3 +222,30 @@ def test_scores_that_are_not_finite_are_refused():
     task = make("ood/digits")
     with pytest.raises(ValueError, match="finite"):
         task.score(task.observe(Scorer(lambda row: float("nan")), *loaded(task), []).arrays)
+
+
+class Teller(Scorer, OutlierOracle):
+    """Finds what it is told, and nothing else; remembers what that was."""
+
+    def __init__(self, oracle):
+        super().__init__(lambda row: 0)
+        self.card, self.heard = MethodCard("teller", "", "test", oracle=oracle), []
+
+    def told(self, outside):
+        self.heard.append({*rows(outside)})
+        return Scorer(self.heard[-1].__contains__)
+
+
+def test_a_task_tells_oracles_of_each_set_and_no_other_method():
+    task = make("ood/mnist", n_test=40)
+    data, test = loaded(task)
+    oracle, method = Teller("all of it"), Teller("")
+    assert task.validate(oracle, data) == {"auroc/validation": 1.0} and task.validate(method, data) == {"auroc/validation": 0.5}
+    jigsaws = jigsaws_of(task, data)
+    found = scored(type(task), task.observe(oracle, data, test, []))
+    assert oracle.heard == [{*rows(jigsaws)}, *({*rows(x)} for x in outside(test).values()), {*rows(jigsaws)}]
+    assert {found.metrics[f"auroc/{name}"] for name in ("mean", *outside(test))} == {1.0}
+    assert {f"score_id_{name}" for name in outside(test)} <= {*found.evidence}
+    plain = task.observe(method, data, test, [])
+    assert method.heard == [] and not [name for name in plain.arrays if name.startswith("score_id_")]
+    assert type(task).score(plain.arrays)["auroc/mean"] == 0.5

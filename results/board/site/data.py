@@ -58,6 +58,7 @@ def row_data(row: Row, keys: list[str], number: int) -> dict[str, Any]:
         "id": number,
         **{said: getattr(row, said) for said in ("method", "label", "seeds", "badge")},
         "url": method_url(row.method),
+        "oracle": bool(row.oracle),
         "tuned": bool(row.tuned),
         "tuning": row.tuning.words,
         "changed": bool(row.changed),

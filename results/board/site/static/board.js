@@ -8,10 +8,10 @@
   const column = () => state.board.columns[state.metric];
   const mean = (row, at) => (row.cells[at] ? row.cells[at].mean : null);
 
-  // Standings by the chosen metric among the chosen rows, by their ids, and Holm's p-values of their pairs behind them.
+  // Standings by the chosen metric among the chosen rows that are no oracles, by their ids, and Holm's p-values of their pairs behind them.
   ELB.boardRanks = function () {
     const at = state.metric;
-    const rows = column().direction === "none" ? [] : state.board.rows.filter((row) => state.rows.has(row.id) && row.cells[at]);
+    const rows = column().direction === "none" ? [] : state.board.rows.filter((row) => state.rows.has(row.id) && row.cells[at] && !row.oracle);
     const bySeed = rows.map((row) => new Map(row.seeds.map((seed, i) => [seed, row.values[at][i]]).filter(([, value]) => value !== null)));
     const pairs = ELB.compareRows(bySeed);
     const found = ELB.standings(pairs, rows.map((row) => mean(row, at)), column().direction === "higher");
