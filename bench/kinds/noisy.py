@@ -58,6 +58,9 @@ METRICS = (
     share("label_precision", "clean labels among those selected", "higher"),
     share("prefix_share", "features that predict, of all", "none"),
     share(
+        "prefix_needed", "fewest features that lose a point of accuracy at most, of all", "none", "to those that predict; clean test images"
+    ),
+    share(
         "prefix_defect",
         "accuracy by which the curve over prefixes is not unimodal, or not flat behind the chosen one",
         "lower",

@@ -169,9 +169,9 @@ class NoisyLabels(HalfPrecision, DataTask):
         ``accuracy``, ``class_nll``, ``ece``: of the weights kept, on all test images. ``accuracy_last``, ``_best``, ``_peak``, ``_last10``:
         over the epochs validated, on the tracked test images; where there was no epoch (a closed form) all equal ``accuracy``.
         ``memorised``: of the weights kept, in evaluation mode. ``label_precision`` of a method that selects: the examples from which it
-        learned in the last epoch. ``prefix_share`` and ``prefix_defect`` of one that predicts by the first of its features: the prefix is
-        the method's choice, by noisy labels, the curve over all prefixes is of the clean test images; of a pair both are of its first
-        network.
+        learned in the last epoch. ``prefix_share``, ``prefix_needed`` and ``prefix_defect`` of one that predicts by the first of its
+        features: the prefix is the method's choice, by noisy labels, the curve over all prefixes is of the clean test images; of a pair
+        both are of its first network.
 
         Arrays: averaged probabilities ``p`` and ``y`` of the test images, ``train_predicted``, ``train_given``, ``train_clean`` and where
         there is one ``train_selected``; the accuracies of the epochs validated, ``epoch_test`` and ``epoch_valid``; ``prefix_test``, the
@@ -203,4 +203,5 @@ class NoisyLabels(HalfPrecision, DataTask):
         if "prefix_test" in observed:
             curve, chosen = observed["prefix_test"], int(observed["prefix_chosen"])
             metrics |= {"prefix_share": chosen / len(curve), "prefix_defect": noisy_metrics.prefix_defect(curve, chosen)}
+            metrics["prefix_needed"] = float(np.argmax(curve >= curve[chosen - 1] - 0.01) + 1) / len(curve)
         return metrics

@@ -265,7 +265,10 @@ def test_prefixes_are_measured_of_methods_that_have_them():
     model = Prefixes([(test["x"], test["y"]), (data.train["x"], test["clean"])])
     observed = task.observe(model, data, test, [])
     metrics = task.score(task.compact(observed.arrays))
-    assert metrics["prefix_share"] == 0.25 and metrics["prefix_defect"] == 0.25
+    assert metrics["prefix_share"] == metrics["prefix_needed"] == metrics["prefix_defect"] == 0.25
+    model.chosen_prefix = lambda: 5
+    metrics = task.score(task.observe(model, data, test, []).arrays)
+    assert metrics["prefix_share"] == 5 / 8 and metrics["prefix_needed"] == 2 / 8, "the first that reaches it"
 
 
 # --- several draws of the noise -------------------------------------------------------------------
