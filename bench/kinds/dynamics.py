@@ -53,7 +53,14 @@ class DescentSpec(ClassSpec):
 
 
 class NoisyDescent(ABC):
-    """Trains a classifier by gradients whose noise is all that is random."""
+    """Trains a classifier by gradients whose noise is all that is random.
+
+    No :class:`Classifier`, as it is built for a :class:`DescentSpec` alone.
+    """
+
+    @abstractmethod
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Of classes, without noise, ``(B, C)``."""
 
     @abstractmethod
     def iterates(self) -> Tensor:

@@ -25,7 +25,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.kinds.classification import Classifier
 from elboard.bench.kinds.dynamics import DescentSpec, NoisyDescent
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, Positive, Range
@@ -42,7 +41,7 @@ CARD = MethodCard(
 )
 
 
-class DropoutGD(Method, Classifier, NoisyDescent):
+class DropoutGD(Method, NoisyDescent):
     """See the module.
 
     Attributes:
@@ -114,8 +113,8 @@ class DropoutGD(Method, Classifier, NoisyDescent):
 
     # --- what is asked -------------------------------------------------------------------------------
 
-    def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
-        return self.logits(self.theta, x.flatten(1)).softmax(1)[None]
+    def probabilities(self, x: Tensor) -> Tensor:
+        return self.logits(self.theta, x.flatten(1)).softmax(1)
 
     def iterates(self) -> Tensor:
         written, window = int(self.written), self.config.window

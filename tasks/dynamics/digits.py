@@ -41,7 +41,7 @@ from elboard.tasks.data.task import DataTask, images, permutation
 CARD = TaskCard(
     name="dynamics/digits",
     title="Noise, flatness and curvature of a small network on digits 8x8",
-    needs=("NoisyDescent", "Classifier"),
+    needs=("NoisyDescent",),
     primary="descent_loss",
     metrics=(
         "descent_loss",
@@ -105,7 +105,7 @@ class Digits(DataTask):
         return WholeBatches(data.train, self.config.steps, seed)
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
-        p = method.predict(data.valid["x"].to(self.device)).mean(0).cpu().numpy()
+        p = method.probabilities(data.valid["x"].to(self.device)).cpu().numpy()
         return {"class_nll": class_nll(p, data.valid["y"].numpy())}
 
     def observe(self, method: Any, data: Data, test: dict[str, Any], history: list[dict[str, float]]) -> Observed:
