@@ -12,7 +12,8 @@ history h has
     e_u^{k+1} = sum_{i in h} e_i^k / sqrt(|h| |i|)     and e_u^0 the mean of e_i^0 over h, by which BPR-MF folds users in
 
 and the items' embeddings are those of the training graph, which the new user does not enter. A step propagates through the whole graph and
-takes the clicks of a batch of users, where the paper draws 2,048 of all clicks.
+takes the clicks of a batch of users, where the paper draws 2,048 of all clicks; the rate is 0.01 for the paper's 0.001, as trainings have
+150 epochs here and up to 1,000 there.
 """
 
 from __future__ import annotations
