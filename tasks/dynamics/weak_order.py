@@ -55,8 +55,8 @@ CARD = TaskCard(
     selection="weak_error/linear-mean",
     varies="seed and split",
     papers=("009",),
-    full="20,000 instead of 2,000 paths of each rate, and a step of a quarter the length; the network and rates of lite",
-    work={"lite": (20, 16_000), "full": (20, 160_000)},
+    full="20,000 instead of 4,000 paths of each rate, and a step of a quarter the length; the network and rates of lite",
+    work={"lite": (20, 32_000), "full": (20, 160_000)},
 )
 BUDGETS = {
     "smoke": {
@@ -113,8 +113,8 @@ class WeakOrder(Task):
         step: Positive = 0.0125  # of the time in which diffusions are integrated
         steps: Count = 8  # of an epoch
         keep: Annotated[float, Range(above=0, below=1)] = 0.8
-        samples: Annotated[int, Range(2)] = 2000  # paths of a diffusion
-        runs: Annotated[int, Range(2)] = 8000  # of descent
+        samples: Annotated[int, Range(2)] = 4000  # paths of a diffusion
+        runs: Annotated[int, Range(2)] = 16_000  # of descent
 
     def load_train(self) -> Data:
         c, generator = self.config, Generator().manual_seed(self.seed)
