@@ -67,7 +67,15 @@ class BatchEnsemble(ClassifierMethod, MaximumProbability):
             return (y - bias) * along(y, self.r[i][member]) + bias + along(y, self.b[i][member])
 
         with before(layers, scale), after(layers, rescale):
-            return self(x)
+            return super().forward(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The mean of the members' logits ``(B, C)``: the common weights alone are those of no member."""
+        return torch.stack([self.logits(x, m.expand(len(x))) for m in self.every(x)]).mean(0)
+
+    def every(self, x: Tensor) -> Tensor:
+        """The numbers of all members, on the device of ``x``."""
+        return torch.arange(self.config.members, device=x.device)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         x, y = batch["x"], batch["y"]
@@ -77,8 +85,7 @@ class BatchEnsemble(ClassifierMethod, MaximumProbability):
 
     def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
         """Probabilities ``(M, B, C)`` of the members."""
-        every = torch.arange(self.config.members, device=x.device)
-        return torch.stack([self.logits(x, m.expand(len(x))).softmax(1) for m in every])
+        return torch.stack([self.logits(x, m.expand(len(x))).softmax(1) for m in self.every(x)])
 
 
 def _signs(*shape: int) -> Tensor:

@@ -6,8 +6,8 @@ The members are finished classifiers that differ in their seed: in where their w
 trained on all training images (their section 2.4). The mean of the members' likelihoods is at least their geometric mean (Jensen), so that
 its NLL is at most the mean of theirs.
 
-Differences from the paper: without adversarial training (section 2.3), which adds little there for classification. ``members`` is 5, its
-number for most experiments.
+Differences from the paper: without adversarial training (section 2.3), which improves accuracy, NLL and Brier score on MNIST there.
+``members`` is 5, its number for most experiments.
 """
 
 from __future__ import annotations

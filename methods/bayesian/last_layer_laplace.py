@@ -64,7 +64,7 @@ def evidence(log_tau: float, eigenvalues: Tensor, norm: float) -> float:
 class LastLayerLaplace(Method, MaximumProbability, Classifier):
     """A Gaussian around the last weights of a finished classifier.
 
-    Raises UserError for a base whose logits are not ``head(features(x))``.
+    Raises UserError for a base whose probabilities are not the softmax of ``head(features(x))``.
 
     Attributes:
         mean: w* as ``(C, D + 1)``. root: ``(P, P)``, of which root root^T is the covariance. tau: the prior's precision.
@@ -76,8 +76,9 @@ class LastLayerLaplace(Method, MaximumProbability, Classifier):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
-        if not isinstance(self.base, ClassifierMethod) or type(self.base).forward is not ClassifierMethod.forward:
-            raise UserError(f"{type(self.base).__name__} has no last layer that is known: its logits are not head(features(x))")
+        of = type(self.base)
+        if not issubclass(of, ClassifierMethod) or (of.forward, of.predict) != (ClassifierMethod.forward, ClassifierMethod.predict):
+            raise UserError(f"{of.__name__} has no last layer that is known: its probabilities are not the softmax of head(features(x))")
         head = self.base.head
         self.register_buffer("mean", torch.cat([head.weight, head.bias[:, None]], 1).detach().clone())
         self.register_buffer("root", torch.zeros(self.mean.numel(), self.mean.numel()))

@@ -5,8 +5,11 @@
     KL(alpha) = 0.63576 (1 - sigmoid(1.87320 + 1.48695 log alpha)) + 0.5 log(1 + 1 / alpha)
 
 Noise is drawn for what comes out of a layer, another for each example, which has the distribution that independent noise on the weights
-gives it and gradients of less variance. The KL is the approximation of Molchanov, Ashukha and Vetrov (2017, eq. 14), good for all alpha,
-where the paper's (eq. 11) holds for alpha up to 1. ``granularity`` is one alpha for a "layer", as in the paper's section 3.2, or for each
+gives it and gradients of less variance; of a convolution also another at each place, which has that distribution place by place alone, as
+the places of a map share their weights.
+
+The KL is the approximation of Molchanov, Ashukha and Vetrov (2017, eq. 14), good for all alpha, where the paper's (eq. 11) holds for alpha
+up to 1. ``granularity`` is one alpha for a "layer", as in the paper's section 3.2, or for each
 "weight", with its log variance as the parameter, as in sparse variational dropout (Molchanov et al., section 4.1). beta grows from 0 to 1
 over the first share ``anneal`` of training (there, section 4.3; "KL warm-up").
 
@@ -79,7 +82,7 @@ class VariationalDropout(ClassifierMethod, MaximumProbability):
 
         def change(i: int, x: Tensor, y: Tensor) -> Tensor:
             variance = squared(layers[i], x, self.log_alpha(i).exp() * layers[i].weight.square())
-            return y + (variance + 1e-12).sqrt() * torch.randn_like(y)
+            return y + ((variance + 1e-12).sqrt() * torch.randn_like(variance)).to(y.dtype)
 
         with after(layers, change):
             return self(x)

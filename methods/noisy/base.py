@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.noisy import SampleSelector
-from elboard.bench.method import Bases
+from elboard.bench.method import Bases, Method
 from elboard.bench.options import Range
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.classifier import ClassifierMethod
@@ -40,6 +40,13 @@ def small_loss(losses: Tensor, share: float) -> Tensor:
 def indexed(data: Data) -> Data:
     """``data`` whose batches hold the place of each example, ``index``, whether their task says it or not."""
     return data if "index" in data.train else replace(data, train={**data.train, "index": torch.arange(len(data.train["x"]))})
+
+
+def of_all(method: Method, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """``tensors`` ``(B, ...)``, with those of all processes that train together, one after the other."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return tuple(method.all_gather(of).flatten(0, 1) for of in tensors)
+    return tensors
 
 
 class Pair(ClassifierMethod, SampleSelector):
@@ -75,11 +82,13 @@ class Pair(ClassifierMethod, SampleSelector):
         return self.teach(batch)[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Overridden because the selection, which ``loss`` must not keep, is recorded for ``label_precision``."""
+        """Overridden because the selection, which ``loss`` must not keep, is recorded for ``label_precision``: of all processes that train
+        together, of which each has the first one's buffers at its next step."""
         out, kept = self.teach(batch)
         self.accumulate(out)
         if "index" in batch:
-            self.selected[batch["index"]] = kept
+            index, kept = of_all(self, batch["index"], kept.byte())
+            self.selected[index] = kept.bool()
         return out["loss"]
 
     def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None) -> None:

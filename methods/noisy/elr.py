@@ -29,7 +29,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
 from elboard.bench.options import NonNegative, Range
 from elboard.bench.task import Batch, Data, DataSpec
-from elboard.methods.noisy.base import indexed
+from elboard.methods.noisy.base import indexed, of_all
 from elboard.methods.parts.classifier import ClassifierMethod
 
 CARD = MethodCard(
@@ -77,9 +77,7 @@ class EarlyLearning(ClassifierMethod):
         """Overridden because targets, which ``loss`` must not keep, are kept here: of all processes that train together."""
         out, targets = self.regularised(batch)
         self.accumulate(out)
-        index = batch["index"]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            index, targets = (self.all_gather(of).flatten(0, 1) for of in (index, targets))
+        index, targets = of_all(self, batch["index"], targets)
         self.targets[index] = targets
         return out["loss"]
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.kinds.classification import Classifier
-from elboard.bench.method import Bases, Method
+from elboard.bench.method import Bases, Method, at_least_single
 from elboard.bench.options import Range
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.networks import backbone
@@ -35,7 +35,8 @@ class ClassifierMethod(Method, Classifier):
         return self.backbone(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
+        """Logits ``(B, C)``, in single precision or what is finer: on the CPU mixed precision leaves their logarithms in halves."""
+        return at_least_single(self.head(self.features(x)))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         logits = self(batch["x"])

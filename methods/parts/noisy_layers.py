@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from elboard.bench.method import at_least_single
 
 
 def weight_layers(module: nn.Module) -> list[nn.Linear | nn.Conv2d]:
@@ -26,10 +29,15 @@ def along(x: Tensor, values: Tensor) -> Tensor:
 
 
 def squared(layer: nn.Linear | nn.Conv2d, x: Tensor, variance: Tensor) -> Tensor:
-    """The layer without bias, with ``variance`` for its weights, on squared inputs: the variance of its output under independent noise."""
-    if isinstance(layer, nn.Linear):
-        return F.linear(x**2, variance)
-    return F.conv2d(x**2, variance, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    """The layer without bias, with ``variance`` for its weights, on squared inputs: the variance of its output under independent noise.
+
+    In single precision or what is finer: halves have no squares of small weights, and none of inputs above 255.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x, variance = at_least_single(x), at_least_single(variance)
+        if isinstance(layer, nn.Linear):
+            return F.linear(x**2, variance)
+        return F.conv2d(x**2, variance, None, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
 @contextmanager

@@ -108,6 +108,17 @@ def test_certainty_has_a_finite_gradient() -> None:
         assert torch.isfinite(found).all()
 
 
+@pytest.mark.parametrize("cls", [FocalLoss, LabelSmoothing])
+def test_losses_of_logits_in_halves_are_computed_in_single_precision(cls: type) -> None:
+    method = build(cls)
+    with torch.no_grad():
+        method.head.bias.copy_(torch.tensor([9.0, 0.0, 0.0, 0.0]))  # a p so close to 1 that halves do not tell them apart
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, found = method(X), method.loss(BATCH)
+    method.forward = lambda x: logits.float()
+    torch.testing.assert_close(found, method.loss(BATCH), rtol=1e-6, atol=0)
+
+
 def test_the_loss_is_cross_entropy_of_mixed_targets() -> None:
     method = build(Mixup, alpha=1.0)
     torch.manual_seed(5)

@@ -105,6 +105,16 @@ def test_each_network_learns_from_the_selection_of_the_other():
     assert torch.equal(kept.nonzero().squeeze(1), first)
 
 
+def test_the_selection_is_that_of_all_processes(monkeypatch):
+    pair, batch = make(CoTeaching, forget_rate=0.5, ramp=0.0), batch_of()
+    kept = pair.teach(batch)[1]
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    of_other = {torch.int64: batch["index"] + 32, torch.uint8: torch.arange(32).byte() % 2}
+    monkeypatch.setattr(pair, "all_gather", lambda of: torch.stack([of, of_other[of.dtype]]))
+    pair.training_step(batch, 0)
+    assert torch.equal(pair.selected, torch.cat([kept, torch.arange(32) % 2 == 1]))
+
+
 @pytest.mark.parametrize(("share", "n"), [(1.0, 10), (0.5, 5), (0.34, 3), (0.0, 1)])
 def test_small_loss_takes_exactly_the_smallest(share, n):
     losses = torch.tensor([3.0, 1.0, 1.0, 0.5, 9.0, 2.0, 1.0, 8.0, 0.1, 7.0])

@@ -16,11 +16,13 @@ from elboard.bench.errors import UserError
 from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.task import Data
 from elboard.methods.bayesian.batch_ensemble import BatchEnsemble
+from elboard.methods.bayesian.evidential import Evidential
 from elboard.methods.bayesian.last_layer_laplace import LastLayerLaplace, evidence, hessian
 from elboard.methods.bayesian.softmax import Softmax
 from elboard.methods.bayesian.swag import SWAG
 from elboard.methods.dropout.concrete_dropout import ConcreteDropout
 from elboard.methods.dropout.variational_dropout import VariationalDropout, divergence
+from elboard.methods.ood.energy import Energy
 from elboard.methods.parts.classifier import ClassifierMethod
 from elboard.methods.parts.noisy_layers import inputs_of, squared, weight_layers
 
@@ -131,6 +133,22 @@ def test_convolutions_have_the_variance_of_their_weights() -> None:
         torch.testing.assert_close(squared(conv, x, variance)[0], direct.var(0), rtol=0.15, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_variances_are_not_computed_in_halves(dtype: torch.dtype, scale: float) -> None:
+    """The squares of inputs above 255 and of small weights are infinite and 0 in them, and the root of 0 has no gradient."""
+    method = build(VariationalDropout, backbone="cnn", start=-8.0)
+    with torch.autocast("cpu", dtype):
+        out = method.loss({**BATCH, "x": scale * X})
+    out["loss"].backward()
+    assert all(bool(p.grad.isfinite().all()) for p in method.parameters()) and bool(out["loss"].isfinite())
+    layer = method.backbone.conv2
+    x, variance = scale * torch.rand(2, layer.weight.shape[1], 4, 4), 1e-9 * torch.rand(layer.weight.shape)
+    exact = squared(layer, x, variance)
+    with torch.autocast("cpu", dtype):
+        torch.testing.assert_close(squared(layer, x, variance), exact, rtol=1e-6, atol=0)
+
+
 def test_the_divergence_is_the_integral() -> None:
     """KL(N(1, a) || 1 / |w|) = -0.5 log a + E log |w| + constant, 0 for infinite a: E log |w| of w ~ N(1, a)."""
 
@@ -204,6 +222,14 @@ def test_one_member_without_signs_is_the_plain_network() -> None:
     softmax = plain(method, "cnn")
     torch.testing.assert_close(method.predict(X), softmax.predict(X))
     torch.testing.assert_close(method.loss(BATCH)["loss"], softmax.loss(BATCH)["loss"])
+
+
+def test_the_common_weights_alone_are_no_classifier() -> None:
+    method = build(BatchEnsemble, backbone="mlp", members=3)
+    members = torch.stack([method.logits(X, torch.full((12,), m)) for m in range(3)])
+    torch.testing.assert_close(method(X), members.mean(0))
+    with pytest.raises(UserError, match="BatchEnsemble cannot be the base of a detector"):
+        Energy(Energy.Config(), SPEC, {"classifier": method.eval()})
 
 
 # --- SWAG
@@ -305,5 +331,6 @@ def test_draws_are_of_one_matrix_for_all_inputs() -> None:
     noise = torch.randn(2, 516) @ method.root.T
     for s in range(2):
         torch.testing.assert_close(p[s], F.linear(method.inputs(X), method.mean + noise[s].view(4, 129)).softmax(1))
-    with pytest.raises(UserError, match="no last layer"):
-        build(LastLayerLaplace, {"classifier": nn.Linear(2, 2)})
+    for base in (nn.Linear(2, 2), build(BatchEnsemble, backbone="mlp"), build(Evidential, backbone="mlp")):
+        with pytest.raises(UserError, match=f"{type(base).__name__} has no last layer"):
+            build(LastLayerLaplace, {"classifier": base})
