@@ -2,7 +2,8 @@
 
 All heads have C Gaussians q_k = N(mean_k, S_k) in R^H with prior N(0, s0 I), and a diagonal noise covariance Sigma, a point estimate under
 an inverse-Wishart prior. Standard deviations are exponentials of parameters, so that their squares are variances. Initial values are those
-of the authors' package where the paper's summary gives them.
+that the authors' package has for the discriminative layer; means start at draws from the prior, those of the generative one at N(0, 0.1^2).
+Its layer for regression starts further off: means at N(0, 1), and random covariances.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     s_ij = n_ij / (sqrt(n_i n_j) + shrink),     scores_uj = sum of s_ij over the items i of the history that are among the k nearest of j
 
-n_i users clicked i, n_ij both i and j: the cosine of two columns of clicks, drawn towards 0 where it rests on few of them (Bell and Koren
-2007). k = 100 and no shrinkage are RecBole's defaults.
+n_i users clicked i, n_ij both i and j: the cosine of two columns of clicks, drawn towards 0 where it rests on few of them by a constant in
+the denominator as in RecBole (Bell and Koren 2007, who had the idea, multiply by n_ij / (n_ij + shrink)). k = 100 and no shrinkage are
+RecBole's defaults.
 
 Differences from the papers: neighbours are those of the item that is scored, as in Sarwar et al. and in RecBole, not those of the
 history's items as in Deshpande and Karypis; similarities are not normalised to sum to 1, which they find best for some data.

@@ -11,7 +11,8 @@ of which adds up what all before it gave, the decoder is linear.
 ``elbo`` in the curves is the bound under N(0, I), with weight 1 and the noise of the step. Scores are the logits at the mean of q(z|x).
 
 Differences from the paper: none meant. The mixture, three encoder epochs to one of the decoder and the epsilon of 0.1 within the layer
-normalisation are those of the authors' code.
+normalisation are those of the authors' code as RecBole has it. That code mixes each coordinate of z by itself, and p(z|x) is a product of L
+mixtures; here, as the paper writes it, whole codes are mixed, so that nearly always one part explains all coordinates of a code.
 """
 
 from __future__ import annotations

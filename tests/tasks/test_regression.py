@@ -83,6 +83,26 @@ def test_an_input_that_does_not_vary_is_zero() -> None:
     assert data.train["x"].tolist() == [[-1, 0], [1, 0]] and data.train["y"].tolist() == [-1, 1]
 
 
+@pytest.mark.parametrize("value", [0.1, 0.998, 1.1])
+@pytest.mark.parametrize("n", [7, 1000])
+def test_an_input_that_does_not_vary_is_zero_however_its_mean_is_rounded(value: float, n: int) -> None:
+    """The mean of equal numbers is seldom that number: deviations of 1e-16 must not be standardised to 1, nor another value to 1e14."""
+    part = {"x": torch.full((n, 1), value, dtype=torch.float64), "y": torch.arange(n).double()}
+    other = {"x": torch.full((1, 1), value + 0.5, dtype=torch.float64), "y": torch.zeros(1).double()}
+    data = made("regression/uci-yacht").standardised(part, other)
+    assert data.train["x"].abs().max() < 1e-12 and data.valid["x"].item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("name", "copies", "seen"), [("wine-red", 240, 40), ("concrete", 25, 2), ("yacht", 0, 0)])
+def test_as_many_validation_rows_equal_a_tested_one_as_is_said(name: str, copies: int, seen: int) -> None:
+    if not fetch.available(f"uci-{name}"):
+        pytest.skip(f"uci-{name} is neither cached nor in ELBOARD_DATA")
+    rows = np.column_stack(made(f"regression/uci-{name}", "lite")._rows())
+    found = [base.parts(len(rows), seed) for seed in range(20)]
+    tested = {rows[i].tobytes() for _, _, test in found for i in test}
+    assert len(rows) - len(np.unique(rows, axis=0)) == copies and sum(rows[i].tobytes() in tested for i in found[0][1]) == seen
+
+
 @pytest.mark.parametrize("name", ["regression/uci-yacht", "regression/gap"])
 def test_scores_are_in_the_targets_unit_and_recomputed_from_evidence(name: str) -> None:
     task = made(name)
