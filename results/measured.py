@@ -108,8 +108,10 @@ class Measurements:
         return frozenset(name for name, entry in discover("method", self.paths).items() if entry.card.oracle)
 
     def _board(self, group: Group, key: str, oracles: frozenset[str]) -> Board:
-        """All rows of the board of ``group`` that have the metric ``key``, by the hashes of their groups, and every two compared; of oracles
-        only the groups ``oracles``, so that methods are compared as if there were none."""
+        """All rows of the board of ``group`` that have the metric ``key``, by the hashes of their groups, and every two compared.
+
+        Of oracles only the groups ``oracles``, so that methods are compared as if there were none.
+        """
         about = (group.task, group.task_version, group.budget)
         if (*about, key, oracles) not in self._boards:
             on_it = [of for of in self._groups.values() if (of.task, of.task_version, of.budget) == about and key in of.metrics]

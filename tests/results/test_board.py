@@ -375,7 +375,8 @@ def detectors(*names: str, wild: str = "") -> Board:
     for i, name in enumerate(names):
         for seed in range(3):
             spec = resolve("ood/digits", name, seed=seed, budget="smoke")
-            said = {"metrics": {"auroc/mean": 0.5 + 0.1 * i + (0.1 if name == wild else 0.001) * seed * (i + 1)}, "primary": "auroc/mean", "failure": {}, "cost": {}}
+            value = 0.5 + 0.1 * i + (0.1 if name == wild else 0.001) * seed * (i + 1)
+            said = {"metrics": {"auroc/mean": value}, "primary": "auroc/mean", "failure": {}, "cost": {}}
             records.append(Record.of(spec, f"a{i}{seed}", "done", **said))
     (board,) = boards(groups_of(records))
     return board
