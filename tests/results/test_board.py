@@ -389,6 +389,7 @@ def test_an_oracle_is_marked_and_never_ranked() -> None:
     assert best.label == "vra-true [oracle]" and best.oracle and not best.ranks and rank_text(best, board.primary) == "–"
     assert [(row.label, row.ranks) for row in others] == [(row.label, row.ranks) for row in without.rows] and others[0].ranks
     assert best not in leaders(board).rows and leaders(board).rows[0].label == "react"
+    assert board.ranked == without.ranked == 2
     assert gather([board], "smoke", least=1).methods == ("energy", "react")
     assert left_out([board], "smoke", gather([board], "smoke", least=1), [])[best.label] == "an oracle"
     said = "[oracle]: is handed the out-of-distribution test images, not ranked"
