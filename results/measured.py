@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
 from elboard.bench.identity import group_of
 from elboard.bench.metrics.conventions import bare, whole
+from elboard.bench.registry import discover
 from elboard.results.stats import Comparison, Pairs, compare_rows
 from elboard.results.stats.intervals import TINY
 
@@ -91,7 +93,8 @@ class Measurements:
     def compare(self, left: Measurement, right: Measurement, key: str) -> tuple[Comparison, Estimate | None]:
         """``left`` - ``right``, two unlike rows of a board, by the metric ``key`` with the board's variances: as boards show it, and as an
         estimate, which is None where it is undecided."""
-        rows, pairs = self._board(self._groups[left.group], key)
+        sides = [self._groups[of.group] for of in (left, right)]
+        rows, pairs = self._board(sides[0], key, frozenset(of.group for of in sides if of.method in self._oracles))
         i, j = (list(rows).index(of.group) for of in (left, right))
         found = pairs.comparison(i, j)
         if found.p is None:
@@ -99,15 +102,24 @@ class Measurements:
         largest = max(abs(value) for of in (left, right) for value in of.metrics[key].values())
         return found, Estimate(found.effect, float(pairs.error[i, j]), float(pairs.df[i, j]), TINY * largest)
 
-    def _board(self, group: Group, key: str) -> Board:
-        """All rows of the board of ``group`` that have the metric ``key``, by the hashes of their groups, and every two compared."""
+    @cached_property
+    def _oracles(self) -> frozenset[str]:
+        """Methods whose cards say that they are handed test data."""
+        return frozenset(name for name, entry in discover("method", self.paths).items() if entry.card.oracle)
+
+    def _board(self, group: Group, key: str, oracles: frozenset[str]) -> Board:
+        """All rows of the board of ``group`` that have the metric ``key``, by the hashes of their groups, and every two compared.
+
+        Of oracles only the groups ``oracles``, so that methods are compared as if there were none.
+        """
         about = (group.task, group.task_version, group.budget)
-        if (*about, key) not in self._boards:
+        if (*about, key, oracles) not in self._boards:
             on_it = [of for of in self._groups.values() if (of.task, of.task_version, of.budget) == about and key in of.metrics]
+            on_it = [of for of in on_it if of.method not in self._oracles or of.group in oracles]
             rows = {of.group: _values(of, key) for of in on_it}
             rows = {of: values for of, values in rows.items() if values}
-            self._boards[(*about, key)] = rows, compare_rows(list(rows.values()))
-        return self._boards[(*about, key)]
+            self._boards[(*about, key, oracles)] = rows, compare_rows(list(rows.values()))
+        return self._boards[(*about, key, oracles)]
 
 
 def _measurement(group: Group) -> Measurement:

@@ -225,7 +225,7 @@ def power(
     if rows[0] is rows[1]:
         raise UserError(f"{a!r} and {b!r} are one row on {board.task}, {board.budget}: name two")
     left, right = (row.values[board.primary] for row in rows)
-    ranked, pairs = board.pairs(board.primary)
+    ranked, pairs = board.pairs(board.primary, *rows)
     places = [ranked.index(row) for row in rows]
     test, more = pairs.comparison(*places), needed(left, right, pairs.spread(*places))
     print(f"{board.task}, {board.budget}, {board.primary}: {rows[0].label} (n = {len(left)}) - {rows[1].label} (n = {len(right)})")

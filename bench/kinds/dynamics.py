@@ -115,7 +115,7 @@ METRICS = (
         "none",
         -1.0,
         1.0,
-        note="positive eigenvalues; slice: of which noise",
+        note="the largest eigenvalues; slice: of which noise",
     ),
     Convention("flatness_power", "minus the slope of log variance against log flatness", "", "none", note="slice: of which noise"),
     Convention(

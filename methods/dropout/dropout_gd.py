@@ -100,7 +100,8 @@ class DropoutGD(Method, NoisyDescent):
         """The loss with noise drawn anew."""
         if self.config.noise == "dropout":
             return F.cross_entropy(self.logits(theta, x, self.masks()), y)
-        few = torch.randperm(len(x), device=x.device)[: self.config.size]
+        size = max(1, self.config.size * len(x) // self.spec.n_train)  # of a process's share of the examples its share of them
+        few = torch.randperm(len(x), device=x.device)[:size]
         return F.cross_entropy(self.logits(theta, x[few]), y[few])
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

@@ -12,9 +12,9 @@ b_rs = mean(u_s J_r), block r of the gradient is (1 + eta_r) grad_r L + sum_(s !
 eta_r, eta_r eta_s are uncorrelated and have the variances v, v^2. Normal ones in their place have the covariance Sigma.
 
 The integrator is Heun's with a step h of its own: the gradient is the mean of that where a step begins and that where it would end, noise
-included, and the noise is that of half a step without noise. Errors of expectations are O(h^2), those of paths are of no account. Each
-setting has a path without noise, the centre, and each path a linear equation about it with the same noise and the Hessian at the centre,
-whose solution has mean 0: a control variate.
+included, and the noise is that of half a step without noise. Errors of expectations are O(h^2) + O(eps^2 h), those of paths are of no
+account. Each setting has a path without noise, the centre, and each path a linear equation about it with the same noise and the Hessian at
+the centre, whose solution has mean 0: a control variate.
 
 Differences from the paper: ``noise=isotropic`` has the trace of Sigma and no directions, ``none`` has no noise (gradient flow); both are
 for comparison. Of a network whose w_r do not move the equations are linear.

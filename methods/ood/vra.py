@@ -18,7 +18,7 @@ term is not rectified. The variants of the paper and their settings on CIFAR-10 
 gamma, a and m are in units of the features, so that other networks need other values: with ``units=mean`` features count in multiples of
 the mean of all training features, gamma is one of these and the quadratic term is a sum_j (z_j / mean - m)^2. Where more than a share
 alpha_quantile of the training images leaves a unit at 0, its alpha is 0: nothing of it is cut, and an activation of 0 is in the middle
-branch.
+branch. With alpha_quantile = 0 only what is below all training features of its dimension is cut.
 
 Differences from the paper: ``units=mean`` is ours; the oracle g* (VRA-True), which needs OOD data, is a file of its own, vra_true.py.
 """

@@ -113,9 +113,14 @@ class Board:
         but = " but in rows with options of the task" if any(row.of_its_own for row in self.rows) else ""
         return {key: n + but for key, n in self.examples.items()}
 
-    def pairs(self, key: str) -> tuple[list[Row], Pairs]:
-        """The rows that have the metric ``key``, and every two of them compared."""
-        rows = [row for row in self.rows if key in row.cells]
+    @property
+    def ranked(self) -> int:
+        """How many rows are ranked by the primary metric."""
+        return sum(self.primary in row.ranks for row in self.rows)
+
+    def pairs(self, key: str, *asked: Row) -> tuple[list[Row], Pairs]:
+        """The rows that have the metric ``key``, and every two of them compared; of oracles only those ``asked`` for."""
+        rows = [row for row in self.rows if key in row.cells and (not row.oracle or row in asked)]
         return rows, compare_rows([row.values[key] for row in rows])
 
 

@@ -150,6 +150,7 @@ def flat(boards: list[Board]) -> list[dict[str, Any]]:
             **{f"rank_{end}": getattr(row.ranks.get(key), end, None) for end in ("low", "high")},
             "state": getattr(row.ranks.get(key), "state", None),
             "method": row.method,
+            "oracle": row.oracle,
             "changed": json.dumps(row.changed, sort_keys=True) if row.changed else "",
             "options": row.tuning.words,
             "trials": row.tuning.trials,

@@ -105,7 +105,9 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == c["n"]
     elif task == "rates/sparse-networks":
         cls = TASKS[task].load()
-        assert passes == len(cls(cls.Config(**c), budget, 0).fits()) * c["draws"] * c["n_test"], "draws of functions"
+        assert passes == len(cls(cls.Config(**c), budget, 0).fits()) * c["draws"] * (c["n_test"] + examples), (
+            "draws of functions at test and training inputs"
+        )
     elif card.family == "rates":
         cls = TASKS[task].load()
         assert passes == len(cls(cls.Config(**c), budget, 0).fits()) * c["n_test"], "codes of all fits"

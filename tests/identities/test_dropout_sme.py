@@ -231,6 +231,15 @@ def test_gradients_are_the_mean_over_all_masks() -> None:
     assert (drawn.mean(0) - 1).abs().max() < 5 * (0.4 / 0.6 / 4000) ** 0.5
 
 
+def test_processes_share_the_examples_of_a_batch() -> None:
+    """Of half of the 12 examples one, where two are drawn from all."""
+    method = descent(0.5, noise="batches", size=2)
+    each = torch.nn.functional.cross_entropy(method.logits(method.theta, method.x), method.y, reduction="none")
+    half = method.noisy(method.theta, method.x[:6], method.y[:6])
+    pairs = (each[:, None] + each) / 2
+    assert (each[:6] - half).abs().min() < 1e-6 and (pairs - method.noisy(method.theta, method.x, method.y)).abs().min() < 1e-6
+
+
 def test_past_weights_are_in_their_order() -> None:
     method = descent(0.5)
     for i in range(6):

@@ -122,6 +122,26 @@ def test_a_claim_takes_the_variances_of_its_board(tmp_path: Path) -> None:
     assert (equal.status, equal.parts[0].test) == ("holds", "two one-sided moderated paired t")
 
 
+def test_a_claim_takes_no_variance_of_an_oracle_but_where_one_is_a_side(tmp_path: Path) -> None:
+    metrics = {"energy": [0.80, 0.801, 0.803], "react": [0.90, 0.902, 0.901], "msp": [0.7, 0.704, 0.701], "vra-true": [0.6, 0.9, 0.95]}
+
+    def compared(names: tuple[str, ...], left: str, right: str, folder: str) -> Any:
+        for name in names:
+            for seed, value in enumerate(metrics[name]):
+                spec = resolve("ood/digits", name, seed=seed, budget="smoke")
+                record = Record.of(spec, f"{seed:012x}", "done", metrics={"auroc/mean": value}, primary="auroc/mean", ended="2026-01-01")
+                write(record, tmp_path / folder / spec.key / "attempts" / f"{record.attempt}.json")
+        of = Measurements(groups(tmp_path / folder, shipped=False))
+        sides = [of.find("ood/digits", name, "smoke", {}) for name in (left, right)]
+        return of.compare(*sides, "auroc/mean")[0]
+
+    methods = ("energy", "react", "msp")
+    assert compared((*methods, "vra-true"), "react", "energy", "all") == compared(methods, "react", "energy", "methods")
+    values = [dict(enumerate(metrics[name])) for name in (*methods, "vra-true")]
+    found = compared((*methods, "vra-true"), "vra-true", "energy", "all")
+    assert (found.low, found.high) == pytest.approx((compare_rows(values).comparison(3, 0).low, compare_rows(values).comparison(3, 0).high))
+
+
 def test_equal_differences_are_undecided_and_constant_sides_are_exact(tmp_path: Path) -> None:
     still = store(tmp_path / "still", {("links/cora", "vgae"): [0.90, 0.91], ("links/cora", "gae"): [0.89, 0.90]})
     for claim in (Claim("c", check()), Claim("c", check("equal", 0.5))):

@@ -79,6 +79,15 @@ def test_exact_moments_hold_the_expected_loss() -> None:
     assert found["variance"] == pytest.approx(theta.flatten(1).var(0).sum().item(), rel=0.05)
 
 
+def test_each_step_of_descent_has_all_examples() -> None:
+    """In their order: no noise but the method's."""
+    task = Digits(Digits.Config(n_train=100, steps=3), "lite", 0)
+    data = task.load_train()
+    batches = list(task.batches(data, {}, 0))
+    assert len(batches) == 3 and len(data.train["y"]) == 100
+    assert all(torch.equal(batch[name], data.train[name]) for batch in batches for name in ("x", "y"))
+
+
 def test_flatness_and_curvature_of_a_bowl() -> None:
     curvature = torch.tensor([4.0, 1.0, 0.01]).double()
 

@@ -10,7 +10,7 @@ import torch
 
 from elboard.bench.errors import UserError
 from elboard.bench.metrics.rates import minimax_rate
-from elboard.tasks.rates.sparse_networks import LAWS, SparseNetworks, function, width_by_rule
+from elboard.tasks.rates.sparse_networks import LAWS, SCALES, SparseNetworks, function, width_by_rule
 
 
 def task(seed: int = 0, **options: Any) -> SparseNetworks:
@@ -18,16 +18,16 @@ def task(seed: int = 0, **options: Any) -> SparseNetworks:
 
 
 def test_functions_have_mean_square_one_and_their_smoothness() -> None:
-    """The largest change over a distance h falls as h^b, for b above 1 that of the derivative as h^(b - 1)."""
+    """With b = 1 the largest change over a distance h falls as h, up to a logarithm; with b = 3 the second derivative is that function."""
     x = torch.linspace(-1, 1, 4097).double()[:-1]
     for law in LAWS:
         assert function(law, x).square().mean().item() == pytest.approx(1, abs=1e-4)
     rough, smooth = (function(law, x) for law in LAWS)
     change = [(rough[k:] - rough[:-k]).abs().max().item() for k in (32, 128)]
     assert np.log(change[1] / change[0]) / np.log(4) == pytest.approx(0.85, abs=0.2)  # 1 up to a logarithm
-    slope = (smooth[1:] - smooth[:-1]) * 2048
-    change = [(slope[k:] - slope[:-k]).abs().max().item() for k in (8, 32)]
-    assert np.log(change[1] / change[0]) / np.log(4) == pytest.approx(1, abs=0.1)
+    second = (smooth[2:] - 2 * smooth[1:-1] + smooth[:-2]) * 2048**2
+    sizes = [sum(4.0 ** (-b * k) for k in range(SCALES)) ** 0.5 for b in LAWS.values()]
+    torch.testing.assert_close(second, -(np.pi**2) * sizes[0] / sizes[1] * rough[1:-1], rtol=0, atol=0.03)
 
 
 def test_predicted_exponents() -> None:
