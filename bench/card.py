@@ -213,8 +213,11 @@ class TaskCard:
 
 
 def fits(method: MethodCard, task: TaskCard) -> bool:
-    """Whether ``method`` can run on ``task``: it offers every protocol that the task needs."""
-    return set(task.needs) <= set(method.offers)
+    """Whether ``method`` can run on ``task``: it offers every protocol that the task needs, and where the seed splits the data it starts
+    from no runs on them with other seeds, which would have been trained on what it is tested on."""
+    roles = [words for words in method.bases.values() if "task" not in words]
+    apart = "split" in task.varies and any("count" in words or "seed" in words for words in roles)
+    return set(task.needs) <= set(method.offers) and not apart
 
 
 def missing(card: MethodCard | TaskCard) -> str:

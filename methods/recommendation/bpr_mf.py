@@ -66,7 +66,8 @@ class BPRMF(Method, Recommender):
         margin = (users[user] * (items[liked] - items[other])).sum(1)
         penalty = self.users[user].square().sum() + self.items[liked].square().sum() + self.items[other].square().sum()
         ranking = -F.logsigmoid(margin).sum()
-        return {"loss": (ranking + self.config.l2 / 2 * penalty) / len(x), "in_order": (margin > 0).float().mean()}
+        in_order = margin.new_zeros(len(x)).index_add(0, row, (margin > 0).to(margin.dtype)) / x.sum(1).clamp(min=1)
+        return {"loss": (ranking + self.config.l2 / 2 * penalty) / len(x), "in_order": in_order.mean()}
 
     def fold_in(self, history: Tensor) -> Tensor:
         """w of clicks ``(B, I)``, ``(B, K)``."""

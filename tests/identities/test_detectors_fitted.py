@@ -14,6 +14,7 @@ from elboard.methods.ood.ash import ASH
 from elboard.methods.ood.base import PostHoc
 from elboard.methods.ood.scale import SCALE
 from elboard.methods.ood.vra import VRA
+from elboard.methods.ood.vra_true import VRATrue
 
 ALL = [cls for entry in discover("method").values() if entry.card.family == "ood" and issubclass(cls := entry.load(), PostHoc)]
 
@@ -40,7 +41,7 @@ def test_whatever_they_are_fitted_to_scores_are_finite(cls: type, x: Tensor) -> 
 def test_features_of_both_signs_are_scored_or_refused(cls: type) -> None:
     of = base()
     of.__class__ = Signed
-    if cls in (ASH, SCALE, VRA):
+    if cls in (ASH, SCALE, VRA, VRATrue):
         with pytest.raises(UserError, match="non-negative"):
             fitted(cls, of)
         return

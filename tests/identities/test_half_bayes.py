@@ -15,7 +15,7 @@ from torch.distributions import Normal, kl_divergence
 
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.classification import ClassSpec
-from elboard.bench.kinds.teacher import TaughtSpec
+from elboard.bench.kinds.teacher import ManyLabels, TaughtSpec
 from elboard.methods.bayesian.bayes_by_backprop import BayesByBackprop
 from elboard.methods.bayesian.soft_labels import SoftLabels
 from elboard.methods.bayesian.softmax import Softmax
@@ -225,10 +225,10 @@ def test_gaps_add_up_and_the_teacher_has_no_excess() -> None:
     test = made.load_test(data)
     known = {id(data.train["x"]): test["train_u"], id(test["x"]): test["u"]}
     truth = SimpleNamespace(predict=lambda x, n: torch.from_numpy(teacher(known[id(x)].numpy())).float()[None])
-    for method in (truth, SimpleNamespace(predict=lambda x, n: (3 * torch.rand(1, len(x), 4)).softmax(2), labels=5)):
+    for method in (truth, OfFiveLabels()):
         observed = made.observe(method, data, test, []).arrays
         found = Teacher.score(observed)
-        labels = data.train["labels"][:, : getattr(method, "labels", 1)].numpy()
+        labels = data.train["labels"][:, : 1 if method is truth else 5].numpy()
         p = observed["train_p"].astype(np.float64)
         training = -np.log(np.take_along_axis(p, labels, axis=1)).mean()
         assert found["label_gap"] + found["input_gap"] + training == pytest.approx(found["expected_nll"], abs=1e-9)
@@ -237,6 +237,14 @@ def test_gaps_add_up_and_the_teacher_has_no_excess() -> None:
         if method is truth:
             assert abs(found["excess_nll"]) < 1e-6 and abs(found["label_gap"]) < 0.2
             assert abs(found["gap_ratio_log"]) < 10 and found["expected_nll"] == pytest.approx(entropy(test), abs=1e-6)
+
+
+class OfFiveLabels(ManyLabels):
+    def labels_learned(self) -> int:
+        return 5
+
+    def predict(self, x: torch.Tensor, n: int) -> torch.Tensor:
+        return (3 * torch.rand(1, len(x), 4)).softmax(2)
 
 
 def entropy(test: dict[str, Any]) -> float:
