@@ -25,6 +25,7 @@ from elboard.bench.kinds.ood import OODScorer
 from elboard.bench.options import Share
 from elboard.bench.task import Batch
 from elboard.methods.parts.classifier import ClassifierMethod
+from elboard.methods.parts.schedules import ramp
 
 CARD = MethodCard(
     name="evidential",
@@ -67,7 +68,7 @@ class Evidential(ClassifierMethod, OODScorer):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         alpha, labels = self.alpha(batch["x"]), batch["y"]
         y = F.one_hot(labels, alpha.shape[1]).to(alpha.dtype)
-        weight = min(1.0, self.progress / self.config.anneal) if self.config.anneal > 0 else 1.0
+        weight = ramp(self.progress, self.config.anneal)
         error, kl = expected_error(alpha, y).mean(), divergence(y + (1 - y) * alpha).mean()
         accuracy = (alpha.argmax(1) == labels).float().mean()
         return {"loss": error + weight * kl, "error": error, "kl": kl, "accuracy": accuracy}

@@ -33,6 +33,7 @@ from elboard.bench.kinds.curves import CurvesSpec, VariationalCurves
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Natural, Positive, Range, Share
 from elboard.bench.task import Batch
+from elboard.methods.parts.schedules import ramp
 
 CARD = MethodCard(
     name="spike-slab-vi",
@@ -157,6 +158,6 @@ class SpikeSlabVI(Method, VariationalCurves):
         """Minus the bound for each example, summed over networks; the KL term is that of all n examples in each batch."""
         error = (batch["y"] - self.locally(batch["x"])).square().mean(1)
         kl = self.divergence()
-        share = min(1.0, self.progress / self.config.anneal) if self.config.anneal else 1.0
+        share = ramp(self.progress, self.config.anneal)
         each = self.alpha / (2 * self.spec.noise**2) * error + share * kl / self.n
         return {"loss": each.sum(), "error": error.mean(), "kl": kl.mean()}

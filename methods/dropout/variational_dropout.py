@@ -31,6 +31,7 @@ from elboard.bench.options import Range, Share
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.classifier import ClassifierMethod
 from elboard.methods.parts.noisy_layers import after, squared, weight_layers
+from elboard.methods.parts.schedules import ramp
 from elboard.methods.parts.scores import MaximumProbability
 
 CARD = MethodCard(
@@ -94,7 +95,7 @@ class VariationalDropout(ClassifierMethod, MaximumProbability):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         logits, y = self.noisy(batch["x"]), batch["y"]
-        beta = min(1.0, self.progress / self.config.anneal) if self.config.anneal > 0 else 1.0
+        beta = ramp(self.progress, self.config.anneal)
         nll, kl = F.cross_entropy(logits, y), self.kl()
         accuracy = (logits.argmax(1) == y).float().mean()
         return {"loss": nll + beta * kl / self.spec.n_train, "nll": nll, "kl": kl, "accuracy": accuracy}
