@@ -268,14 +268,19 @@ def test_under_the_standard_normal_alone_it_is_mult_vae() -> None:
     assert np.mean(kls) == pytest.approx(plain["kl"].item(), abs=4 * error) and error < 0.05 * plain["kl"].item()
 
 
-def test_the_prior_is_the_mixture() -> None:
-    method, x, z = recvae(), clicks(), torch.randn(USERS, 4)
+@pytest.mark.parametrize("mixed", ["coordinates", "codes"])
+def test_the_prior_is_the_mixture(mixed: str) -> None:
+    method, x, z = recvae(mixed=mixed), clicks(), torch.randn(USERS, 4)
     mean, logvar = method.old(F.normalize(x, dim=1)).chunk(2, dim=1)
     zero = torch.zeros_like(z)
-    means = torch.stack([zero, mean, zero], dim=1)
-    scales = torch.stack([zero, logvar, zero + 10], dim=1).mul(0.5).exp()
-    parts = Independent(Normal(means, scales), 1)
-    expected = MixtureSameFamily(Categorical(torch.tensor([0.15, 0.75, 0.1]).expand(USERS, 3)), parts).log_prob(z)
+    means = torch.stack([zero, mean, zero], dim=-1)
+    scales = torch.stack([zero, logvar, zero + 10], dim=-1).mul(0.5).exp()
+    weights = torch.tensor([0.15, 0.75, 0.1])
+    if mixed == "codes":
+        parts = Independent(Normal(means.mT, scales.mT), 1)
+        expected = MixtureSameFamily(Categorical(weights.expand(USERS, 3)), parts).log_prob(z)
+    else:
+        expected = MixtureSameFamily(Categorical(weights.expand(USERS, 4, 3)), Normal(means, scales)).log_prob(z).sum(1)
     torch.testing.assert_close(method.log_prior(z, x), expected)
 
 
