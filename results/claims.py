@@ -32,7 +32,7 @@ from elboard.bench.metrics.conventions import ceiling, saturated
 from elboard.bench.papers import Check, Claim, Paper, papers
 from elboard.bench.registry import aliases, find
 from elboard.results import markup
-from elboard.results.kept import kept
+from elboard.results.kept import digest, kept
 from elboard.results.measured import ALIKE, Estimate, Measurement, Measurements, equivalence, estimate, metric_key
 from elboard.results.stats.groups import EXACT, UNDECIDED
 from elboard.results.tuning import judged, tuning_of
@@ -130,7 +130,7 @@ def kept_ledger(
 
     if paths or any(not entry.module.startswith("elboard.") for entry in (*methods.values(), *tasks.values())):
         return made()
-    about = ["claims", [[group.group, group.n, group.digest, group.notes] for group in groups]]
+    about = ["claims", [[group.group, group.n, digest(group), group.notes] for group in groups]]
     said = kept(folder, about, lambda: [[entry.status, [asdict(part) for part in entry.parts], entry.note] for entry in made()])
     claims = [(paper, number, claim) for paper in known for number, claim in enumerate(paper.claims, 1)]
     return [Entry(*of, status, tuple(map(_part_of, parts)), note) for of, (status, parts, note) in zip(claims, said, strict=True)]

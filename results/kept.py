@@ -18,13 +18,19 @@ from typing import Any
 
 from elboard.bench.folders import kept_folder
 from elboard.bench.record import write_text_atomically
-from elboard.results.store import INDEX
+from elboard.results.store import INDEX, Group
 
 FOLDER = "kept"
 MONTH = 30 * 86400.0  # seconds after which what was kept is computed again
 PACKAGE = Path(__file__).parents[1]
 SOURCES = ("bench", "methods", "results", "sweeps", "tasks")  # folders of the package
 SUFFIXES = (".py", ".yaml", ".json")
+
+
+def digest(group: Group) -> str:
+    """Hash of the seeds and metrics of ``group``: 32 hexadecimal digits, the same however the records are kept."""
+    columns = (column.tobytes() for column in (group.seeds, *group.metrics.values()))
+    return hashlib.sha256(b"".join((json.dumps([*group.metrics, group.n]).encode(), *columns))).hexdigest()[:32]
 
 
 def place(root: Path | None) -> Path:

@@ -197,7 +197,9 @@ def badges(root: Path | None, shipped: bool, among: Sequence[Group]) -> dict[str
     That of a run is the one of the record that counts. Others are claimed. Reads the records of the runs that the folder says have one.
     """
     found = {
-        group.group: {key: word for key, word in zip(group.keys, group.badges, strict=True) if word} for group in among if any(group.badges)
+        group.group: {key: word for key, word in zip(group.keys, group.badges, strict=True) if word}
+        for group in among
+        if group.of.columns["badge"].any()
     }
     places: dict[str, list[Place]] = defaultdict(list)
     for place in (place for key in _verified(root, among) for place in places_of_run(root, key)):

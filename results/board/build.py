@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import gc
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +18,7 @@ from elboard.bench.identity import UNSAID, changed
 from elboard.bench.metrics.conventions import bare, convention, count, whole
 from elboard.bench.registry import Entry, discover
 from elboard.results.backfill import filled
-from elboard.results.board.summaries import by_seed, summarise_board
+from elboard.results.board.summaries import by_seed, mean_costs, summarise_board
 from elboard.results.kept import place
 from elboard.results.said import BADGES
 from elboard.results.stats import Cell, Pairs, Standing, compare_rows
@@ -33,25 +33,41 @@ class Row:
 
     Attributes:
         of: the runs: method, seeds, keys, values of all metrics.
-        changed: options that differ from the task's defaults (:func:`elboard.bench.identity.changed`).
         cells: by metric, over the seeds that have it.
-        cost: means over the runs of what their records hold (wall_s, parameters, energy_j ...).
         ranks: by metric that is ranked, the range of ranks and the state (:func:`elboard.results.stats.standings`).
-        tuned: of a configuration that a search chose, what the record says of it (trials, metric); empty otherwise.
-        tuning: how its options were found, by the method's card and that record.
         badge: the least trusted of its records' badges, one of BADGES.
         oracle: what of the test data it is handed, by the method's card; empty for a method, and only these are ranked.
+        methods: those that are here, whose cards say what options are declared and how they were found.
     """
 
     of: Group
-    changed: dict[str, object]
     cells: dict[str, Cell]
-    cost: dict[str, float]
-    ranks: dict[str, Standing] = field(default_factory=dict)
-    tuned: dict[str, Any] = field(default_factory=dict)
-    badge: str = "claimed"
-    tuning: Tuning = Tuning("not known")
-    oracle: str = ""
+    ranks: dict[str, Standing]
+    badge: str
+    oracle: str
+    methods: Mapping[str, Entry] = field(repr=False)
+
+    @cached_property
+    def cost(self) -> dict[str, float]:
+        """Means over the runs of what their records hold (wall_s, parameters, energy_j ...)."""
+        return mean_costs(self.of)
+
+    @cached_property
+    def changed(self) -> dict[str, Any]:
+        """Options that differ from the task's defaults (:func:`elboard.bench.identity.changed`)."""
+        return changed(self.of.identity, self.methods)
+
+    @property
+    def tuned(self) -> dict[str, Any]:
+        """Of a configuration that a search chose, what the record says of it (trials, metric); empty otherwise."""
+        return self.of.notes.get("search", {})
+
+    @cached_property
+    def tuning(self) -> Tuning:
+        """How its options were found, by the method's card and that record."""
+        entry = self.methods.get(self.method)
+        here = entry and entry.card.version == self.of.method_version and not {*UNSAID} & {*self.changed}
+        return tuning_of(entry.card if here else None, self.of.task, self.changed if here else {}, self.tuned)
 
     @property
     def method(self) -> str:
@@ -110,6 +126,8 @@ class Board:
     @property
     def examples_said(self) -> dict[str, str]:
         """``examples``, and that rows with options of the task may be of others, where there are such rows."""
+        if not self.examples:
+            return {}
         but = " but in rows with options of the task" if any(row.of_its_own for row in self.rows) else ""
         return {key: n + but for key, n in self.examples.items()}
 
@@ -169,8 +187,8 @@ class Choice:
     def takes(self, group: Group) -> bool:
         """Whether the rows of ``group`` are wanted."""
         named = not self.methods or any(fnmatch.fnmatchcase(group.method, pattern) for pattern in self.methods)
-        tuned = bool(group.notes.get("search"))
-        return named and self.budget in ("", group.budget) and self.tuned in ("", "only" if tuned else "without")
+        tuned = self.tuned and bool(group.notes.get("search")) == (self.tuned == "only")
+        return named and self.budget in ("", group.budget) and (tuned or not self.tuned)
 
 
 def read_boards(
@@ -243,14 +261,15 @@ def _board(
     apart = [i for i, group in enumerate(groups) if _oracle(group, methods)]
     found = summarise_board(groups, columns, ranked, kept_in, apart)
     sign = -1 if convention(primary).direction == "higher" else 1
-    of_group = zip(groups, found.cells, found.costs, found.ranks, strict=True)
+    of_group = zip(groups, found.cells, found.ranks, strict=True)
     rows = [_row(group, *summary, badges.get(group.group, {}), methods) for group, *summary in of_group]
 
     def order(row: Row) -> tuple:
         cell = row.cells.get(primary)
-        return (cell is None, sign * cell.mean if cell else 0.0, row.label)
+        return (cell is None, sign * cell.mean if cell else 0.0)
 
-    rows.sort(key=order)
+    tied = Counter(map(order, rows))
+    rows.sort(key=lambda row: (*order(row), row.label if tied[order(row)] > 1 else ""))
     current = card.version == version
     examples = _examples(card, budget, columns) if current else {}
     return Board(card.name, version, budget, card.title, columns, primary, card.varies, tuple(rows), current, examples)
@@ -267,18 +286,13 @@ def _examples(card: TaskCard, budget: str, columns: Iterable[str]) -> dict[str, 
 def _row(
     group: Group,
     cells: dict[str, Cell],
-    cost: dict[str, float],
     ranks: dict[str, Standing],
     badges: Mapping[str, str],
     methods: Mapping[str, Entry],
 ) -> Row:
     found = [*badges.values(), *(["claimed"] if len(badges) < group.n else [])]
     badge = min(found, key=BADGES.index, default="claimed")
-    settings, search = changed(group.identity, methods), dict(group.notes.get("search", {}))
-    entry = methods.get(group.method)
-    here = entry and entry.card.version == group.method_version and not {*UNSAID} & {*settings}
-    tuning = tuning_of(entry.card if here else None, group.task, settings if here else {}, search)
-    return Row(group, settings, cells, cost, ranks, search, badge, tuning, _oracle(group, methods))
+    return Row(group, cells, ranks, badge, _oracle(group, methods), methods)
 
 
 def _oracle(group: Group, methods: Mapping[str, Entry]) -> str:

@@ -1,27 +1,25 @@
-"""What a board says of its groups (cells, standings, costs), kept where they are asked for again."""
+"""What a board says of its groups (cells and standings), kept where they are asked for again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from elboard.bench.metrics.conventions import convention
-from elboard.results.kept import kept
+from elboard.results.kept import digest, kept
 from elboard.results.stats import Cell, Standing, compare_rows, standings, summarise_many
 from elboard.results.store import Group
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of each group of a board: ``cells`` by metric, where it stands by each ranked metric, mean ``costs`` by name."""
+    """Of each group of a board: ``cells`` by metric, where it stands by each ranked metric."""
 
     cells: list[dict[str, Cell]]
     ranks: list[dict[str, Standing]]
-    costs: list[dict[str, float]]
 
 
 def summarise_board(
@@ -33,9 +31,13 @@ def summarise_board(
     """
     if kept_in is None:
         return _compute(groups, columns, ranked, apart)
-    about = ["summary", list(columns), list(ranked), [[group.group, group.n, group.digest] for group in groups]]
+    about = ["summary", list(columns), list(ranked), [[group.group, group.n, digest(group)] for group in groups]]
     about += [list(apart)] if apart else []
-    return _read(kept(kept_in, about, lambda: _plain(_compute(groups, columns, ranked, apart))))
+    said = kept(kept_in, about, lambda: vars(_compute(groups, columns, ranked, apart)))
+    return Summary(
+        [{key: Cell._make(numbers) for key, numbers in of_group.items()} for of_group in said["cells"]],
+        [{key: Standing._make(numbers) for key, numbers in of_group.items()} for of_group in said["ranks"]],
+    )
 
 
 def _compute(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str], apart: Sequence[int]) -> Summary:
@@ -51,13 +53,14 @@ def _compute(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[s
         found = standings(compare_rows([values[i, key] for i in rows]), means, convention(key).direction)
         for i, standing in zip(rows, found, strict=True):
             ranks[i][key] = standing
-    return Summary(cells, ranks, [mean_costs(group) for group in groups])
+    return Summary(cells, ranks)
 
 
 def mean_costs(group: Group) -> dict[str, float]:
     """Means, over the runs that have it, of whatever the records hold (wall_s, parameters ...), and ``energy_j``, processors and GPUs
     together."""
-    means = {name: float(array[~np.isnan(array)].mean()) for name, array in group.cost.items() if not np.isnan(array).all()}
+    whole = {name: float(array.sum()) / len(array) for name, array in group.cost.items()}  # numpy's mean, in a third of its time
+    means = {name: value if value == value else float(np.nanmean(group.cost[name])) for name, value in whole.items()}
     energy = [means[name] for name in ("energy_cpu_j", "energy_gpu_j") if name in means]
     return means | ({"energy_j": sum(energy)} if energy else {})
 
@@ -67,17 +70,3 @@ def by_seed(group: Group, key: str) -> dict[int, float]:
     values = group.metrics[key]
     there = ~np.isnan(values)
     return dict(zip(group.seeds[there].tolist(), values[there].tolist(), strict=True))
-
-
-def _plain(found: Summary) -> dict[str, Any]:
-    """As JSON."""
-    cells, ranks = (
-        [{key: list(vars(said).values()) for key, said in of.items()} for of in groups] for groups in (found.cells, found.ranks)
-    )
-    return {"cells": cells, "ranks": ranks, "costs": found.costs}
-
-
-def _read(tree: dict[str, Any]) -> Summary:
-    """Undo :func:`_plain`."""
-    cells = [{key: Cell(*numbers) for key, numbers in of_group.items()} for of_group in tree["cells"]]
-    return Summary(cells, [{key: Standing(*said) for key, said in of_group.items()} for of_group in tree["ranks"]], tree["costs"])

@@ -32,8 +32,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,8 +44,7 @@ LOWEST = 249  # its place, counted from zero
 TINY = 2.0**-22  # a spread below this share of the largest value is rounding: four times that of single precision
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """Mean of ``n`` values with its 95 % interval ``[low, high]``.
 
     ``sd`` has n - 1 in its denominator; ``sd``, ``low`` and ``high`` are None for n < 2. ``kind`` says how the interval was

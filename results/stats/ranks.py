@@ -193,8 +193,7 @@ def _p_values(effect: np.ndarray, error: np.ndarray, df: np.ndarray, rounding: n
     return np.where(exact, np.where(np.abs(effect) <= rounding, 1.0, 0.0), p)
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a row stands: ``low`` = 1 + the number of rows significantly better, ``high`` = the number of rows that can be compared less
     those significantly worse; both None where it can be compared with none. ``state`` is one of STATES, see :func:`standings`."""
 

@@ -14,6 +14,7 @@ copied folder cost time and no record. A change inside the folder of an archived
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -94,10 +95,10 @@ def _unchanged(cached: Iterable[Attempts], files: Mapping[str, Stat]) -> tuple[l
     """The attempts whose files are as they were, and the other files."""
     kept, names = [], set()
     for part in cached:
-        stats = zip(*(part.columns[name].tolist() for name in ("file", "size", "mtime")), strict=True)
+        stats = zip(part.texts("file"), part.columns["size"].tolist(), part.columns["mtime"].tolist(), strict=True)
         same = np.array([files.get(name) == (size, mtime) for name, size, mtime in stats])
         kept += [part.take(same)] if same.any() else []
-        names.update(part.columns["file"][same].tolist())
+        names.update(itertools.compress(part.texts("file"), same))
     return kept, {name: stat for name, stat in files.items() if name not in names}
 
 

@@ -1,6 +1,6 @@
 """The cache of a source of records: one Parquet file, read with DuckDB in memory. It can be deleted at any time.
 
-A row is all attempts with one setting, their columns as lists and their values as bytes; of each attempt it says from which file it is, and
+A row is all attempts with one setting, their columns and their values as bytes; of each attempt it says from which file it is, and
 that file's size and modification time. The file is named by the hash of its content, so that one that is truncated, damaged or foreign is
 no cache; it appears whole and never changes.
 """
@@ -11,16 +11,18 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from elboard.bench.record import flush, sweep_up
-from elboard.results.store.groups import COLUMNS, FILE, Attempts
+from elboard.results.store.groups import COLUMNS, FILE, TEXTS, Attempts
 
 NUMBER = np.dtype("<f8")  # of values
-LAYOUT = "elboard-7"  # the key of what the file says beside its rows
+SAID = ("name", "setting", "names", "number")  # of a row, beside COLUMNS
+LAYOUT = "elboard-10"  # the key of what the file says beside its rows
 
 
 def read(folder: Path, left_out: list[str], pattern: str = "", state: list[int] | None = None) -> tuple[list[Attempts], list[int] | None]:
@@ -47,26 +49,30 @@ def read(folder: Path, left_out: list[str], pattern: str = "", state: list[int] 
 def _read(file: Path, pattern: str, state: list[int] | None) -> tuple[list[Attempts], list[int] | None]:
     if _hash_of(file) != file.stem:
         raise ValueError("of another content")
-    of_tasks = "FROM read_parquet(?) WHERE ? IN ('', task, split_part(task, '/', 1))"
     with connected() as connection:
-
-        def query(selected: str) -> dict[str, np.ndarray]:
-            return connection.execute(f"SELECT {selected} {of_tasks}", [str(file), pattern]).fetchnumpy()
-
         said = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = ?"
         ((text,),) = connection.execute(said, [str(file), LAYOUT]).fetchall()
         covers = json.loads(text)
-        parts = query("setting, names, number, len(seed) AS n")
-        wanted = (name for name in COLUMNS if name not in FILE or covers is None or covers != state)
-        columns = query(", ".join(f"unnest({name}) AS {name}" for name in wanted))
-    named = {names: [tuple(name) for name in json.loads(names)] for names in {*parts["names"].tolist()}}
-    found, end = [], 0
-    for setting, names, number, n in zip(*(column.tolist() for column in parts.values()), strict=True):
-        start, end = end, end + n
-        of = {name: column[start:end] for name, column in columns.items()}
-        values = np.frombuffer(number, NUMBER).reshape(len(named[names]), n)
-        found.append(Attempts(setting, of | dict(zip(named[names], values, strict=True))))
-    return found, covers
+        wanted = [name for name in COLUMNS if name not in FILE or covers is None or covers != state]
+        rows = f"SELECT {', '.join((*SAID, *wanted))} FROM read_parquet(?) WHERE ? IN ('', task, split_part(task, '/', 1))"
+        found = connection.execute(rows, [str(file), pattern]).fetchnumpy()
+    return [_part(wanted, *row) for row in zip(*(column.tolist() for column in found.values()), strict=True)], covers
+
+
+def _part(wanted: Sequence[str], name: str, setting: str, names: str, number: bytes, *columns: bytes) -> Attempts:
+    """The attempts of one row, of their COLUMNS those that are ``wanted``."""
+    of_bytes = dict(zip(wanted, columns, strict=True))
+    n = len(of_bytes["seed"]) // 8
+    of = {
+        column: np.frombuffer(data, COLUMNS[column] if column not in TEXTS else f"S{len(data) // n}") for column, data in of_bytes.items()
+    }
+    of |= zip(_names(names), np.frombuffer(number, NUMBER).reshape(-1, n), strict=True)
+    return Attempts(tuple(json.loads(name)), setting, of)
+
+
+@cache
+def _names(names: str) -> list[tuple[str, str]]:
+    return [tuple(name) for name in json.loads(names)]
 
 
 def _hash_of(file: Path) -> str:
@@ -100,19 +106,14 @@ def write(folder: Path, parts: Sequence[Attempts], covers: list[int] | None) -> 
 
 
 def _copy(parts: Sequence[Attempts], covers: list[int] | None, file: Path) -> None:
-    """Write the Parquet file. DuckDB makes the lists, of attempts that name their part and their place in it."""
+    """Write the Parquet file."""
     parts = [part.take(np.argsort(part.columns["seed"], kind="stable")) for part in parts]
     numbers = [b"".join(part.columns[name].astype(NUMBER).tobytes() for name in part.names) for part in parts]
-    said = {"setting": [part.setting for part in parts], "names": [json.dumps(part.names) for part in parts], "number": numbers}
-    said["task"] = [json.loads(part.setting)["spec"]["task"] for part in parts]
-    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in COLUMNS}
-    of_part = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    lists = ", ".join(f"list({name} ORDER BY place) AS {name}" for name in COLUMNS)
-    rows = f"""SELECT setting, names, task, number, {", ".join(COLUMNS)} FROM parts
-        JOIN (SELECT part, {lists} FROM attempts GROUP BY part) USING (part) ORDER BY part"""
+    columns = {"task": [part.name[0] for part in parts], "setting": [part.setting for part in parts], "number": numbers}
+    columns |= {name: [json.dumps(getattr(part, name)) for part in parts] for name in ("name", "names")}
+    columns |= {name: [part.columns[name].astype(COLUMNS[name]).tobytes() for part in parts] for name in COLUMNS}
     path = str(file).replace("'", "''")  # COPY takes no parameters
     with connected() as connection:
-        connection.register("parts", {name: np.array(of, object) for name, of in said.items()} | {"part": np.arange(len(parts))})
-        connection.register("attempts", columns | {"part": of_part, "place": np.arange(len(of_part))})
-        options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {{'{LAYOUT}': '{json.dumps(covers)}'}}"
-        connection.execute(f"COPY ({rows}) TO '{path}' ({options})")
+        connection.register("parts", {name: np.array(of, object) for name, of in columns.items()})
+        options = f"FORMAT parquet, COMPRESSION lz4_raw, KV_METADATA {{'{LAYOUT}': '{json.dumps(covers)}'}}"
+        connection.execute(f"COPY parts TO '{path}' ({options})")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,10 +16,11 @@ from elboard.bench.identity import configuration, group_of, reseeded
 from elboard.bench.record import Record
 from elboard.results.store.files import Item
 
+NAMED = ("task", "task_version", "budget", "method", "method_version")  # of a specification, by which groups are sorted
 NOTES = ("search",)  # those that boards show
 TEXTS = ("key", "attempt", "ended", "badge", "file")
 FILE = ("file", "size", "mtime")  # where an attempt's record was
-COLUMNS = {**dict.fromkeys(TEXTS, object), "seed": int, "done": bool, "trial": bool, "size": int, "mtime": int}  # of attempts, with types
+COLUMNS = {**dict.fromkeys(TEXTS, "S"), "seed": "<i8", "done": "?", "trial": "?", "size": "<i8", "mtime": "<i8"}  # of attempts, with types
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,13 @@ class Attempts:
     """Attempts at runs that differ in their seed alone.
 
     Attributes:
-        setting: JSON of what they have in common (:func:`setting_of`).
-        columns: name -> (n,): those of COLUMNS, maybe without FILE, of which ``trial`` says that it is of a search, on no board; and
+        name: what tells groups apart and sorts them: NAMED, and the hash of what the runs have in common.
+        setting: JSON of that (:func:`common_to`).
+        columns: name -> (n,): those of COLUMNS, texts as bytes, maybe without FILE; ``trial`` says that it is of a search, on no board; and
             values, float64 with NaN where absent, by their kind ("metrics" or "cost") and name, sorted.
     """
 
+    name: tuple
     setting: str
     columns: dict[str | tuple[str, str], np.ndarray]
 
@@ -44,46 +46,48 @@ class Attempts:
     def __len__(self) -> int:
         return len(self.columns["seed"])
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The column ``name`` of TEXTS as strings."""
+        return tuple(text.decode("utf-8", "surrogatepass") for text in self.columns[name].tolist())
+
     def take(self, rows: np.ndarray) -> Attempts:
         """Those that ``rows`` picks, in its order."""
-        return Attempts(self.setting, {name: column[rows] for name, column in self.columns.items()})
+        return Attempts(self.name, self.setting, {name: column[rows] for name, column in self.columns.items()})
 
 
-def setting_of(record: Record) -> str:
-    """What runs that differ in their seed alone have in common, as JSON: ``{"group", "identity", "spec", "notes"}``.
-
-    ``identity`` is the tree of the key without the seed, ``group`` its hash, ``spec`` that of the run with seed 0; ``notes`` are those that
-    boards show.
-    """
+def common_to(record: Record) -> tuple[tuple, str]:
+    """Name and setting of the attempts at ``record``'s run and those of other seeds. The setting is JSON of ``identity``, the tree of the
+    key without the seed, ``notes``, those that boards show, and ``spec``, JSON of that of the run with seed 0, which boards do not need."""
     notes = {name: record.notes[name] for name in NOTES if name in record.notes}
-    spec = reseeded(record.spec, record.identity, 0)
-    said = {"group": group_of(record.identity), "identity": configuration(record.identity), "spec": spec, "notes": notes}
-    return json.dumps(said, sort_keys=True)
+    spec = json.dumps(reseeded(record.spec, record.identity, 0), sort_keys=True)
+    setting = {"identity": configuration(record.identity), "notes": notes, "spec": spec}
+    return (*(record.spec[name] for name in NAMED), group_of(record.identity)), json.dumps(setting, sort_keys=True)
 
 
 def attempts_of(items: Iterable[Item]) -> list[Attempts]:
     """``items`` by their settings."""
-    by_setting: dict[str, list[dict]] = defaultdict(list)
+    by_setting: dict[tuple[tuple, str], list[dict]] = defaultdict(list)
     for record, metrics, badge, file, stat in items:
         of_run = (record.spec["seed"], record.status == "done", "trial" in record.notes)
-        row = dict(zip(COLUMNS, (record.key, record.attempt, record.ended, badge, file, *of_run, *stat), strict=True))
+        texts = (text.encode("utf-8", "surrogatepass") for text in (record.key, record.attempt, record.ended, badge, file))
+        row = dict(zip(COLUMNS, (*texts, *of_run, *stat), strict=True))
         row |= {(kind, name): value for kind, of in (("metrics", metrics), ("cost", record.cost)) for name, value in of.items()}
-        by_setting[setting_of(record)].append(row)
+        by_setting[common_to(record)].append(row)
     found = []
-    for setting, rows in by_setting.items():
+    for common, rows in by_setting.items():
         names = [*COLUMNS, *sorted({name for row in rows for name in row} - {*COLUMNS})]
         columns = {name: np.array([row.get(name, math.nan) for row in rows], dtype=COLUMNS.get(name, float)) for name in names}
-        found.append(Attempts(setting, columns))
+        found.append(Attempts(*common, columns))
     return found
 
 
 def joined(parts: Sequence[Attempts]) -> Attempts:
-    """The attempts of ``parts`` one after the other, with the setting of the first."""
+    """The attempts of ``parts`` one after the other, with the name and the setting of the first."""
     if len(parts) == 1:
         return parts[0]
     names = [*COLUMNS, *sorted({name for part in parts for name in part.names})]
     columns = {name: np.concatenate([part.columns.get(name, np.full(len(part), np.nan)) for part in parts]) for name in names}
-    return Attempts(parts[0].setting, columns)
+    return Attempts(parts[0].name, parts[0].setting, columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,18 +95,21 @@ class Group:
     """Runs of one method with one configuration on one task, version and budget, that differ in their seed alone.
 
     Each key counts once, by the record that is effective (:func:`elboard.bench.record.effective`); trials of searches are left out.
-    ``keys``, ``attempts``, ``seeds``, ``metrics``, ``cost`` and ``badges`` are those of the n finished runs, ordered by seed.
+    ``keys``, ``attempts``, ``seeds``, ``metrics``, ``cost`` and ``badges`` are those of the n finished runs, ordered by seed. Text is
+    decoded when it is asked for: of a board of thousands few rows are shown.
 
     Attributes:
         group: hash of ``identity``: of what the runs have in common (:mod:`elboard.bench.identity`).
-        spec: ``RunSpec.resolved()`` of the finished run with the smallest seed, of a failed one where none has finished.
+        spec: ``RunSpec.resolved()`` of the run ``first``.
+        notes: of the same run, those that boards show (``search``: which search chose the configuration).
         seeds: (n,) int64.
+        badges: of lines that ship with the package; empty for a run of which nothing is said there.
+        of: the attempts that count, with the setting of the run ``first``.
+        first: the seed of the finished run with the smallest one, of a failed one where none has finished.
         metrics: key of the metric -> (n,) float64, NaN for a run without it; of lines that ship with the package also those that they
             say beside the record, computed later.
         cost: name -> (n,) float64, NaN likewise.
         failed: number of keys whose effective record is a failed one.
-        notes: of the same run as ``spec``, those that boards show (``search``: which search chose the configuration).
-        badges: of these lines; empty for a run of which nothing is said there.
     """
 
     task: str
@@ -111,38 +118,29 @@ class Group:
     method: str
     method_version: int
     group: str
-    identity: dict
-    spec: dict
-    keys: tuple[str, ...]
-    attempts: tuple[str, ...]
-    seeds: np.ndarray
+    of: Attempts
+    first: int
     metrics: Mapping[str, np.ndarray]
     cost: Mapping[str, np.ndarray]
     failed: int
-    notes: dict
-    badges: tuple[str, ...]
 
-    @property
-    def n(self) -> int:
-        """Number of finished runs."""
-        return len(self.seeds)
-
-    @cached_property
-    def digest(self) -> str:
-        """Hash of seeds, metrics and costs: 32 hexadecimal digits, the same however the records are kept."""
-        names = json.dumps([list(self.metrics), list(self.cost), len(self.seeds)]).encode()
-        columns = (column.tobytes() for column in (self.seeds, *self.metrics.values(), *self.cost.values()))
-        return hashlib.sha256(b"".join((names, *columns))).hexdigest()[:32]
+    n = property(lambda self: len(self.of))
+    seeds = property(lambda self: self.of.columns["seed"])
+    keys = cached_property(lambda self: self.of.texts("key"))
+    attempts = cached_property(lambda self: self.of.texts("attempt"))
+    badges = cached_property(lambda self: self.of.texts("badge"))
+    _said = cached_property(lambda self: json.loads(self.of.setting))
+    identity = property(lambda self: self._said["identity"])
+    notes = property(lambda self: self._said["notes"])
+    spec = cached_property(lambda self: reseeded(json.loads(self._said["spec"]), self.identity, self.first))
 
 
 def grouped(parts: Iterable[Attempts]) -> list[Group]:
     """The groups of all ``parts``, sorted by task, version, budget, method, its version and ``group``."""
-    by_name: dict[tuple, list[tuple[Attempts, dict]]] = defaultdict(list)
+    by_name: dict[tuple, list[Attempts]] = defaultdict(list)
     for part in parts:
-        setting = json.loads(part.setting)
-        named = (setting["spec"][name] for name in ("task", "task_version", "budget", "method", "method_version"))
-        by_name[*named, setting["group"]].append((part, setting))
-    return [group for name in sorted(by_name) if (group := _group(name, *zip(*by_name[name], strict=True)))]
+        by_name[part.name].append(part)
+    return [group for name in sorted(by_name) if (group := _group(by_name[name]))]
 
 
 def groups_of(records: Iterable[Record]) -> list[Group]:
@@ -150,8 +148,8 @@ def groups_of(records: Iterable[Record]) -> list[Group]:
     return grouped(attempts_of(Item(record, record.metrics) for record in records))
 
 
-def _group(name: tuple, parts: Sequence[Attempts], settings: Sequence[dict]) -> Group | None:
-    """The group ``name`` of ``parts``, each with its decoded setting; None where there are trials of a search alone."""
+def _group(parts: Sequence[Attempts]) -> Group | None:
+    """The group of ``parts``; None where there are trials of a search alone."""
     of = joined(parts)
     rows = _effective(of)
     rows = rows[~of.columns["trial"][rows]]
@@ -159,8 +157,9 @@ def _group(name: tuple, parts: Sequence[Attempts], settings: Sequence[dict]) -> 
         return None
     finished = rows[of.columns["done"][rows]]
     first = int((finished if len(finished) else rows)[0])
-    setting = next(setting for setting, end in zip(settings, itertools.accumulate(map(len, parts)), strict=True) if first < end)
-    spec = reseeded(setting["spec"], setting["identity"], int(of.columns["seed"][first]))
+    ends = itertools.accumulate(map(len, parts))
+    setting = next(part.setting for part, end in zip(parts, ends, strict=True) if first < end)
+    seed = int(of.columns["seed"][first])
     if len(finished) < len(of) or (finished[1:] < finished[:-1]).any():
         of = of.take(finished)
     values: dict[str, dict[str, np.ndarray]] = {"metrics": {}, "cost": {}}
@@ -168,9 +167,7 @@ def _group(name: tuple, parts: Sequence[Attempts], settings: Sequence[dict]) -> 
         column = of.columns[kind, of_kind]
         if not (math.isnan(column[0]) and np.isnan(column).all()):
             values[kind][of_kind] = column
-    keys, attempts, badges = (tuple(of.columns[column].tolist()) for column in ("key", "attempt", "badge"))
-    numbers = (of.columns["seed"], values["metrics"], values["cost"], len(rows) - len(finished))
-    return Group(*name, setting["identity"], spec, keys, attempts, *numbers, setting["notes"], badges)
+    return Group(*of.name, replace(of, setting=setting), seed, values["metrics"], values["cost"], len(rows) - len(finished))
 
 
 def _effective(of: Attempts) -> np.ndarray:

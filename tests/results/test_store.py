@@ -56,6 +56,9 @@ def keep(root: Path, *found: Record) -> list[Path]:
     return files
 
 
+READ = ["identity", "spec", "keys", "attempts", "seeds", "notes"]  # what groups say beside their fields; badges were said later
+
+
 def plain(found: list[Group]) -> list[dict]:
     """Groups as plain values that compare; NaN as None."""
 
@@ -64,7 +67,7 @@ def plain(found: list[Group]) -> list[dict]:
             return [None if isinstance(item, float) and math.isnan(item) else item for item in given.tolist()]
         return {name: value(item) for name, item in given.items()} if isinstance(given, Mapping) else given
 
-    names = [name for name in Group.__dataclass_fields__ if name != "badges"]  # which were said of records later
+    names = [name for name in Group.__dataclass_fields__ if name not in ("of", "first")] + READ
     return [{name: value(getattr(group, name)) for name in names} for group in found]
 
 

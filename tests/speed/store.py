@@ -73,7 +73,7 @@ def synthetic(card: Any, seeds: int) -> list[Any]:
     import numpy as np
 
     from elboard.results.store import load
-    from elboard.results.store.groups import Attempts, setting_of
+    from elboard.results.store.groups import Attempts, common_to
 
     task, metrics = card.name, [key for key in card.metrics if "[" not in key]
     rng = np.random.default_rng(zlib.crc32(task.encode()))
@@ -95,8 +95,8 @@ def synthetic(card: Any, seeds: int) -> list[Any]:
         columns |= {"seed": np.arange(seeds), "done": rng.random(seeds) > 0.01, "trial": np.zeros(seeds, dtype=bool)}
         columns |= {"size": np.full(seeds, 8_000), "mtime": np.full(seeds, 10**18)}
         values = {("cost", name): 100 * rng.random(seeds) for name in COST} | {("metrics", name): rng.random(seeds) for name in metrics}
-        said = setting_of(replace(example, spec=spec, identity=identity))
-        parts.append(Attempts(said, columns | {name: values[name] for name in sorted(values)}))
+        record = replace(example, spec=spec, identity=identity)
+        parts.append(Attempts(*common_to(record), columns | {name: values[name] for name in sorted(values)}))
     return parts
 
 
