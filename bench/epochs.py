@@ -35,12 +35,27 @@ def seed_torch(seed: int) -> None:
 
 
 @contextlib.contextmanager
+def single(method: Any) -> Iterator[None]:
+    """What trains in another precision throughout (``trainer.precision=64-true``) in single, as tasks' data are; its values come back."""
+    dtype = getattr(method, "dtype", torch.float32)  # what Lightning has made of it, whatever else it may hold
+    of = [tensor for tensor in (*method.parameters(), *method.buffers()) if tensor.dtype == dtype != torch.float32]
+    own = [tensor.data for tensor in of]
+    for tensor in of:
+        tensor.data = tensor.data.float()
+    try:
+        yield
+    finally:
+        for tensor, data in zip(of, own, strict=True):
+            tensor.data = data
+
+
+@contextlib.contextmanager
 def evaluating(method: Any) -> Iterator[None]:
-    """Evaluation mode, no gradients, and the random state of training left as it was."""
+    """Evaluation mode, single precision, no gradients, and the random state of training left as it was."""
     state, was_training = random_state(), method.training
     method.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), single(method):
             yield
     finally:
         method.train(was_training)

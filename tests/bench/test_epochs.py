@@ -12,7 +12,7 @@ import torch
 
 from elboard.bench import training
 from elboard.bench.config import RunSpec, resolve
-from elboard.bench.epochs import Epochs
+from elboard.bench.epochs import Epochs, single
 from elboard.bench.record import Record
 from elboard.bench.registry import find
 from elboard.bench.run import execute
@@ -148,3 +148,35 @@ def test_the_method_is_afterwards_what_it_was(tmp_path: Path) -> None:
         torch.rand(3)
     assert torch.equal(method.weight, first + 1) and method.progress == 1.0 and method.training
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_another_precision_trains_and_is_evaluated_in_single(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of training nothing is rounded by a look at it: with or without validation the weights are the same, bit for bit."""
+    own = {"64-true": torch.float64, "bf16-true": torch.bfloat16}[precision]
+    weights, seen = [], set()
+    cls = find("task", TASK).load()
+    validate = cls.validate
+
+    def validate_and_look(self: Any, method: Any, data: Any) -> dict[str, float]:
+        seen.update(tensor.dtype for tensor in method.state_dict().values() if tensor.is_floating_point())
+        return validate(self, method, data)
+
+    monkeypatch.setattr(cls, "validate", validate_and_look)
+    monkeypatch.setattr(
+        training._Loop, "finish", lambda self, method: weights.append({k: v.clone() for k, v in method.state_dict().items()})
+    )
+    for every in (0, 1):
+        spec = spec_of(**{"trainer.precision": precision, "train.validate_every": every})
+        assert execute(spec, tmp_path).status == "done"
+    assert seen == {torch.float32}
+    assert {of.dtype for of in weights[0].values() if of.is_floating_point()} == {own}
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_method_in_single_precision_is_left_alone() -> None:
+    method = torch.nn.BatchNorm1d(2)
+    method.dtype = torch.float32
+    method.register_buffer("sums", torch.zeros(2, dtype=torch.float64))
+    with single(method):
+        assert method.sums.dtype == torch.float64 and method.weight.dtype == torch.float32
