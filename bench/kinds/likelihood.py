@@ -40,6 +40,34 @@ class RealLikelihood(LikelihoodModel):
     """Density of real vectors."""
 
 
+class HierarchicalLikelihood(LikelihoodModel):
+    """One whose codes lie in layers, z_1 next to the example to z_L at the top.
+
+    Attributes:
+        layers: L.
+    """
+
+    layers: int
+
+    @abstractmethod
+    def log_weights_above(self, x: Tensor, k: int, n: int) -> Tensor:
+        """``log p(x|z) + log p(z_>k) - log q(z_>k|x)`` in nats, ``(B, n)``, of n draws of q(z_>k|x), with z_1 to z_k at the modes of
+        p(z_i|z_>i); of k = 0 the weights of the ordinary bound.
+
+        Layers are drawn from the top: of equal noise, those that two k have in common have equal codes.
+        """
+
+
+class AmortisedLikelihood(LikelihoodModel):
+    """One whose q(z|x) is given by submodules that give nothing else.
+
+    Attributes:
+        inference: their names.
+    """
+
+    inference: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodSpec(DataSpec):
     """What a density is of."""

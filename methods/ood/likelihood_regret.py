@@ -1,0 +1,95 @@
+"""Likelihood regret (Xiao, Yan and Amit 2020): what an encoder gains by being fitted to the one image.
+
+    LR(x) = max_phi L(x; theta, phi) - L(x; theta, phi*)
+
+theta and phi* are the trained decoder and encoder; phi starts at phi* for each image and takes ``steps`` steps of Adam on its bound alone.
+The encoder was fitted to all training images, so that it is nearly as good as it can be for one like them, and out of distribution it is
+not.
+
+Both bounds are means of ``samples`` draws of the same noise, so that without a step LR is exactly 0, and noise that both share cancels.
+Encoders of many images take their steps at once, each with a copy of the weights.
+
+Differences from the paper: fewer and larger steps, with one draw of the codes each; of a hierarchical model the encoder of all layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from elboard.bench.card import MethodCard
+from elboard.bench.kinds.likelihood import AmortisedLikelihood
+from elboard.bench.options import Natural, Positive
+from elboard.methods.ood.densities import DensityScore, drawn_seed, noise_of
+
+CARD = MethodCard(
+    name="likelihood-regret",
+    title="Gain of the bound by an encoder fitted to the image",
+    family="ood",
+    home="ood/fashion-mnist-generative",
+    cite="Xiao, Yan and Amit 2020",
+    bases={"model": {"method": "bottom-up-hvae"}},
+    defaults="convention",
+)
+AT_ONCE = 50  # copies of the encoder
+
+
+class Bound(torch.nn.Module):
+    """The one-sample bound as a call, for :func:`torch.func.functional_call`."""
+
+    def __init__(self, model: AmortisedLikelihood):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model.elbo(x[None])["elbo"][0]
+
+
+class LikelihoodRegret(DensityScore):
+    """Nothing is learned that is kept: the base stays as it was trained."""
+
+    wanted = AmortisedLikelihood
+
+    @dataclass(kw_only=True)
+    class Config(DensityScore.Config):
+        steps: Natural = 10
+        rate: Positive = 1e-3
+
+    def encoders(self, n: int) -> dict[str, Tensor]:
+        """A copy of what gives q(z|x) for each of n images, by name."""
+        prefixes = tuple(f"{name}." for name in self.base.inference)
+        own = {name: of for name, of in self.base.named_parameters() if name.startswith(prefixes)}
+        return {f"model.{name}": of.detach()[None].repeat(n, *[1] * of.ndim) for name, of in own.items()}
+
+    def bounds(self, weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        """L of each image by its own encoder, ``(B,)``."""
+        bound = Bound(self.base)
+        return vmap(lambda own, image: functional_call(bound, own, (image,)), randomness="different")(weights, x)
+
+    def mean_bounds(self, weights: dict[str, Tensor], x: Tensor, seed: int) -> Tensor:
+        with torch.no_grad(), noise_of(seed):
+            return torch.stack([self.bounds(weights, x) for _ in range(self.config.samples)]).mean(0)
+
+    def fitted(self, x: Tensor) -> dict[str, Tensor]:
+        """phi of each image."""
+        weights = self.encoders(len(x))
+        with torch.enable_grad():
+            leaves = {name: of.requires_grad_() for name, of in weights.items()}
+            optimiser = torch.optim.Adam(leaves.values(), lr=self.config.rate)
+            for _ in range(self.config.steps):
+                loss = -self.bounds(leaves, x).sum()
+                gradients = torch.autograd.grad(loss, list(leaves.values()))
+                for leaf, gradient in zip(leaves.values(), gradients, strict=True):
+                    leaf.grad = gradient
+                optimiser.step()
+        return {name: of.detach() for name, of in leaves.items()}
+
+    def regret(self, x: Tensor) -> Tensor:
+        seed = drawn_seed()
+        return self.mean_bounds(self.fitted(x), x, seed) - self.mean_bounds(self.encoders(len(x)), x, seed)
+
+    def ood_score(self, x: Tensor) -> Tensor:
+        return torch.cat([self.regret(part) for part in x.split(AT_ONCE)])
