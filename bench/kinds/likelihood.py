@@ -63,9 +63,11 @@ class AmortisedLikelihood(LikelihoodModel):
 
     Attributes:
         inference: their names.
+        heads: names of the last layers among them, of which each gives mean and log-variance of a layer of codes by features of x.
     """
 
     inference: tuple[str, ...]
+    heads: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,15 @@ not.
 Both bounds are means of ``samples`` draws of the same noise, so that without a step LR is exactly 0, and noise that both share cancels.
 Encoders of many images take their steps at once, each with a copy of the weights.
 
-Differences from the paper: fewer and larger steps, with one draw of the codes each; of a hierarchical model the encoder of all layers.
+Differences from the paper: of the encoder the last layers alone, which give q's parameters by features that stay as they are, a tenth of
+the weights; ``fitted="encoder"`` fits all of it. Fewer and larger steps, with one draw of the codes each; of a hierarchical model the codes
+of all layers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -57,10 +60,12 @@ class LikelihoodRegret(DensityScore):
     class Config(DensityScore.Config):
         steps: Natural = 10
         rate: Positive = 1e-3
+        fitted: Literal["heads", "encoder"] = "heads"
 
     def encoders(self, n: int) -> dict[str, Tensor]:
         """A copy of what gives q(z|x) for each of n images, by name."""
-        prefixes = tuple(f"{name}." for name in self.base.inference)
+        parts = self.base.heads if self.config.fitted == "heads" else self.base.inference
+        prefixes = tuple(f"{name}." for name in parts)
         own = {name: of for name, of in self.base.named_parameters() if name.startswith(prefixes)}
         return {f"model.{name}": of.detach()[None].repeat(n, *[1] * of.ndim) for name, of in own.items()}
 

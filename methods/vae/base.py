@@ -144,7 +144,7 @@ class AnyData(BinaryLikelihood, GreyLikelihood, RealLikelihood, NegativeBound):
 class AnyDataVAE(GaussianVAE, AnyData, AggregatePosterior, AmortisedLikelihood):
     """A Gaussian one for data of every likelihood."""
 
-    inference = ("encoder", "posterior")
+    inference, heads = ("encoder", "posterior"), ("posterior",)
 
     def draw_codes(self, x: Tensor) -> Tensor:
         return self.posterior(self.encoder(x)).sample().z

@@ -99,7 +99,7 @@ class Layer(NamedTuple):
 class BottomUpHVAE(Variational, AnyData, HierarchicalLikelihood, AmortisedLikelihood):
     """Layers of ``lower_dims`` units from the lowest up, and ``latent_dim`` at the top."""
 
-    inference = ("encoder", "posterior")
+    inference, heads = ("encoder", "posterior"), ("posterior.heads",)
 
     @dataclass(kw_only=True)
     class Config(Variational.Config):
