@@ -53,7 +53,7 @@ class DensityScore(Method, BinaryLikelihood, GreyLikelihood, RealLikelihood, OOD
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
         if not isinstance(self.base, self.wanted):
-            raise UserError(f"{type(self.base).__name__} cannot be the base of {self.card.name}: it is no {self.wanted.__name__}")
+            raise UserError(f"{type(self.base).__name__} cannot be the base of {type(self).__name__}: it is no {self.wanted.__name__}")
 
     def fit(self, data: Data, training: Any) -> None:
         """Nothing is trained by gradients."""

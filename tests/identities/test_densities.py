@@ -144,11 +144,11 @@ def test_the_bound_approaches_the_evidence_from_below() -> None:
         weight = (normal[:, None] + normal[None]).reshape(-1) + 2 * math.log(18 / 600)
         evidence = torch.stack([torch.logsumexp(one + weight, 0) for one in log_x])
         torch.manual_seed(0)
-        many = method.log_evidence(x, 200_000)
-        once = torch.stack([method.elbo(x)["elbo"] for _ in range(400)])
-        few = torch.stack([method.log_evidence(x, 5) for _ in range(400)])
+        many = method.log_evidence(x, 40_000)
+        once = torch.stack([method.elbo(x)["elbo"] for _ in range(100)])
+        few = torch.stack([method.log_evidence(x, 5) for _ in range(100)])
     torch.testing.assert_close(many, evidence, atol=0.02, rtol=0)
-    error = 5 * (once.std(0) + few.std(0)) / 20
+    error = 5 * (once.std(0) + few.std(0)) / 10
     assert (few.mean(0) > once.mean(0) - error).all() and (few.mean(0) < evidence + error).all() and (once.mean(0) < evidence).all()
 
 
@@ -224,11 +224,11 @@ def test_a_layer_that_nobody_reads_costs_nothing() -> None:
 
 def test_a_model_must_fit_the_score() -> None:
     flat = VAE(VAE.Config(hidden=[8], latent_dim=2), SPEC)
-    with pytest.raises(UserError, match="VAE cannot be the base of hvae-llr: it is no HierarchicalLikelihood"):
+    with pytest.raises(UserError, match="VAE cannot be the base of HVAELLR: it is no HierarchicalLikelihood"):
         scorer(HVAELLR, flat)
     with pytest.raises(UserError, match="k=3 leaves nothing to q: the model has 3 layers"):
         scorer(HVAELLR, build(), k=3)
-    with pytest.raises(UserError, match="Pixels cannot be the base of likelihood-regret"):
+    with pytest.raises(UserError, match="Pixels cannot be the base of LikelihoodRegret"):
         scorer(LikelihoodRegret, Pixels(0.5))
 
 
@@ -245,9 +245,12 @@ def test_the_likelihood_is_in_nats_and_its_score_falls_with_it() -> None:
     with torch.no_grad():
         expected = -base.log_evidence(images(), 4)
     torch.testing.assert_close(score(scorer(Likelihood, base, samples=4), images()), expected)
-    torch.manual_seed(3)
-    with torch.no_grad():
-        torch.testing.assert_close(scorer(Likelihood, base).elbo(images())["elbo"], base.elbo(images())["elbo"], atol=20, rtol=0)
+    found = []
+    for of in (scorer(Likelihood, base), base):
+        torch.manual_seed(3)
+        with torch.no_grad():
+            found.append(of.elbo(images())["elbo"])
+    assert torch.equal(*found), "bounds stay those of the model"
 
 
 def test_complexity_and_likelihood_are_both_in_bits() -> None:
