@@ -18,7 +18,7 @@ from torch import Tensor
 
 from elboard.bench.epochs import seed_torch
 from elboard.bench.errors import UserError
-from elboard.bench.kinds.likelihood import BinaryLikelihood, GreyLikelihood, LikelihoodModel, RealLikelihood
+from elboard.bench.kinds.likelihood import BinaryLikelihood, GreyLikelihood, LikelihoodModel
 from elboard.bench.kinds.ood import OODScorer
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, Options
@@ -37,8 +37,8 @@ def drawn_seed() -> int:
     return int(torch.randint(2**31, ()))
 
 
-class DensityScore(Method, BinaryLikelihood, GreyLikelihood, RealLikelihood, OODScorer):
-    """A score on top of a model of the likelihood.
+class DensityScore(Method, BinaryLikelihood, GreyLikelihood, OODScorer):
+    """A score on top of a model of the likelihood of images.
 
     Attributes:
         wanted: the protocol that the model must have. Raises UserError for one that has not.

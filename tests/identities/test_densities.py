@@ -147,7 +147,7 @@ def test_the_bound_approaches_the_evidence_from_below() -> None:
         many = method.log_evidence(x, 40_000)
         once = torch.stack([method.elbo(x)["elbo"] for _ in range(100)])
         few = torch.stack([method.log_evidence(x, 5) for _ in range(100)])
-    torch.testing.assert_close(many, evidence, atol=0.02, rtol=0)
+    torch.testing.assert_close(many, evidence, atol=0.06, rtol=0)
     error = 5 * (once.std(0) + few.std(0)) / 10
     assert (few.mean(0) > once.mean(0) - error).all() and (few.mean(0) < evidence + error).all() and (once.mean(0) < evidence).all()
 

@@ -65,7 +65,7 @@ def test_what_the_sets_hold() -> None:
     assert white["constant"].min() < 0.02 and white["constant"].max() > 0.98 and white["constant"].std() > 0.25
     torch.testing.assert_close(white["turned"], inside.flatten(1).mean(1), atol=0.1, rtol=0)
     back = sets["turned"].rot90(-1, (2, 3))
-    assert (back == inside).float().mean() > 0.8 and not torch.equal(back, inside)
+    assert (back == inside).float().mean() > 0.75 > (sets["turned"] == inside).float().mean() and not torch.equal(back, inside)
     levels = constants(5, (4, 3), 0)
     assert levels.shape == (5, 4, 3) and all(len(np.unique(image)) == 1 for image in levels)
 
