@@ -10,8 +10,8 @@ Both bounds are means of ``samples`` draws of the same noise, so that without a 
 Encoders of many images take their steps at once, each with a copy of the weights.
 
 Differences from the paper: of the encoder the last layers alone, which give q's parameters by features that stay as they are, a tenth of
-the weights; ``fitted="encoder"`` fits all of it. Fewer and larger steps, with one draw of the codes each; of a hierarchical model the codes
-of all layers.
+the weights; ``fitted="encoder"`` fits all of it. Fewer steps, with one draw of the codes each; of a hierarchical model the codes of all
+layers. Steps and rate are those of the largest mean gain on in-distribution validation images among what 20 steps can do.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ CARD = MethodCard(
     home="ood/fashion-mnist-generative",
     cite="Xiao, Yan and Amit 2020",
     bases={"model": {"method": "bottom-up-hvae"}},
-    defaults="convention",
+    defaults={
+        "trials": 6,
+        "on": "ood/fashion-mnist-generative",
+        "by": "gain of the bound",
+        "options": ["steps", "rate"],
+        "rest": "convention",
+    },
 )
 AT_ONCE = 50  # copies of the encoder
 
@@ -58,8 +64,8 @@ class LikelihoodRegret(DensityScore):
 
     @dataclass(kw_only=True)
     class Config(DensityScore.Config):
-        steps: Natural = 10
-        rate: Positive = 1e-3
+        steps: Natural = 20
+        rate: Positive = 1e-4  # of larger ones the gain of validation images is smaller, and below 0 for some: one draw a step is noisy
         fitted: Literal["heads", "encoder"] = "heads"
 
     def encoders(self, n: int) -> dict[str, Tensor]:
