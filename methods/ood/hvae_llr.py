@@ -40,7 +40,7 @@ CARD = MethodCard(
     paper="113",
     cite="Havtorn et al. 2021",
     bases={"model": {"method": "bottom-up-hvae"}},
-    defaults="paper",
+    defaults="convention",
 )
 
 

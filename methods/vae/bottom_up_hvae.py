@@ -109,7 +109,7 @@ class BottomUpHVAE(Variational, AnyData, HierarchicalLikelihood, AmortisedLikeli
         kl_warmup: Share = 0.2  # share of training over which beta rises
         free: NonNegative = 2.0  # lambda, nats of each layer
         free_constant: Share = 0.2  # share of training over which lambda stays
-        free_decay: Share = 0.2  # and after which it is 0
+        free_decay: Share = 0.2  # share over which it then falls to 0
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
