@@ -43,6 +43,8 @@ class RealLikelihood(LikelihoodModel):
 class HierarchicalLikelihood(LikelihoodModel):
     """One whose codes lie in layers, z_1 next to the example to z_L at the top.
 
+    :meth:`elbo` also gives ``kl_1`` to ``kl_L``, each ``(B,)``, E_q KL(q(z_i|x, z_>i) || p(z_i|z_>i)), whose sum is ``kl``.
+
     Attributes:
         layers: L.
     """
@@ -83,5 +85,6 @@ METRICS = (
     Convention("nll", "negative log likelihood", "nats", "lower", note="minus the k-sample bound (Burda et al. 2016, eq. 8); k in the key"),
     Convention("bits_per_dim", "bits per dimension", "bits", "lower", note="nats / (D ln 2)"),
     Convention("kl", "KL(q(z|x) || p(z))", "nats", "none", counted=True),
+    Convention("layer_kl", "KL of one layer's codes", "nats", "none", 0.0, note="z_1 (``@1``) is next to the example; near 0: collapsed"),
     Convention("reconstruction", "-E_q log p(x|z)", "nats", "lower", counted=True),
 )

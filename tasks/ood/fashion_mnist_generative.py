@@ -6,24 +6,28 @@ and ``noise``, uniform over the levels (binarised each pixel is white with proba
 degrees, ``turned``: as many pixels are white, with the same edges.
 
 A model of Fashion-MNIST may find MNIST likelier than its own test images (Nalisnick et al. 2019; Havtorn et al. 2021), so that minus its
-likelihood ranks below chance there. ``fpr80_ood_positive`` is what the latter report beside AUROC and average precision.
+likelihood ranks below chance there. ``fpr80_ood_positive`` is what the latter report beside AUROC and average precision. Of a model of
+several layers of codes there is also ``layer_kl@i``, the mean KL of layer i on ID test images: bounds above collapsed ones say nothing.
 
 The lite budget trains on 20,000 of about 59,500 images and scores 1,000 images of each test set, drawn with a seed of the task.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from elboard.bench.card import TaskCard
-from elboard.bench.kinds.likelihood import LikelihoodSpec
+from elboard.bench.kinds.likelihood import HierarchicalLikelihood, LikelihoodSpec
 from elboard.bench.metrics.ood import fpr_ood_positive
-from elboard.bench.task import Data, Test
+from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import images, permutation
-from elboard.tasks.ood.base import NOISE_SEED, SPLIT_SEED, SUBSET_SEED, Detection, Labelled, noise
+from elboard.tasks.ood.base import CHUNK, NOISE_SEED, SPLIT_SEED, SUBSET_SEED, Detection, Labelled, noise
 from elboard.tasks.parts.images import binarise
 
 CARD = TaskCard(
@@ -46,9 +50,9 @@ CARD = TaskCard(
     full="the images and the sizes of Havtorn et al. 2021 but for 500 validation images; 300 of their 1,000 epochs",
     work={"lite": (20_000, 7000), "full": (59_500, 61_000)},
     examples={
-        "smoke": {"*/validation": "100 against 100", "*/*": "100 against 100"},
-        "lite": {"*/validation": "500 against 500", "*/*": "1,000 against 1,000"},
-        "full": {"*/validation": "500 against 500", "*/*": "10,000 against 10,000"},
+        "smoke": {"*/validation": "100 against 100", "*/*": "100 against 100", "layer_kl@*": "100"},
+        "lite": {"*/validation": "500 against 500", "*/*": "1,000 against 1,000", "layer_kl@*": "1,000"},
+        "full": {"*/validation": "500 against 500", "*/*": "10,000 against 10,000", "layer_kl@*": "10,000"},
     },
 )
 BUDGETS = {
@@ -107,6 +111,20 @@ class FashionMNISTGenerative(Detection):
         seen = {of: _binary(one, BINARY_SEED + 1 + i) for i, (of, one) in enumerate(grey.items())}
         far = {of: seen[of] for of in (*self.foreign, "noise")}
         return {"id": {"x": seen["id"]}, "near": {of: seen[of] for of in self.near}, "far": far}
+
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
+        """Of hierarchical models also ``layer_kl`` (L,), means over the ID test images."""
+        seen = super().observe(method, data, test, history)
+        if isinstance(method, HierarchicalLikelihood):
+            terms = [method.elbo(part.to(self.device)) for part in test["id"]["x"].split(CHUNK)]
+            layers = [torch.cat([of[f"kl_{i + 1}"] for of in terms]).double().mean() for i in range(method.layers)]
+            seen.arrays["layer_kl"] = torch.stack(layers).cpu().numpy()
+        return seen
+
+    @classmethod
+    def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+        layers = {f"layer_kl@{i}": float(of) for i, of in enumerate(observed.get("layer_kl", ()), 1)}
+        return super().measure(observed, asked) | layers
 
     @classmethod
     def row(cls, inside: np.ndarray, outside: np.ndarray) -> dict[str, float]:

@@ -11,6 +11,7 @@ from loading import loaded
 from sklearn.metrics import roc_curve
 
 from elboard.bench.evidence import scored
+from elboard.bench.kinds.likelihood import HierarchicalLikelihood
 from elboard.bench.registry import compatible, find
 from elboard.tasks.ood.fashion_mnist_generative import FashionMNISTGenerative, constants
 
@@ -82,6 +83,33 @@ def test_the_share_flagged_at_80_percent_is_scikit_learns() -> None:
     assert found.metrics["auroc/near"] == found.metrics["auroc/turned"]
     assert found.metrics["auroc/mean"] == pytest.approx(np.mean([found.metrics[f"auroc/{of}"] for of in SETS]))
     assert found.metrics["auroc/validation"] == 0.5, "jigsaws have as many white pixels"
+
+
+class Layers(Whites, HierarchicalLikelihood):
+    """Two layers, of which the KL of an image is twice and three times its number of white pixels."""
+
+    layers = 2
+
+    def elbo(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        white = x.flatten(1).sum(1)
+        return {"kl_1": 2 * white, "kl_2": 3 * white}
+
+    def log_evidence(self, x: torch.Tensor, k: int) -> torch.Tensor:
+        raise NotImplementedError
+
+    def log_weights_above(self, x: torch.Tensor, k: int, n: int) -> torch.Tensor:
+        raise NotImplementedError
+
+
+def test_each_layer_of_a_model_shows_whether_it_has_collapsed() -> None:
+    """Means over all ID test images, of which the evidence keeps nothing but the means."""
+    task = make(n_test=0)
+    data, test = loaded(task)
+    found = scored(type(task), task.observe(Layers(), data, test, []))
+    white = test["id"]["x"].flatten(1).sum(1).mean().item()
+    assert found.metrics["layer_kl@1"] == pytest.approx(2 * white) and found.metrics["layer_kl@2"] == pytest.approx(3 * white)
+    assert len(found.evidence["layer_kl"]) == 2 and not [key for key in found.metrics if key.startswith("layer_kl[")]
+    assert not [key for key in scored(type(task), task.observe(Whites(), data, test, [])).metrics if "layer_kl" in key]
 
 
 def test_classifiers_do_not_fit() -> None:
