@@ -6,9 +6,9 @@
     L(x) = E_q log p(x|z) - sum_i KL_i,   KL_i = E_q(z_>i|x) KL(q(z_i|x) || p(z_i|z_>i))
 
 Trained on -E_q log p(x|z) + beta sum_i max(lambda, mean_x KL_i): beta rises from 0, and lambda nats of each layer are free until the
-upper layers carry something. They are of the mean over the batch, not of each image (Kingma et al. 2016, eq. 15), so that images may share
-them as they need. lambda then falls to 0, so that the bound itself is trained in the end. The curves hold KL_i as ``kl_1`` to ``kl_L``: a
-layer whose KL_i is near 0 has collapsed, and the bounds that start above it say nothing.
+upper layers carry something. They are of the mean over the batch, not of each image, as the free bits of Kingma et al. (2016) are: images
+may share them as they need. lambda then falls to 0, so that the bound itself is trained in the end. The curves hold KL_i as ``kl_1`` to
+``kl_L``: a layer whose KL_i is near 0 has collapsed, and the bounds that start above it say nothing.
 
 Since q has no state of the codes, q(z_>k|x) is at hand for each k, as the bounds want that leave z_1 to z_k to the prior
 (:meth:`log_weights_above`).

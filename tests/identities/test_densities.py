@@ -314,7 +314,7 @@ def test_each_image_has_an_encoder_of_its_own(fitted: str, monkeypatch: pytest.M
     """As if each were fitted by itself, with the decoder as it is; at the posterior's mean, where nothing is drawn."""
     monkeypatch.setattr(Gaussian, "sample", lambda self, k=0: Draw(self.mean, torch.zeros_like(self.mean)))
     base, x, steps, rate = build(), images(3), 4, 0.02
-    found = score(scorer(LikelihoodRegret, base, steps=steps, rate=rate, samples=1, fitted=fitted), x)
+    found = score(scorer(LikelihoodRegret, base, steps=steps, rate=rate, samples=3, draws=2, fitted=fitted), x)
     for i in range(3):
         own = copy.deepcopy(base)
         parts = [own.posterior.heads] if fitted == "heads" else [own.encoder, own.posterior]
