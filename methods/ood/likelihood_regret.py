@@ -12,7 +12,7 @@ Encoders of many images take their steps at once, each with a copy of the weight
 Differences from the paper: of the encoder the last layers alone, which give q's parameters by features that stay as they are, a tenth of
 the weights; ``fitted="encoder"`` fits all of it, at six times the cost. In 20 steps of five draws the mean gain on 100 in-distribution
 validation images was 2.9 nats by the last layers and 2.8 by all, each at the best rate tried; all of it in many more steps was not tried.
-20 steps of ten draws gave 3.1 and 40 steps 3.2: what is set here is the most that 90 s leave. Fewer steps than the paper's; of a hierarchical
+20 steps of ten draws gave 3.1 and 40 steps 3.2: what is set here is what 90 s leave. Fewer steps than the paper's; of a hierarchical
 model the codes of all layers.
 """
 
