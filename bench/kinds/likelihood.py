@@ -40,6 +40,38 @@ class RealLikelihood(LikelihoodModel):
     """Density of real vectors."""
 
 
+class HierarchicalLikelihood(LikelihoodModel):
+    """One whose codes lie in layers, z_1 next to the example to z_L at the top.
+
+    :meth:`elbo` also gives ``kl_1`` to ``kl_L``, each ``(B,)``, E_q KL(q(z_i|x, z_>i) || p(z_i|z_>i)), whose sum is ``kl``.
+
+    Attributes:
+        layers: L.
+    """
+
+    layers: int
+
+    @abstractmethod
+    def log_weights_above(self, x: Tensor, k: int, n: int) -> Tensor:
+        """``log p(x|z) + log p(z_>k) - log q(z_>k|x)`` in nats, ``(B, n)``, of n draws of q(z_>k|x), with z_1 to z_k at the modes of
+        p(z_i|z_>i); of k = 0 the weights of the ordinary bound.
+
+        Layers are drawn from the top: of equal noise, those that two k have in common have equal codes.
+        """
+
+
+class AmortisedLikelihood(LikelihoodModel):
+    """One whose q(z|x) is given by submodules that give nothing else.
+
+    Attributes:
+        inference: their names.
+        heads: names of the last layers among them, of which each gives mean and log-variance of a layer of codes by features of x.
+    """
+
+    inference: tuple[str, ...]
+    heads: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodSpec(DataSpec):
     """What a density is of."""
@@ -53,5 +85,6 @@ METRICS = (
     Convention("nll", "negative log likelihood", "nats", "lower", note="minus the k-sample bound (Burda et al. 2016, eq. 8); k in the key"),
     Convention("bits_per_dim", "bits per dimension", "bits", "lower", note="nats / (D ln 2)"),
     Convention("kl", "KL(q(z|x) || p(z))", "nats", "none", counted=True),
+    Convention("layer_kl", "KL of one layer's codes", "nats", "none", 0.0, note="z_1 (``@1``) is next to the example; near 0: collapsed"),
     Convention("reconstruction", "-E_q log p(x|z)", "nats", "lower", counted=True),
 )

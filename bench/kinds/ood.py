@@ -43,5 +43,6 @@ METRICS = (
     share("aupr_in", "average precision, ID positive", "higher", "of the negated scores"),
     share("aupr_out", "average precision, OOD positive", "higher"),
     share("fpr95_ood_positive", "ID flagged at 95 % OOD detected", "lower"),
+    share("fpr80_ood_positive", "ID flagged at 80 % OOD detected", "lower", "the FPR80 of Havtorn et al. 2021"),
     share("fpr95_id_positive", "OOD accepted at 95 % ID accepted", "lower", "the FPR95 of ReAct and OpenOOD"),
 )

@@ -65,3 +65,10 @@ def ood_metrics(score_id: np.ndarray, score_ood: np.ndarray) -> dict[str, float]
         "fpr95_ood_positive": float(false[np.searchsorted(true, 0.95 * n_ood)] / n_id),
         "fpr95_id_positive": float(accepted_ood[np.searchsorted(accepted_id, 0.95 * n_id)] / n_ood),
     }
+
+
+def fpr_ood_positive(score_id: np.ndarray, score_ood: np.ndarray, share: float) -> float:
+    """Share of ID examples flagged at the highest threshold that flags at least ``share`` (above 0) of the OOD examples. Raises as
+    :func:`ood_metrics`."""
+    true, false = binary_curve(score_ood, score_id)
+    return float(false[np.searchsorted(true, share * true[-1])] / false[-1])

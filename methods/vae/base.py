@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from elboard.bench.kinds.codes import AggregatePosterior
 from elboard.bench.kinds.generation import Generator, LatentModel
-from elboard.bench.kinds.likelihood import BinaryLikelihood, GreyLikelihood, LikelihoodModel, RealLikelihood
+from elboard.bench.kinds.likelihood import AmortisedLikelihood, BinaryLikelihood, GreyLikelihood, LikelihoodModel, RealLikelihood
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count
 from elboard.bench.task import Data, DataSpec
@@ -141,8 +141,10 @@ class AnyData(BinaryLikelihood, GreyLikelihood, RealLikelihood, NegativeBound):
     """Data of every likelihood, with minus the ELBO as OOD score."""
 
 
-class AnyDataVAE(GaussianVAE, AnyData, AggregatePosterior):
+class AnyDataVAE(GaussianVAE, AnyData, AggregatePosterior, AmortisedLikelihood):
     """A Gaussian one for data of every likelihood."""
+
+    inference, heads = ("encoder", "posterior"), ("posterior",)
 
     def draw_codes(self, x: Tensor) -> Tensor:
         return self.posterior(self.encoder(x)).sample().z

@@ -82,22 +82,21 @@ def averages(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]:
     return metrics
 
 
-class OODDetection(HalfPrecision, DataTask):
-    """The family's protocol.
+class Detection(DataTask):
+    """The family's protocol, of images with or without classes.
 
     Attributes:
-        held_out: classes that are out of distribution.
+        near: names of the near sets.
         foreign: names of the far sets, without ``noise``.
         levels: grey levels of a pixel.
         block: side of a jigsaw's squares, in pixels.
     """
 
-    held_out: tuple[int, ...]
+    near: tuple[str, ...]
     foreign: tuple[str, ...]
     levels = 256
     block = 4
     sets: ClassVar[Sets] = {
-        "labelled": Examples(arrays=("p", "y"), metrics=CLASSIFICATION),
         "validation": Examples(arrays=("valid_*",), metrics=("*/validation",)),
         "images": Examples(arrays=("score_*",), metrics=("*/*",)),  # at most as many of each test set
     }
@@ -107,7 +106,6 @@ class OODDetection(HalfPrecision, DataTask):
         n_train: Natural = 0  # ID training images; 0: all that validation leaves
         n_valid: Count = 500  # ID validation images, and as many jigsaws
         n_test: Natural = 0  # images of each test set at most; 0: all
-        n_samples: Count = 32  # draws of a stochastic classifier that are averaged
 
     @abstractmethod
     def source(self, split: str) -> Labelled:
@@ -125,6 +123,73 @@ class OODDetection(HalfPrecision, DataTask):
         """What smoke takes in the place of :meth:`strangers`: the test images in reversed contrast, and turned."""
         x, _ = self.stand_in("test")
         return 255 - x, np.rot90(x, axes=(1, 2))
+
+    def _few(self, x: np.ndarray) -> Tensor:
+        return images(x[permutation(len(x), SUBSET_SEED)[: self.config.n_test or None]], self.levels)
+
+    def told(self, method: Any, outside: Tensor) -> Any:
+        """What scores images against ``outside`` (N, ...): an oracle once it was told these, any other ``method`` as it is."""
+        return method.told(outside.to(self.device)) if isinstance(method, OutlierOracle) and method.card.oracle else method
+
+    def scores(self, method: Any, x: Tensor) -> np.ndarray:
+        """Scores ``(N,)`` in float32."""
+        return torch.cat([method.ood_score(part.to(self.device)).float().cpu() for part in x.split(CHUNK)]).numpy()
+
+    def _against_jigsaws(self, method: Any, data: Data) -> dict[str, np.ndarray]:
+        """Scores of the validation images and of their jigsaws."""
+        x = data.valid["x"]
+        jigsaws = torch.from_numpy(jigsaw(x[:, 0].numpy(), self.block, JIGSAW_SEED))[:, None]
+        scorer = self.told(method, jigsaws)
+        return {"valid_id": self.scores(scorer, x), "valid_jigsaw": self.scores(scorer, jigsaws)}
+
+    def validate(self, method: Any, data: Data) -> dict[str, float]:
+        return _selection(self._against_jigsaws(method, data))
+
+    def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
+        """Arrays: ``score_id``, ``score_<set>``, ``valid_id``, ``valid_jigsaw``.
+
+        Of an oracle the ID images have scores against each set, ``score_id_<set>``.
+        """
+        inside = test["id"]["x"]
+        arrays = {"score_id": self.scores(method, inside)}
+        for name, x in (test["near"] | test["far"]).items():
+            scorer = self.told(method, x)
+            arrays[f"score_{name}"] = self.scores(scorer, x)
+            if scorer is not method:
+                arrays[f"score_id_{name}"] = self.scores(scorer, inside)
+        return Observed(arrays | self._against_jigsaws(method, data))
+
+    @classmethod
+    def row(cls, inside: np.ndarray, outside: np.ndarray) -> dict[str, float]:
+        """Metrics of the scores of the ID images against those of one set."""
+        return ood_metrics(inside, outside)
+
+    @classmethod
+    def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
+        groups = {"near": cls.near, "far": (*cls.foreign, "noise")}
+        inside = {of: observed.get(f"score_id_{of}", observed["score_id"]) for sets in groups.values() for of in sets}
+        found = averages({group: {of: cls.row(inside[of], observed[f"score_{of}"]) for of in sets} for group, sets in groups.items()})
+        return found | (_selection(observed) if "valid_id" in observed else {})
+
+
+def _selection(observed: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {"auroc/validation": ood_metrics(observed["valid_id"], observed["valid_jigsaw"])["auroc"]}
+
+
+class OODDetection(HalfPrecision, Detection):
+    """Some classes against the others and against images of other kinds, for classifiers too.
+
+    Attributes:
+        held_out: classes that are out of distribution.
+    """
+
+    held_out: tuple[int, ...]
+    near = ("held-out",)
+    sets: ClassVar[Sets] = {"labelled": Examples(arrays=("p", "y"), metrics=CLASSIFICATION), **Detection.sets}
+
+    @dataclass(kw_only=True)
+    class Config(Detection.Config):
+        n_samples: Count = 32  # draws of a stochastic classifier that are averaged
 
     def load_train(self) -> Data:
         c = self.config
@@ -145,66 +210,28 @@ class OODDetection(HalfPrecision, DataTask):
         far["noise"] = images(noise(len(inside), x.shape[1:], self.levels, NOISE_SEED), self.levels)
         return {"id": self._batch(x[inside], y[inside]), "near": {"held-out": self._few(near)}, "far": far}
 
-    def _few(self, x: np.ndarray) -> Tensor:
-        return images(x[permutation(len(x), SUBSET_SEED)[: self.config.n_test or None]], self.levels)
-
     def _batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, Tensor]:
         return {"x": images(x, self.levels), "y": torch.from_numpy(y)}
-
-    def told(self, method: Any, outside: Tensor) -> Any:
-        """What scores images against ``outside`` (N, ...): an oracle once it was told these, any other ``method`` as it is."""
-        return method.told(outside.to(self.device)) if isinstance(method, OutlierOracle) and method.card.oracle else method
-
-    def scores(self, method: Any, x: Tensor) -> np.ndarray:
-        """Scores ``(N,)`` in float32."""
-        return torch.cat([method.ood_score(part.to(self.device)).float().cpu() for part in x.split(CHUNK)]).numpy()
 
     def probabilities(self, method: Any, x: Tensor) -> np.ndarray:
         """Averaged predictive probabilities ``(N, C)``."""
         parts = [method.predict(part.to(self.device), self.config.n_samples).mean(0).cpu() for part in x.split(CHUNK)]
         return torch.cat(parts).numpy()
 
-    def _against_jigsaws(self, method: Any, data: Data) -> dict[str, np.ndarray]:
-        """Scores of the validation images and of their jigsaws."""
-        x = data.valid["x"]
-        jigsaws = torch.from_numpy(jigsaw(x[:, 0].numpy(), self.block, JIGSAW_SEED))[:, None]
-        scorer = self.told(method, jigsaws)
-        return {"valid_id": self.scores(scorer, x), "valid_jigsaw": self.scores(scorer, jigsaws)}
-
     def validate(self, method: Any, data: Data) -> dict[str, float]:
-        metrics = _selection(self._against_jigsaws(method, data))
+        metrics = super().validate(method, data)
         if isinstance(method, Predictor):
             metrics["accuracy"] = accuracy(self.probabilities(method, data.valid["x"]), data.valid["y"].numpy())
         return metrics
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
-        """Arrays: ``score_id``, ``score_<set>``, ``valid_id``, ``valid_jigsaw``; of classifiers ``p`` and ``y`` of the ID test images.
-
-        Of an oracle the ID images have scores against each set, ``score_id_<set>``.
-        """
-        inside = test["id"]["x"]
-        arrays = {"score_id": self.scores(method, inside)}
-        for name, x in (test["near"] | test["far"]).items():
-            scorer = self.told(method, x)
-            arrays[f"score_{name}"] = self.scores(scorer, x)
-            if scorer is not method:
-                arrays[f"score_id_{name}"] = self.scores(scorer, inside)
-        arrays |= self._against_jigsaws(method, data)
+        """Of classifiers also ``p`` and ``y`` of the ID test images."""
+        seen = super().observe(method, data, test, history)
         if isinstance(method, Predictor):
-            arrays |= {"p": self.probabilities(method, test["id"]["x"]), "y": test["id"]["y"].numpy()}
-        return Observed(arrays)
+            seen.arrays |= {"p": self.probabilities(method, test["id"]["x"]), "y": test["id"]["y"].numpy()}
+        return seen
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
-        groups = {"near": ("held-out",), "far": (*cls.foreign, "noise")}
-        inside = {of: observed.get(f"score_id_{of}", observed["score_id"]) for sets in groups.values() for of in sets}
-        found = averages({group: {of: ood_metrics(inside[of], observed[f"score_{of}"]) for of in sets} for group, sets in groups.items()})
-        if "valid_id" in observed:
-            found |= _selection(observed)
-        if "p" in observed:
-            found |= classification_metrics(observed["p"], observed["y"])
-        return found
-
-
-def _selection(observed: Mapping[str, np.ndarray]) -> dict[str, float]:
-    return {"auroc/validation": ood_metrics(observed["valid_id"], observed["valid_jigsaw"])["auroc"]}
+        found = super().measure(observed, asked)
+        return found | (classification_metrics(observed["p"], observed["y"]) if "p" in observed else {})

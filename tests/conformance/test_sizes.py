@@ -56,8 +56,8 @@ def _passes_of_detection(task: str, c: dict[str, Any], of: dict[str, str], passe
     sizes = [int(word.replace(",", "")) for word in of["*/*"].split() if word[0].isdigit()]
     least, most = min(sizes[1:] or sizes), max(sizes)
     n_sets = len(TASKS[task].load().foreign) + 2
-    fixed = (c["n_samples"] + 1) * of["*"] + 2 * c["n_valid"]
-    assert sizes[0] == of["*"] and fixed + n_sets * least <= passes <= fixed + n_sets * most, "draws, and scores of all sets"
+    fixed = sizes[0] + c.get("n_samples", 0) * of.get("*", 0) + 2 * c["n_valid"]
+    assert sizes[0] == of.get("*", sizes[0]) and fixed + n_sets * least <= passes <= fixed + n_sets * most, "draws, and scores of all sets"
     assert of["*/validation"] == f"{c['n_valid']} against {c['n_valid']}"
 
 

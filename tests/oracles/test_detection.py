@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from elboard.bench.metrics.conventions import in_range
-from elboard.bench.metrics.ood import link_metrics, ood_metrics
+from elboard.bench.metrics.ood import fpr_ood_positive, link_metrics, ood_metrics
 
 RNG = np.random.default_rng(0)
 levels = st.integers(0, 8).map(float)  # few levels: many ties
@@ -63,6 +63,8 @@ def test_detection_of_many_scores_is_scikit_learns() -> None:
         assert found["aupr_in"] == pytest.approx(sk.average_precision_score(1 - label, -score), abs=1e-12)
         false, true, _ = sk.roc_curve(label, score, drop_intermediate=False)
         assert found["fpr95_ood_positive"] == pytest.approx(false[true >= 0.95].min(), abs=1e-12)
+        for share in (0.8, 0.95):
+            assert fpr_ood_positive(a, b, share) == pytest.approx(false[true >= share].min(), abs=1e-12)
         accepted, kept, _ = sk.roc_curve(1 - label, -score, drop_intermediate=False)
         assert found["fpr95_id_positive"] == pytest.approx(accepted[kept >= 0.95].min(), abs=1e-12)
 
