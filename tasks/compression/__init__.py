@@ -1,0 +1,1 @@
+"""Networks that become smaller after training."""
