@@ -45,6 +45,7 @@ class FixedLowRank(Method, CompressibleClassifier):
         backbone: Literal["mlp", "cnn"] = "mlp"
         optimizer: str = "sgd"
         lr: float = 0.05
+        schedule: str = "cosine"
 
     def __init__(self, config: Any, spec: SizedSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -57,6 +57,7 @@ class MaestroLoD(ClassifierMethod, CompressibleClassifier):
         backbone: Literal["mlp", "cnn"] = "mlp"
         optimizer: str = "sgd"
         lr: float = 0.05
+        schedule: str = "cosine"
         lasso: NonNegative = 1e-6  # lambda
         threshold: NonNegative = 1e-5  # eps
         full: bool = False  # whether the loss of the whole network is added

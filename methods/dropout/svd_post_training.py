@@ -30,7 +30,7 @@ CARD = MethodCard(
     home="compression/mnist",
     paper="066",
     cite="textbook; baseline of Horvath et al. 2024",
-    bases={"dense": {"method": "softmax", "set": {"backbone": "mlp", "optimizer": "sgd", "lr": 0.05}}},
+    bases={"dense": {"method": "softmax", "set": {"backbone": "mlp", "optimizer": "sgd", "lr": 0.05, "schedule": "cosine"}}},
     defaults="none",
 )
 

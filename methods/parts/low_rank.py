@@ -50,6 +50,8 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         inner, outer = self.right.t(), self.left * self.mask()
+        if not self.rank:  # what has no maps cannot be convolved
+            inner, outer = inner.new_zeros(1, inner.shape[1]), outer.new_zeros(len(outer), 1)
         if self.words is None:
             return F.linear(F.linear(x, inner), outer, self.bias)
         return F.conv2d(F.conv2d(x, inner.unflatten(1, self.inputs), **self.words), outer[:, :, None, None], self.bias)
@@ -117,10 +119,12 @@ def replaced(network: nn.Module, ranks: Sequence[int]) -> nn.Module:
 def by_importance(layers: Sequence[LowRank], weights: int) -> list[int]:
     """Ranks of ``layers`` of together at most ``weights`` weights: the least important components of all layers go first.
 
+    Importances are relative to that of all of a layer, as weights of layers differ in size: by absolute ones small layers would lose all.
     Where a layer is to be one matrix all the same, it keeps its components.
     """
     ranks = [layer.rank for layer in layers]
-    each = [(value, -b, i) for i, layer in enumerate(layers) for b, value in enumerate(layer.importance().tolist())]
+    relative = [(layer.importance() / layer.importance()[0]).tolist() for layer in layers]
+    each = [(value, -b, i) for i, of in enumerate(relative) for b, value in enumerate(of)]
     for _, b, i in sorted(each):
         if sum(layer.cost(rank) for layer, rank in zip(layers, ranks, strict=True)) <= weights:
             break
