@@ -1,1 +1,1 @@
-"""Networks that become smaller after training."""
+"""Networks and maps that become smaller."""
