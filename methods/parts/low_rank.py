@@ -31,7 +31,7 @@ class LowRank(nn.Module):
         super().__init__()
         p, s, q = torch.linalg.svd(layer.weight.detach().flatten(1), full_matrices=False)
         self.left, self.right = nn.Parameter(p * s.sqrt()), nn.Parameter(q.t() * s.sqrt())
-        self.bias = layer.bias
+        self.register_parameter("bias", layer.bias)
         self.inputs = tuple(layer.weight.shape[1:])
         self.words = {"stride": layer.stride, "padding": layer.padding} if isinstance(layer, nn.Conv2d) else None
         self.kept: Tensor | None = None
