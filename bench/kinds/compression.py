@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from elboard.bench.kinds.classification import Classifier, ClassSpec
+from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics.conventions import Convention, share
 
 if TYPE_CHECKING:
@@ -20,8 +20,11 @@ class SizedSpec(ClassSpec):
     sizes: tuple[int, ...]
 
 
-class CompressibleClassifier(Classifier):
-    """A classifier that gives networks of several sizes without further training."""
+class CompressibleClassifier(ABC):
+    """A classifier that gives networks of several sizes without further training.
+
+    No :class:`~elboard.bench.kinds.classification.Classifier`, as some are built for a :class:`SizedSpec` alone.
+    """
 
     @abstractmethod
     def compressed(self, parameters: int) -> nn.Module:

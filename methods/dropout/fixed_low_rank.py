@@ -69,9 +69,6 @@ class FixedLowRank(Method, CompressibleClassifier):
         for network in self.networks if self.config.clip > 0 else ():
             nn.utils.clip_grad_norm_(network.parameters(), self.config.clip)
 
-    def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
-        return self.networks[-1](x).softmax(1)[None]
-
     def compressed(self, parameters: int) -> nn.Module:
         fitting = [network for network in self.networks if parameters_of(network) <= parameters]
         return max(fitting, key=parameters_of) if fitting else min(self.networks, key=parameters_of)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.compression import CompressibleClassifier
@@ -49,9 +49,6 @@ class SVDPostTraining(Method, CompressibleClassifier):
 
     def fit(self, data: Data, training: Any) -> None:
         """Nothing is left to do."""
-
-    def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
-        return self.base.predict(x)
 
     @torch.no_grad()
     def compressed(self, parameters: int) -> nn.Module:

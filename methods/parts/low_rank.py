@@ -40,6 +40,11 @@ class LowRank(nn.Module):
     def rank(self) -> int:
         return self.left.shape[1]
 
+    @property
+    def live(self) -> int:
+        """The number of components of the product."""
+        return self.rank if self.kept is None else int(self.kept)
+
     def cost(self, rank: int) -> int:
         """Weights of the layer at ``rank``: of the product, or of the one matrix where that is smaller."""
         m, n = len(self.left), len(self.right)
@@ -69,7 +74,7 @@ class LowRank(nn.Module):
         with torch.no_grad():
             if self.cost(rank) == len(self.left) * len(self.right):
                 return self._dense((self.left * self.mask()) @ self.right.t())
-            layer = copy.copy(self)
+            rank, layer = min(rank, self.live), copy.copy(self)
             layer._parameters = {"left": nn.Parameter(self.left[:, :rank].clone()), "right": nn.Parameter(self.right[:, :rank].clone())}
             layer.register_parameter("bias", copy.deepcopy(self.bias))
             layer.kept = None
@@ -122,14 +127,14 @@ def by_importance(layers: Sequence[LowRank], weights: int) -> list[int]:
     Importances are relative to that of all of a layer, as weights of layers differ in size: by absolute ones small layers would lose all.
     Where a layer is to be one matrix all the same, it keeps its components.
     """
-    ranks = [layer.rank for layer in layers]
+    ranks = [layer.live for layer in layers]
     relative = [(layer.importance() / layer.importance()[0]).tolist() for layer in layers]
-    each = [(value, -b, i) for i, of in enumerate(relative) for b, value in enumerate(of)]
+    each = [(value, -b, i) for i, of in enumerate(relative) for b, value in enumerate(of[: ranks[i]])]
     for _, b, i in sorted(each):
         if sum(layer.cost(rank) for layer, rank in zip(layers, ranks, strict=True)) <= weights:
             break
         ranks[i] = min(ranks[i], -b)
-    return [layer.rank if layer.cost(rank) == layer.cost(layer.rank) else rank for layer, rank in zip(layers, ranks, strict=True)]
+    return [layer.live if layer.cost(rank) == layer.cost(layer.rank) else rank for layer, rank in zip(layers, ranks, strict=True)]
 
 
 def in_proportion(layers: Sequence[LowRank], weights: int) -> list[int]:

@@ -14,6 +14,7 @@ Evidence: ``products`` (2, 10, 10, 10), the map of each number of components.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,7 @@ def rotation(seed: int) -> np.ndarray:
     return np.linalg.qr(np.random.RandomState(seed).standard_normal((DIMENSIONS, DIMENSIONS)))[0]
 
 
+@functools.cache
 def worlds() -> tuple[np.ndarray, np.ndarray]:
     """Maps A and roots C^(1/2) of covariances, both ``(W, D, D)``."""
     values, eye = np.arange(DIMENSIONS, 0, -1) / SCALE, np.eye(DIMENSIONS)
@@ -70,9 +72,16 @@ class Draws(OwnBatches):
         return examples(self.size, generator)
 
 
+@functools.cache
+def _tensors() -> tuple[Tensor, Tensor]:
+    """:func:`worlds` in single precision."""
+    a, roots = (torch.from_numpy(of).float() for of in worlds())
+    return a, roots
+
+
 def examples(n: int, generator: Generator) -> Batch:
     """``x`` and ``y``, both (n, W, D)."""
-    a, roots = (torch.from_numpy(of).float() for of in worlds())
+    a, roots = _tensors()
     x = torch.einsum("nwj,wij->nwi", torch.randn(n, len(WORLDS), DIMENSIONS, generator=generator), roots)
     return {"x": x, "y": torch.einsum("nwj,wij->nwi", x, a)}
 
