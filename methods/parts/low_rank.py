@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -90,34 +91,38 @@ class LowRank(nn.Module):
         return layer
 
 
+def places(network: nn.Module, kinds: Any) -> list[str]:
+    """Names of the modules within ``network`` of such ``kinds``, in their order."""
+    return [name for name, module in network.named_modules() if isinstance(module, kinds) and name]
+
+
+def put(network: nn.Module, name: str, module: nn.Module) -> None:
+    """``module`` in the place of that of this ``name``."""
+    parent, _, own = name.rpartition(".")
+    setattr(network.get_submodule(parent), own, module)
+
+
 def factorise(network: nn.Module) -> list[LowRank]:
     """Turn the linear layers and convolutions within ``network`` into :class:`LowRank`, in their order.
 
     Raises UserError for batch normalisation: its statistics would be others in each smaller network.
     """
-    found = []
-    for module in list(network.modules()):
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise UserError("networks with batch normalisation are not made smaller here: set backbone=mlp or backbone=cnn")
-        for name, layer in list(module.named_children()):
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                found.append(LowRank(layer))
-                setattr(module, name, found[-1])
-    return found
+    if places(network, nn.modules.batchnorm._BatchNorm):
+        raise UserError("networks with batch normalisation are not made smaller here: set backbone=mlp or backbone=cnn")
+    for name in places(network, nn.Linear | nn.Conv2d):
+        put(network, name, LowRank(network.get_submodule(name)))
+    return layers_of(network)
 
 
 def layers_of(network: nn.Module) -> list[LowRank]:
-    return [module for module in network.modules() if isinstance(module, LowRank)]
+    return [network.get_submodule(name) for name in places(network, LowRank)]
 
 
 def replaced(network: nn.Module, ranks: Sequence[int]) -> nn.Module:
     """A copy of ``network`` whose low-rank layers have only the first so many components."""
     made = copy.deepcopy(network)
-    left = iter(ranks)
-    for module in list(made.modules()):
-        for name, layer in list(module.named_children()):
-            if isinstance(layer, LowRank):
-                setattr(module, name, layer.smaller(next(left)))
+    for name, rank in zip(places(network, LowRank), ranks, strict=True):
+        put(made, name, made.get_submodule(name).smaller(rank))
     return made
 
 
