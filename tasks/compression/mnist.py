@@ -4,8 +4,8 @@ The dense network has the layers 784-256-128-10 and 235,146 parameters (``backbo
 for one as large as the dense one, without further training; the parameters of what it gives are counted as they are, so that a product of
 two matrices counts as such, and as one matrix where that is smaller.
 
-* ``accuracy/p10``, ``size/p10``: of the network that was given for a tenth, and its share of the dense network's parameters, which is above
-  a tenth where the method has none so small; without a slice those of the largest.
+* ``accuracy/p10``, ``parameter_share/p10``: of the network that was given for a tenth, and its share of the dense network's parameters,
+  which is above a tenth where the method has none so small; without a slice those of the largest.
 * ``fitting_accuracy``: the mean over the sizes below the dense one, in which a network that is too large counts 0.
 
 Options are chosen by the accuracy of validation images at a tenth, of what the method gives there. The last epoch is kept. lite trains on
@@ -37,16 +37,25 @@ CARD = TaskCard(
     title="MNIST by networks of 5 to 30 % of the parameters",
     needs=("CompressibleClassifier",),
     primary="fitting_accuracy",
-    metrics=("fitting_accuracy", "accuracy", "accuracy/p5", "accuracy/p10", "accuracy/p20", "accuracy/p30", "size", "size/p10"),
+    metrics=(
+        "fitting_accuracy",
+        "accuracy",
+        "accuracy/p5",
+        "accuracy/p10",
+        "accuracy/p20",
+        "accuracy/p30",
+        "parameter_share",
+        "parameter_share/p10",
+    ),
     selection="accuracy/p10",
     data=("mnist",),
     papers=("066",),
     full="all of MNIST for 30 epochs; no paper's own setting",
     work={"lite": (10_000, 50_000), "full": (55_000, 50_000)},
     examples={
-        "smoke": {"size*": "the networks", "*": 200},
-        "lite": {"size*": "the networks", "*": 10_000},
-        "full": {"size*": "the networks", "*": 10_000},
+        "smoke": {"parameter_share*": "the networks", "*": 200},
+        "lite": {"parameter_share*": "the networks", "*": 10_000},
+        "full": {"parameter_share*": "the networks", "*": 10_000},
     },
 )
 BUDGETS = {
@@ -114,7 +123,7 @@ class SizedMNIST(DataTask):
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
         hits, fitting, found = (observed["classes"] == observed["y"][:, None]).mean(axis=0), [], {}
         for hit, (wanted, given) in zip(hits.tolist(), observed["sizes"].tolist(), strict=True):
-            found |= {f"accuracy{slice_of(wanted)}": hit, f"size{slice_of(wanted)}": given / DENSE}
+            found |= {f"accuracy{slice_of(wanted)}": hit, f"parameter_share{slice_of(wanted)}": given / DENSE}
             if slice_of(wanted):
                 fitting.append(hit if given <= wanted else 0.0)
         return {**found, "fitting_accuracy": sum(fitting) / len(fitting)}

@@ -144,10 +144,10 @@ def test_metrics_of_known_networks() -> None:
     found = task.score(task.observe(Known(data.spec.sizes), data, test, []).arrays)
     names = ["/p5", "/p10", "/p20", "/p30", ""]
     assert [found[f"accuracy{name}"] for name in names] == pytest.approx(share)
-    assert [found[f"size{name}"] for name in names] == pytest.approx([(size - 5) / DENSE for size in data.spec.sizes])
+    assert [found[f"parameter_share{name}"] for name in names] == pytest.approx([(size - 5) / DENSE for size in data.spec.sizes])
     assert found["fitting_accuracy"] == pytest.approx(sum(share[:4]) / 4)
     over = task.score(task.observe(Known(data.spec.sizes, over=1), data, test, []).arrays)
-    assert over["size/p10"] == 1 and over["accuracy/p10"] == found["accuracy/p10"]
+    assert over["parameter_share/p10"] == 1 and over["accuracy/p10"] == found["accuracy/p10"]
     assert over["fitting_accuracy"] == pytest.approx((share[0] + share[2] + share[3]) / 4), "a network that is too large counts nothing"
     assert task.validate(Known(data.spec.sizes), data)["accuracy/p10"] == pytest.approx((data.valid["y"] == 1).float().mean().item())
 
@@ -160,4 +160,4 @@ def test_evidence_of_all_images_gives_metrics_of_those_kept() -> None:
     assert found.metrics["accuracy"] == 1 and found.metrics["accuracy/p10"] == pytest.approx(0.1, abs=0.02)
     assert any(key.startswith("accuracy[n=") for key in found.metrics) and "kept_test" in found.evidence
     assert sum(array.nbytes for array in found.evidence.values()) <= 16 * 1024
-    assert found.metrics["size/p20"] == pytest.approx(0.2, abs=1e-5)
+    assert found.metrics["parameter_share/p20"] == pytest.approx(0.2, abs=1e-5)
