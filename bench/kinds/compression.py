@@ -48,7 +48,12 @@ METRICS = (
         "a network that is larger than was asked for counts 0",
     ),
     Convention(
-        "size", "parameters of the network that was given, of those of the dense one", "", "none", 0.0, note="slice: size asked for"
+        "parameter_share",
+        "parameters of the network that was given, of those of the dense one",
+        "",
+        "none",
+        0.0,
+        note="slice: size asked for",
     ),
     Convention(
         "truncation_error",
