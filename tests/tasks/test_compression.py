@@ -15,9 +15,12 @@ from torch import nn
 from elboard.bench.evidence import scored
 from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics.compression import best_maps, truncation_errors
+from elboard.bench.papers import paper
 from elboard.bench.registry import find
 from elboard.methods.bayesian.softmax import Softmax
 from elboard.methods.parts.low_rank import parameters_of
+from elboard.results.tuning import tuning_of
+from elboard.sweeps.search import at_random
 from elboard.tasks.compression.linear import DIMENSIONS, WORLDS, LinearMaps, examples, worlds
 from elboard.tasks.compression.mnist import DENSE, SHARES, SizedMNIST
 
@@ -161,3 +164,14 @@ def test_evidence_of_all_images_gives_metrics_of_those_kept() -> None:
     assert any(key.startswith("accuracy[n=") for key in found.metrics) and "kept_test" in found.evidence
     assert sum(array.nbytes for array in found.evidence.values()) <= 16 * 1024
     assert found.metrics["parameter_share/p20"] == pytest.approx(0.2, abs=1e-5)
+
+
+def test_networks_that_are_compared_have_as_many_trials() -> None:
+    """Of Maestro the rate and lambda were not searched together; its one rate was against five of the others."""
+    sides = {name: side for name, side in paper("maestro-lod").configurations.items() if side.method != "maestro-linear"}
+    assert len(sides) == 5
+    for name, side in sides.items():
+        given = side.search
+        drawn = {tuple(at_random(given["space"], given["seed"], i).values()) for i in range(given["trials"])}
+        assert len(drawn) == given["trials"] == 6, name
+        assert tuning_of(find("method", side.method).card, "compression/mnist", side.set, given).trials == 6, name
