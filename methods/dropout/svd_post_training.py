@@ -52,4 +52,5 @@ class SVDPostTraining(Method, CompressibleClassifier):
 
     @torch.no_grad()
     def compressed(self, parameters: int) -> nn.Module:
-        return shrunk(self.backbone, self.base.head, parameters)
+        head = self.base.head
+        return shrunk(self.backbone.to(head.weight), head, parameters)  # where the base is by now

@@ -230,6 +230,15 @@ def test_the_whole_network_is_the_one_that_was_trained() -> None:
     assert parameters_of(network) == DENSE and torch.equal(network(X), base(X)), "plain networks have no other size"
 
 
+def test_what_is_truncated_follows_the_network_that_was_trained() -> None:
+    """A run moves it to its device once methods are built, and the decomposed copy stayed behind; precisions show it on any machine."""
+    base = build(Softmax, backbone="mlp").eval()
+    method = build(SVDPostTraining, {"dense": base})
+    base.double()
+    for size in (SIZES[0], DENSE):
+        assert method.compressed(size)(X.double()).dtype == torch.float64
+
+
 def test_networks_of_fixed_rank_begin_as_truncations() -> None:
     method = build(FixedLowRank)
     sizes = [parameters_of(network) for network in method.networks]
