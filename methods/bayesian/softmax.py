@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from elboard.bench.card import MethodCard
 from elboard.methods.parts.classifier import ClassifierMethod
+from elboard.methods.parts.low_rank import WholeNetwork
 from elboard.methods.parts.masks import MaskedPasses
 from elboard.methods.parts.scores import MaximumProbability
 
@@ -30,5 +31,5 @@ CARD = MethodCard(
 )
 
 
-class Softmax(ClassifierMethod, MaskedPasses, MaximumProbability):
+class Softmax(ClassifierMethod, MaskedPasses, MaximumProbability, WholeNetwork):
     """The shared classifier, unchanged."""

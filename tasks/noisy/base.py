@@ -89,12 +89,14 @@ class NoisyLabels(HalfPrecision, DataTask):
     Attributes:
         shape: of an image, (C, H, W).
         levels: grey value that becomes 1.
+        n_classes: C.
         noise_rate: expected share of wrong labels, which methods may know.
-        transition: the corruption's matrix ``(C, C)``.
+        transition: the corruption's matrix ``(C, C)``, where one holds for all images of a class.
     """
 
     shape: tuple[int, ...] = (1, 28, 28)
     levels = 255
+    n_classes = 10
     noise_rate: float
     transition: np.ndarray
     sets: ClassVar[Sets] = {
@@ -121,16 +123,16 @@ class NoisyLabels(HalfPrecision, DataTask):
     def _read(self, split: str) -> Labelled:
         return self.stand_in(split) if self.budget == "smoke" else self.read(split)
 
-    def corrupted(self, clean: np.ndarray) -> np.ndarray:
-        """The given labels of all training images."""
+    def corrupted(self, x: np.ndarray, clean: np.ndarray) -> np.ndarray:
+        """The given labels ``(N,)`` of all training images, which are as :meth:`read` gives them."""
         return corrupt(clean, self.transition)
 
     def load_train(self) -> Data:
         x, clean = self._read("train")
-        given = self.corrupted(clean)
+        given = self.corrupted(x, clean)
         held_out, kept = self._split(len(clean))
         train = {**self._batch(x[kept], given[kept]), "index": torch.arange(len(kept))}
-        spec = ClassSpec(self.shape, len(kept), n_classes=len(self.transition), noise_rate=self.noise_rate)
+        spec = ClassSpec(self.shape, len(kept), n_classes=self.n_classes, noise_rate=self.noise_rate)
         return Data(spec, train, self._batch(x[held_out], given[held_out]))
 
     def load_test(self, data: Data) -> Test:

@@ -55,8 +55,8 @@ class CIFAR10NWorst(NoisyLabels):
     def read(self, split: str) -> Labelled:
         return cifar10(split)
 
-    def corrupted(self, clean: np.ndarray) -> np.ndarray:
-        return super().corrupted(clean) if self.budget == "smoke" else cifar10n()["worse_label"]
+    def corrupted(self, x: np.ndarray, clean: np.ndarray) -> np.ndarray:
+        return super().corrupted(x, clean) if self.budget == "smoke" else cifar10n()["worse_label"]
 
     def load_train(self) -> Data:
         data = super().load_train()

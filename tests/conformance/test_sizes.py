@@ -52,6 +52,14 @@ OF_EACH = {  # passes of a test example, by family
 }
 
 
+OF_TASKS = {  # passes of the whole evaluation
+    "dynamics/weak-order": lambda c: 2 * len(c["rates"]) * c["samples"],  # paths of two models
+    "dynamics/digits": lambda c: c["samples"] * c["n_train"],  # gradients
+    "compression/linear": lambda c: 2 * 10,  # maps of all ranks
+    "compression/mnist": lambda c: 5 * c["n_test"],  # networks of all sizes
+}
+
+
 def _passes_of_detection(task: str, c: dict[str, Any], of: dict[str, str], passes: int) -> None:
     sizes = [int(word.replace(",", "")) for word in of["*/*"].split() if word[0].isdigit()]
     least, most = min(sizes[1:] or sizes), max(sizes)
@@ -115,10 +123,8 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == 497 * c["n_samples"], "draws of the weights"
     elif card.family == "posterior":
         assert passes == c["draws"]
-    elif task == "dynamics/weak-order":
-        assert passes == 2 * len(c["rates"]) * c["samples"], "paths of two models"
-    elif task == "dynamics/digits":
-        assert passes == c["samples"] * c["n_train"], "gradients"
+    elif task in OF_TASKS:
+        assert passes == OF_TASKS[task](c)
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
     elif card.family in ("calibration", "dropout", "noisy"):

@@ -1,0 +1,1 @@
+"""Networks and maps that become smaller."""
