@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,15 +55,15 @@ class ContinualLearner(Predictor):
 
 @dataclass(frozen=True, kw_only=True)
 class PerceptronSpec(DataSpec):
-    """Binary perceptrons of ``shape`` (N,) that learn from a first teacher, then from a second one, all examples at each step.
+    """Students of ``shape`` (N,) that learn from one teacher, then from another, all patterns of the teacher at each step.
 
-    Batches hold ``x`` (R, M, N) of +-1, ``y`` (R, S, M) of +-1, ``seen`` (S, M), the examples that each setting learns from, and ``task``
-    (1,), 0 or 1. The first half of the epochs is of task 0.
+    Batches hold patterns ``x`` (R, M, N) and labels ``y`` (R, S, M), both +-1, ``seen`` (S, M), 1 of the patterns that a setting learns
+    from and else 0, and ``task`` (1,), 0 of the first teacher and 1 of the second.
 
     Attributes:
-        settings: of each of S perceptrons the examples of the second task over N, and the overlap of the teachers.
-        load: examples of the first task over N.
-        repeats: R, draws of inputs and teachers.
+        settings: of each of S students the patterns of the second teacher over N, and the overlap of the teachers.
+        load: patterns of the first teacher over N.
+        repeats: R, draws of patterns and teachers.
     """
 
     settings: tuple[tuple[float, float], ...]
@@ -71,9 +71,16 @@ class PerceptronSpec(DataSpec):
     repeats: int
 
 
+class TwoTeachers(ABC):
+    """Learns a :class:`PerceptronSpec`: S students on each of R draws."""
+
+    @abstractmethod
+    def students(self) -> Tensor:
+        """Means of their binary weights ``(R, S, N)``, in [-1, 1]."""
 
 
 _OF = "accuracies a_ij on test examples of task j after task i of T"
+_ARC = "arccos of the overlap of signs, over pi"
 METRICS = (
     share("average_accuracy", "accuracy in the mean over tasks, after the last of them", "higher", _OF),
     share("learned_accuracy", "accuracy on a task just learned, in the mean over tasks", "higher", _OF),
@@ -96,4 +103,11 @@ METRICS = (
         note="mean over all tasks but the last (Lopez-Paz and Ranzato 2017); 0 of one task",
     ),
     share("task_accuracy", "accuracy on one task", "higher", "slice: after1-on0 is task 0 after task 1"),
+    share("teacher_error", "generalisation error of the binary student", "lower", f"{_ARC}; slice: which teacher, and after which"),
+    share("replica_error", "generalisation error that the replica method predicts", "none", _ARC),
+    share("replica_gap", "largest difference of the mean error of a setting from its prediction", "lower", "over settings"),
+    Convention(
+        "error_trend", "Kendall's tau of the error and the second teacher's patterns", "", "none", -1.0, 1.0, note="least over overlaps"
+    ),
+    Convention("overlap_cost", "error about the first teacher where the second opposes it, minus where it agrees", "", "none", -1.0, 1.0),
 )

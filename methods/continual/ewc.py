@@ -1,6 +1,7 @@
 """Elastic weight consolidation (Kirkpatrick et al. 2017, equation 3, with one penalty for each task).
 
-    L_k = CE_k + (lambda / 2) sum_{j<k} sum_i F_ji (theta_i - theta*_ji)^2,    F_ji = E_{x of task j} E_{y ~ p(y|x)} (d log p(y|x) / d theta_i)^2
+    L_k = CE_k + (lambda / 2) sum_{j<k} sum_i F_ji (theta_i - theta*_ji)^2
+    F_ji = E_{x of task j} E_{y ~ p(y|x)} (d log p(y|x) / d theta_i)^2
 
 theta*_j are the weights at the end of task j, F_j the diagonal of the Fisher information there: a Gaussian approximation of what the
 examples of task j say of the weights. The expectation over y is exact, a sum over the classes, not over the labels that are given, by which

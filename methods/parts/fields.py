@@ -1,6 +1,6 @@
 """Binary weights w = +-1 under external fields theta at the inverse temperature beta (Li, Huang, Zou and Huang 2023).
 
-    q(w) = exp(beta theta w) / (2 cosh(beta theta)),    mean m = tanh(beta theta),    variance 1 - m^2
+q(w) = exp(beta theta w) / (2 cosh(beta theta)),    mean m = tanh(beta theta),    variance 1 - m^2
 """
 
 from __future__ import annotations

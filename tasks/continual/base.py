@@ -144,9 +144,13 @@ class Sequence(DataTask):
             raise UserError(f"train.epochs={epochs} of {self.card.name} is no multiple of its {spec.tasks} tasks")
         if epochs > 1 and (every == 0 or max(1, epochs // spec.tasks) % every):
             share = max(1, epochs // spec.tasks)
-            raise UserError(f"train.validate_every={every}: {self.card.name} is tested after each task; set it to {share} or a divisor of it")
+            raise UserError(
+                f"train.validate_every={every}: {self.card.name} is tested after each task; set it to {share} or a divisor of it"
+            )
         of = data.train["task"]
-        parts = [Batches({name: value[of == i] for name, value in data.train.items()}, train["batch_size"], seed) for i in range(spec.tasks)]
+        parts = [
+            Batches({name: value[of == i] for name, value in data.train.items()}, train["batch_size"], seed) for i in range(spec.tasks)
+        ]
         return TaskBatches(parts, lambda epoch: spec.task_of(epoch, epochs), seed)
 
     def hits(self, method: Any, of: Batch) -> np.ndarray:

@@ -1,6 +1,6 @@
 """MNIST, then Fashion-MNIST: two tasks of different images and ten labels each, with one head.
 
-Output c is the digit c, and then the c-th kind of clothing. At smoke the second task's digits are upside down, with labels that are moved by one.
+Output c is the digit c, and then the c-th kind of clothing. At smoke the second task's digits are upside down, and labels moved by one.
 """
 
 from __future__ import annotations
