@@ -6,10 +6,10 @@ import numpy as np
 
 
 def sequence_metrics(accuracy: np.ndarray) -> dict[str, float]:
-    """Metrics of ``accuracy`` (K, T): on task j once task i was learned, of the first K of T tasks; all T count in the average.
+    """Metrics of ``accuracy`` (K, T): on task j once task i was learned, of the first K of T tasks; averages are over all T.
 
-    Average accuracy and backward transfer after Lopez-Paz and Ranzato 2017, forgetting after Chaudhry et al. 2018, whose maximum is over all
-    times before the last task was learned. Both are 0 where nothing was learned before.
+    Average accuracy and backward transfer after Lopez-Paz and Ranzato 2017, forgetting after Chaudhry et al. 2018, whose maximum is over
+    all times before the last task was learned. Both are 0 where nothing was learned before.
     """
     accuracy = np.asarray(accuracy, np.float64)
     learned = len(accuracy)

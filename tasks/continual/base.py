@@ -170,7 +170,7 @@ class Sequence(DataTask):
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         """Rows of tasks before the last come from ``history``, the last row from ``method``; without a history it is the only one."""
-        epochs, counts = len(history), torch.bincount(test["task"], minlength=self.tasks).numpy()
+        epochs, counts = int(history[-1]["epoch"]) + 1 if history else 1, torch.bincount(test["task"], minlength=self.tasks).numpy()
         ended = [row for row in history[:-1] if data.spec.ends(int(row["epoch"]), epochs)]
         earlier = [[row[f"track/task_accuracy/on{j}"] for j in range(self.tasks)] for row in ended]
         rows = [np.round(np.array(row) * counts) for row in earlier]

@@ -162,8 +162,8 @@ class Perceptron(Task):
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         """Errors before the second teacher are those of ``history``; without one, those of ``method``."""
-        after, between = self.errors(method, test), [row for row in history[:-1] if not second(int(row["epoch"]), len(history))]
-        told = [row for row in between if "track/teacher_error/draw0-0" in row]
+        after, told = self.errors(method, test), [row for row in history[:-1] if "track/teacher_error/draw0-0" in row]
+        told = [row for row in told if not second(int(row["epoch"]), int(history[-1]["epoch"]) + 1)]
         before = after[0]
         if told:
             before = np.array([told[-1][f"track/teacher_error/draw{r}-{s}"] for r, s in np.ndindex(before.shape)]).reshape(before.shape)
