@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.kinds.continual import ContinualLearner, SequenceSpec
-from elboard.bench.method import Bases, Method
+from elboard.bench.method import Bases, Method, at_least_single
 from elboard.bench.task import Batch, Data
 from elboard.methods.parts.networks import MLP
 
@@ -49,7 +49,7 @@ class Network(Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, C)``."""
-        return self.net(x)
+        return at_least_single(self.net(x))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         logits = self(batch["x"])

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.continual import SequenceSpec
-from elboard.bench.method import Bases
+from elboard.bench.method import Bases, at_least_single
 from elboard.bench.options import Positive
 from elboard.bench.task import Batch
 from elboard.methods.continual.base import Sequential, hit
@@ -88,7 +88,7 @@ class FieldBinary(Sequential):
         for i, mean in enumerate(means):
             noise = torch.randn(len(a), len(mean), device=a.device, dtype=a.dtype) if noisy else 0.0
             z = noisy_sums(a, mean, noise)
-            a = z.relu() if i + 1 < len(means) else z
+            a = z.relu() if i + 1 < len(means) else at_least_single(z)
         return a
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

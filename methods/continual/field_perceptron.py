@@ -6,13 +6,20 @@
 -ln H is that of the probability that weights drawn from q answer right, by the Gaussian limit of their sum. theta1 are the fields at the
 end of the first task. ``kl`` = 0 leaves the KL out.
 
-Full-batch descent by Adam; each student's loss is its own. Differences from the paper: fewer and longer steps.
+``student`` says which fields are looked for: ``descent``, by Adam on all patterns, as the authors; ``langevin``, a draw from the law
+exp(-b L) dm, b = ``inverse``, which the replica method is of. In fields it is exp(-b L) prod_i dtheta_i / cosh^2 theta_i,
+
+    theta <- theta - h grad (b L + 2 sum_i ln cosh theta_i) + sqrt(2 h) N(0, 1),    h = ``step``.
+
+Differences from the paper: fewer and longer steps; Langevin students are ours. Fields that descend without end become ever more certain of
+the first task, which a draw at a finite b does not.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +29,7 @@ from elboard.bench.kinds.continual import PerceptronSpec, TwoTeachers
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import NonNegative, Positive
 from elboard.bench.task import Batch
-from elboard.methods.parts.fields import kl_of_fields
+from elboard.methods.parts.fields import kl_of_fields, log_cosh
 
 CARD = MethodCard(
     name="field-perceptron",
@@ -43,12 +50,20 @@ class FieldPerceptron(Method, TwoTeachers):
         lr: Positive = 0.02
         start: Positive = 0.1  # deviation of the fields at the start
         kl: NonNegative = 1.0
+        student: Literal["descent", "langevin"] = "descent"
+        inverse: Positive = 20.0  # temperature
+        step: Positive = 0.005
 
     def __init__(self, config: Any, spec: PerceptronSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
         drawn = config.start * torch.randn(spec.repeats, len(spec.settings), *spec.shape)
         self.theta = nn.Parameter(drawn)
         self.register_buffer("reference", drawn.clone())
+
+    def make_optimizer(self, groups: list[dict]) -> torch.optim.Optimizer:
+        if self.config.student == "langevin":
+            return torch.optim.SGD(groups, lr=self.config.step)
+        return super().make_optimizer(groups)
 
     def energy(self, batch: Batch) -> Tensor:
         """sum_mu -ln H of each student, ``(R, S)``."""
@@ -57,17 +72,24 @@ class FieldPerceptron(Method, TwoTeachers):
         return -(torch.special.log_ndtr(batch["y"] * sums / (spread + 1e-30).sqrt()) * batch["seen"]).sum(-1)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """In the mean over students and weights."""
-        second, n = batch["task"][0].float(), self.theta.shape[-1]
-        energy = self.energy(batch).mean() / n
-        kl = second * kl_of_fields(self.theta, self.reference, 1.0).sum(-1).mean() / n
-        return {"loss": energy + self.config.kl * kl, "energy": energy, "kl": kl}
+        """In the mean over students and weights; the sum of potentials of Langevin students, whose steps are of each alone."""
+        energy, n = self.energy(batch), self.theta.numel()
+        kl = (batch["task"][0] == 1) * kl_of_fields(self.theta, self.reference, 1.0).sum(-1)
+        whole = (energy + self.config.kl * kl).sum()
+        loss = whole / n
+        if self.config.student == "langevin":
+            loss = self.config.inverse * whole + 2 * log_cosh(self.theta).sum()
+        return {"loss": loss, "energy": energy.detach().sum() / n, "kl": kl.detach().sum() / n}
 
     @torch.no_grad()
     def after_step(self, batch: Batch, batch_idx: int) -> None:
-        """The fields after each step of the first task, of which those after its last are what the second task refers to."""
-        first = batch["task"][0] == 0
-        self.reference.copy_(torch.where(first, self.theta, self.reference))
+        """A Langevin student's noise. The reference is that after each step of the first task, of which the last stays."""
+        if self.config.student == "langevin":
+            noise = torch.randn_like(self.theta)
+            self.agree(noise)
+            self.theta += math.sqrt(2 * self.config.step) * noise
+        if batch["task"][0] == 0:
+            self.reference.copy_(self.theta)
 
     def students(self) -> Tensor:
         return self.theta.tanh()

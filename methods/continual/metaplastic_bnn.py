@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.continual import SequenceSpec
-from elboard.bench.method import Bases
+from elboard.bench.method import Bases, at_least_single
 from elboard.bench.options import NonNegative, Positive
 from elboard.bench.task import Batch
 from elboard.methods.continual.base import Sequential, hit
@@ -65,7 +65,7 @@ class MetaplasticBNN(Sequential):
             binary = weight + (torch.where(weight < 0, -1.0, 1.0) - weight).detach()
             z = F.linear(a, binary) / math.sqrt(a.shape[1])
             a = z.relu() if i + 1 < len(self.hidden) else z
-        return a
+        return at_least_single(a)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         logits = self(batch["x"])

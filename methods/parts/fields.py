@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from elboard.bench.method import at_least_single
 
 
 def log_cosh(x: Tensor) -> Tensor:
@@ -29,4 +32,6 @@ def noisy_sums(a: Tensor, mean: Tensor, noise: Tensor | float) -> Tensor:
     centre = F.linear(a, mean) / math.sqrt(n)
     if isinstance(noise, float) and noise == 0:
         return centre
-    return centre + noise * (F.linear(a.square(), 1 - mean.square()) / n + 1e-30).sqrt()
+    with torch.autocast(a.device.type, enabled=False):  # halves have no such variances
+        variance = F.linear(at_least_single(a).square(), at_least_single(1 - mean.square())) / n
+    return centre + noise * (variance + 1e-30).sqrt()

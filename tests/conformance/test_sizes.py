@@ -119,6 +119,12 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == 2 * len(c["rates"]) * c["samples"], "paths of two models"
     elif task == "dynamics/digits":
         assert passes == c["samples"] * c["n_train"], "gradients"
+    elif task == "continual/perceptron":
+        assert passes == c["draws"] * len(c["loads"]) * len(c["overlaps"]), "students"
+    elif card.family == "continual":
+        tasks = c.get("orders", {"continual/split-mnist": 5}.get(task, 2))
+        assert passes == tasks**2 * c["n_test"] * c["n_samples"], "draws, of each task after each"
+        assert of["*"] == f"{c['n_test']:,} of each task"
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
     elif card.family in ("calibration", "dropout", "noisy"):

@@ -31,7 +31,11 @@ IDENTITIES = {
         "test_without_weight_the_kl_does_nothing",
     ),
     "field-binary-no-kl": ("test_sums_have_the_moments_of_all_binary_weights", "test_the_slope_in_fields_is_that_of_the_paper"),
-    "field-perceptron": ("test_the_energy_is_the_probability_of_right_answers", "test_the_second_task_refers_to_the_end_of_the_first"),
+    "field-perceptron": (
+        "test_the_energy_is_the_probability_of_right_answers",
+        "test_the_second_task_refers_to_the_end_of_the_first",
+        "test_langevin_students_have_the_law_of_the_means",
+    ),
     "fine-tuning": ("test_fine_tuning_is_cross_entropy",),
     "joint-training": ("test_joint_training_draws_from_all_tasks",),
     "ewc": ("test_the_information_is_that_of_single_gradients", "test_the_penalty_is_the_sum_over_tasks"),
@@ -182,10 +186,10 @@ def test_without_weight_the_kl_does_nothing() -> None:
 # --- perceptrons -----------------------------------------------------------------------------------
 
 
-def perceptron() -> tuple[FieldPerceptron, list[dict[str, torch.Tensor]]]:
+def perceptron(**options: Any) -> tuple[FieldPerceptron, list[dict[str, torch.Tensor]]]:
     spec = PerceptronSpec((7,), 4, settings=((1.0, 0.0), (2.0, 0.5)), load=1.0, repeats=2)
     torch.manual_seed(0)
-    method = FieldPerceptron(FieldPerceptron.Config(start=1.0), spec).double()
+    method = FieldPerceptron(FieldPerceptron.Config(**{"start": 1.0, **options}), spec).double()
     parts = []
     for i in (0, 1):
         x = torch.randint(2, (2, 4, 7)).double() * 2 - 1
@@ -218,6 +222,24 @@ def test_the_second_task_refers_to_the_end_of_the_first() -> None:
     kl = kl_of_fields(method.theta, end, 1.0).sum(-1)
     expected = (method.energy(parts[1]) + kl).mean() / 7
     torch.testing.assert_close(method.loss(parts[1])["loss"], expected)
+
+
+def test_langevin_students_have_the_law_of_the_means() -> None:
+    """Without patterns, and with a prior alone, means are those of exp(-b KL) dm: of m and m^2 by a sum over m."""
+    method, parts = perceptron(student="langevin", inverse=2.0, step=0.01)
+    optimizer = method.make_optimizer(method.parameter_groups())
+    batch = {**parts[1], "seen": torch.zeros(2, 4).double()}
+    method.reference.fill_(0.5)
+    seen = []
+    for i in range(6000):
+        step(method, batch, optimizer)
+        if i > 500:
+            seen.append(method.students().detach())
+    found = torch.stack(seen)
+    m = torch.linspace(-1, 1, 4001)[1:-1].double()
+    weights = (-2.0 * kl_of_fields(m.atanh(), torch.full_like(m, 0.5), 1.0)).softmax(0)
+    assert found.mean().item() == pytest.approx((weights @ m).item(), abs=0.03)
+    assert found.square().mean().item() == pytest.approx((weights @ m**2).item(), abs=0.03)
 
 
 # --- baselines -------------------------------------------------------------------------------------
