@@ -10,7 +10,8 @@ the information of fitted examples would vanish. The sum of the penalties is a q
     A = sum_j F_j,    b = sum_j F_j theta*_j,    sum_j F_j (theta - theta*_j)^2 = A theta^2 - 2 b theta + const.
 
 Differences from the paper: CE is a mean over a batch and F a mean over examples, which leaves the number of examples out of both; F is of
-``examples`` images of the task; the shared network and Adam. lambda is in the units of such means.
+``examples`` images of the task; the shared network and Adam. lambda is in the units of such means: of 10 and 100,
+validation accuracies after five permutations (seed 1000) were 0.84 and 0.74.
 """
 
 from __future__ import annotations
@@ -37,7 +38,13 @@ CARD = MethodCard(
     home="continual/permuted-mnist",
     cite="Kirkpatrick et al. 2017",
     splits=True,
-    defaults="convention",
+    defaults={
+        "trials": 2,
+        "on": "continual/permuted-mnist",
+        "by": "average_accuracy",
+        "options": ["lambda_"],
+        "rest": "convention",
+    },
 )
 CHUNK = 500  # examples a pass
 
@@ -47,7 +54,7 @@ class EWC(Network):
 
     @dataclass(kw_only=True)
     class Config(Network.Config):
-        lambda_: NonNegative = 100.0
+        lambda_: NonNegative = 10.0
         examples: Count = 1000
 
     def __init__(self, config: Any, spec: SequenceSpec, bases: Bases | None = None):

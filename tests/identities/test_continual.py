@@ -156,7 +156,7 @@ def test_the_last_step_is_what_the_kl_acts_against() -> None:
 
 
 def test_the_previous_task_is_the_prior_of_the_next() -> None:
-    method = built(FieldVCL, ref="previous-task")
+    method = built(FieldVCL, ref="previous-task", kl=1.0)
     optimizer = method.make_optimizer(method.parameter_groups())
     for _ in range(2):
         step(method, of_task(0), optimizer)
@@ -231,15 +231,15 @@ def test_langevin_students_have_the_law_of_the_means() -> None:
     batch = {**parts[1], "seen": torch.zeros(2, 4).double()}
     method.reference.fill_(0.5)
     seen = []
-    for i in range(6000):
+    for i in range(3000):
         step(method, batch, optimizer)
         if i > 500:
             seen.append(method.students().detach())
     found = torch.stack(seen)
     m = torch.linspace(-1, 1, 4001)[1:-1].double()
     weights = (-2.0 * kl_of_fields(m.atanh(), torch.full_like(m, 0.5), 1.0)).softmax(0)
-    assert found.mean().item() == pytest.approx((weights @ m).item(), abs=0.03)
-    assert found.square().mean().item() == pytest.approx((weights @ m**2).item(), abs=0.03)
+    assert found.mean().item() == pytest.approx((weights @ m).item(), abs=0.05)
+    assert found.square().mean().item() == pytest.approx((weights @ m**2).item(), abs=0.05)
 
 
 # --- baselines -------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.registry import discover, find
 from elboard.bench.run import execute
-from elboard.tasks.continual.perceptron import Perceptron
 
 TASKS = [name for name, entry in discover("task").items() if "ContinualLearner" in entry.card.needs]
 LEARNERS = [name for name, entry in discover("method").items() if "ContinualLearner" in entry.card.offers]
@@ -163,8 +162,9 @@ def test_a_run_stopped_within_a_task_goes_on_to_the_same_numbers(name: str, tmp_
 # --- perceptrons -----------------------------------------------------------------------------------
 
 
-def perceptron(seed: int = 0, **options: Any) -> Perceptron:
-    return Perceptron(Perceptron.Config(**{"n": 51, "loads": [0.5, 1.0], "n_valid": 40, **options}), "smoke", seed)
+def perceptron(seed: int = 0, **options: Any) -> Any:
+    cls = find("task", "continual/perceptron").load()
+    return cls(cls.Config(**{"n": 51, "loads": [0.5, 1.0], "n_valid": 40, **options}), "smoke", seed)
 
 
 class Fixed:
