@@ -10,8 +10,8 @@ the information of fitted examples would vanish. The sum of the penalties is a q
     A = sum_j F_j,    b = sum_j F_j theta*_j,    sum_j F_j (theta - theta*_j)^2 = A theta^2 - 2 b theta + const.
 
 Differences from the paper: CE is a mean over a batch and F a mean over examples, which leaves the number of examples out of both; F is of
-``examples`` images of the task; the shared network and Adam. lambda is in the units of such means: of 10 and 100,
-validation accuracies after five permutations (seed 1000) were 0.84 and 0.74.
+``examples`` images of the task; the shared network and Adam. lambda is in the units of such means: of 10 and 100, validation accuracies
+after five permutations (seed 1000) were 0.84 and 0.74.
 """
 
 from __future__ import annotations

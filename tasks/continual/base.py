@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from elboard.bench.batches import Batch, Batches, OwnBatches
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.continual import SequenceSpec
 from elboard.bench.metrics.continual import sequence_metrics
-from elboard.bench.options import Count
+from elboard.bench.options import Count, Range
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
 
@@ -89,7 +89,7 @@ class Sequence(DataTask):
         n_train: Count = 6000  # images of each task
         n_valid: Count = 500
         n_test: Count = 1000
-        shrink: Count = 2  # pixels of a side whose mean one is
+        shrink: Annotated[int, Range(1, 28)] = 2  # pixels of a side whose mean one is
         hidden: list[Count] = field(default_factory=lambda: [128, 128])  # of the board's network
         n_samples: Count = 4  # draws of the predictive
 
@@ -117,15 +117,15 @@ class Sequence(DataTask):
 
     def _part(self, split: str, start: int, n: int) -> Batch:
         """``n`` images of each task from position ``start`` on. Raises UserError where one has not so many."""
-        x, y, task = [], [], []
+        side = 28 // self.config.shrink
+        x, y = torch.empty(self.tasks, n, 1, side, side), torch.empty(self.tasks, n, dtype=torch.long)
         for i in range(self.tasks):
             raw, labels = (of[start : start + n] for of in self.of_task(i, split))
             if len(labels) < n:
                 raise UserError(f"{self.card.name}: task {i} has {len(labels)} {split} images from {start} on, not {n}")
-            x.append(self.turned(i, F.avg_pool2d(images(raw), self.config.shrink)).sub_(MEAN).div_(SD))
-            y.append(torch.from_numpy(np.ascontiguousarray(labels)))
-            task.append(torch.full((n,), i))
-        return {"x": torch.cat(x), "y": torch.cat(y), "task": torch.cat(task)}
+            x[i] = self.turned(i, F.avg_pool2d(images(raw), self.config.shrink)).sub_(MEAN).div_(SD)
+            y[i] = torch.from_numpy(np.ascontiguousarray(labels))
+        return {"x": x.flatten(0, 1), "y": y.flatten(), "task": torch.arange(self.tasks).repeat_interleave(n)}
 
     def load_train(self) -> Data:
         c = self.config

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from scipy.integrate import dblquad, quad
+from scipy.integrate import quad
 from scipy.special import erfc
 
 from elboard.bench.metrics.continual import sequence_metrics
-from elboard.bench.metrics.perceptron import M, Student, conjugates, divergence, energetic, error_of, first_task, second_task, sites
+from elboard.bench.metrics.perceptron import M, Z, conjugates, divergence, energetic, error_of, first_task, second_task, sites
 
 
 def test_metrics_are_those_of_plain_loops() -> None:
@@ -116,6 +116,15 @@ def test_the_divergence_is_that_of_two_coins() -> None:
     m, of = 0.3, -0.6
     expected = 0.65 * math.log(0.65 / 0.2) + 0.35 * math.log(0.35 / 0.8)
     assert divergence(np.array([m]), np.array([of])) == pytest.approx(expected, rel=1e-12)
-    total = dblquad(lambda y, x: (x * y + 1) / 4, -1, 1, -1, 1)[0]
-    assert total == pytest.approx(1) and isinstance(first_task(0.1), Student)
-    assert sites(0.0, 0.0, 0.0, np.zeros((1, len(M))))[0].sum(1) == pytest.approx(1)
+    assert divergence(M, M) == pytest.approx(0, abs=1e-12)
+
+
+def test_laws_of_weights_are_those_of_the_integral() -> None:
+    """Mean and second moment of m with the weight exp((s^ - q^/2) m^2 + sqrt(q^) z m + r^ m), at each z."""
+    q_, s_, r_ = 3.0, 2.0, 1.0
+    law = sites(q_, s_, r_, np.zeros((1, len(M))))[0]
+    for k in (0, 60, 130):
+        total, first, second = (
+            quad(lambda m, j=j, z=Z[k]: m**j * math.exp((s_ - q_ / 2) * m * m + math.sqrt(q_) * z * m + r_ * m), -1, 1)[0] for j in range(3)
+        )
+        assert law[k] @ M == pytest.approx(first / total, rel=1e-8) and law[k] @ M**2 == pytest.approx(second / total, rel=1e-8)
