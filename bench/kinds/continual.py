@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class SequenceSpec(ClassSpec):
     """A sequence of classification tasks with one head; ``n_train`` is the number of examples of each task.
 
-    Batches hold ``task`` (B,), the number of the task that all of their examples are of. Each task has an equal share of the epochs.
+    Batches hold ``stage`` (B,), the number of the task that all of their examples are of. Each task has an equal share of the epochs.
 
     Attributes:
         tasks: how many there are.
@@ -43,7 +43,7 @@ class ContinualLearner(Predictor):
     """Learns the tasks of a :class:`SequenceSpec` in their order and predicts without being told which task an example is of.
 
     No :class:`Classifier`, whose boards know of no tasks. ``Data.train`` holds the examples of all tasks, so that those of the present one
-    can be had by their ``task``: a learner that looks at later ones, or again at earlier ones beyond a memory that it states, is an oracle.
+    can be had by their ``stage``: a learner that looks at later ones, or again at earlier ones beyond a memory that it states, is an oracle.
     """
 
     @abstractmethod
@@ -53,12 +53,20 @@ class ContinualLearner(Predictor):
         checkpoint within a later task."""
 
 
+class ForesightOracle(ContinualLearner):
+    """Sees the examples of all tasks at every step, which no learner may; its card says so (``oracle``)."""
+
+    @abstractmethod
+    def everything(self) -> Batch:
+        """The examples that it draws from."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PerceptronSpec(DataSpec):
     """Students of ``shape`` (N,) that learn from one teacher, then from another, all patterns of the teacher at each step.
 
     Batches hold patterns ``x`` (R, M, N) and labels ``y`` (R, S, M), both +-1, ``seen`` (S, M), 1 of the patterns that a setting learns
-    from and else 0, and ``task`` (1,), 0 of the first teacher and 1 of the second.
+    from and else 0, and ``stage`` (1,), 0 of the first teacher and 1 of the second.
 
     Attributes:
         settings: of each of S students the patterns of the second teacher over N, and the overlap of the teachers.

@@ -31,7 +31,7 @@ class Sequential(Method, ContinualLearner):
 
     def finish(self, task: int) -> None:
         """Call :meth:`end_task` with the examples of ``task``, on the device of the weights."""
-        mine = self.train_data["task"] == task
+        mine = self.train_data["stage"] == task
         self.end_task(task, {name: value[mine].to(self.device) for name, value in self.train_data.items()})
 
     def end_task(self, task: int, examples: Batch) -> None:

@@ -74,7 +74,7 @@ class FieldPerceptron(Method, TwoTeachers):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """In the mean over students and weights; the sum of potentials of Langevin students, whose steps are of each alone."""
         energy, n = self.energy(batch), self.theta.numel()
-        kl = (batch["task"][0] == 1) * kl_of_fields(self.theta, self.reference, 1.0).sum(-1)
+        kl = (batch["stage"][0] == 1) * kl_of_fields(self.theta, self.reference, 1.0).sum(-1)
         whole = (energy + self.config.kl * kl).sum()
         loss = whole / n
         if self.config.student == "langevin":
@@ -88,7 +88,7 @@ class FieldPerceptron(Method, TwoTeachers):
             noise = torch.randn_like(self.theta)
             self.agree(noise)
             self.theta += math.sqrt(2 * self.config.step) * noise
-        if batch["task"][0] == 0:
+        if batch["stage"][0] == 0:
             self.reference.copy_(self.theta)
 
     def students(self) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from elboard.bench.batches import size
 from elboard.bench.card import MethodCard
+from elboard.bench.kinds.continual import ForesightOracle
 from elboard.bench.task import Batch
 from elboard.methods.continual.base import Network
 
@@ -29,10 +30,13 @@ CARD = MethodCard(
 )
 
 
-class JointTraining(Network):
+class JointTraining(Network, ForesightOracle):
     """The shared network."""
 
+    def everything(self) -> Batch:
+        return self.train_data
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        everything = self.train_data
+        everything = self.everything()
         few = torch.randint(size(everything), (size(batch),))
         return super().loss({name: everything[name][few].to(batch["x"].device) for name in ("x", "y")})

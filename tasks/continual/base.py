@@ -125,7 +125,7 @@ class Sequence(DataTask):
                 raise UserError(f"{self.card.name}: task {i} has {len(labels)} {split} images from {start} on, not {n}")
             x[i] = self.turned(i, F.avg_pool2d(images(raw), self.config.shrink)).sub_(MEAN).div_(SD)
             y[i] = torch.from_numpy(np.ascontiguousarray(labels))
-        return {"x": x.flatten(0, 1), "y": y.flatten(), "task": torch.arange(self.tasks).repeat_interleave(n)}
+        return {"x": x.flatten(0, 1), "y": y.flatten(), "stage": torch.arange(self.tasks).repeat_interleave(n)}
 
     def load_train(self) -> Data:
         c = self.config
@@ -147,7 +147,7 @@ class Sequence(DataTask):
             raise UserError(
                 f"train.validate_every={every}: {self.card.name} is tested after each task; set it to {share} or a divisor of it"
             )
-        of = data.train["task"]
+        of = data.train["stage"]
         parts = [
             Batches({name: value[of == i] for name, value in data.train.items()}, train["batch_size"], seed) for i in range(spec.tasks)
         ]
@@ -159,18 +159,18 @@ class Sequence(DataTask):
         for part in torch.arange(len(of["y"])).split(CHUNK):
             p = method.predict(of["x"][part].to(self.device), self.config.n_samples).mean(0)
             right.append(p.argmax(1).cpu() == of["y"][part])
-        return torch.bincount(of["task"], torch.cat(right).double(), minlength=self.tasks).numpy()
+        return torch.bincount(of["stage"], torch.cat(right).double(), minlength=self.tasks).numpy()
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         return {"average_accuracy": float(self.hits(method, data.valid).sum() / len(data.valid["y"]))}
 
     def track(self, method: Any, data: Data, test: Test) -> dict[str, float]:
-        counts = torch.bincount(test["task"], minlength=self.tasks).numpy()
+        counts = torch.bincount(test["stage"], minlength=self.tasks).numpy()
         return {f"task_accuracy/on{j}": value for j, value in enumerate((self.hits(method, test) / counts).tolist())}
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         """Rows of tasks before the last come from ``history``, the last row from ``method``; without a history it is the only one."""
-        epochs, counts = int(history[-1]["epoch"]) + 1 if history else 1, torch.bincount(test["task"], minlength=self.tasks).numpy()
+        epochs, counts = int(history[-1]["epoch"]) + 1 if history else 1, torch.bincount(test["stage"], minlength=self.tasks).numpy()
         ended = [row for row in history[:-1] if data.spec.ends(int(row["epoch"]), epochs)]
         earlier = [[row[f"track/task_accuracy/on{j}"] for j in range(self.tasks)] for row in ended]
         rows = [np.round(np.array(row) * counts) for row in earlier]

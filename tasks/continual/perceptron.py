@@ -76,7 +76,7 @@ class PatternBatches(OwnBatches):
     def __init__(self, data: Data, epochs: int, steps: int, seed: int):
         super().__init__(seed, steps)
         self.epochs = epochs
-        self.parts = [{name: data.train[f"{name}{i}"] for name in ("x", "y", "seen")} | {"task": torch.tensor([i])} for i in (0, 1)]
+        self.parts = [{name: data.train[f"{name}{i}"] for name in ("x", "y", "seen")} | {"stage": torch.tensor([i])} for i in (0, 1)]
 
     def share(self, batch: Batch) -> Batch:
         return batch

@@ -55,11 +55,11 @@ def built(cls: type, **options: Any) -> Any:
 def data() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(24, 1, 2, 3, generator=generator).double()
-    return {"x": x, "y": torch.randint(3, (24,), generator=generator), "task": torch.arange(2).repeat_interleave(12)}
+    return {"x": x, "y": torch.randint(3, (24,), generator=generator), "stage": torch.arange(2).repeat_interleave(12)}
 
 
 def of_task(task: int) -> dict[str, torch.Tensor]:
-    return {name: value[data()["task"] == task] for name, value in data().items()}
+    return {name: value[data()["stage"] == task] for name, value in data().items()}
 
 
 def step(method: Any, batch: dict[str, torch.Tensor], optimizer: Any) -> None:
@@ -194,7 +194,7 @@ def perceptron(**options: Any) -> tuple[FieldPerceptron, list[dict[str, torch.Te
     for i in (0, 1):
         x = torch.randint(2, (2, 4, 7)).double() * 2 - 1
         seen = torch.tensor([[1.0, 1, 0, 0], [1, 1, 1, 1]]).double() if i else torch.ones(2, 4).double()
-        parts.append({"x": x, "y": torch.randint(2, (2, 2, 4)).double() * 2 - 1, "seen": seen, "task": torch.tensor([i])})
+        parts.append({"x": x, "y": torch.randint(2, (2, 2, 4)).double() * 2 - 1, "seen": seen, "stage": torch.tensor([i])})
     return method, parts
 
 
@@ -314,7 +314,7 @@ def test_without_metaplasticity_steps_are_adams() -> None:
 @pytest.mark.parametrize("cls", [FineTuning, EWC, FieldVCL, MetaplasticBNN])
 def test_a_task_ends_once_at_the_end_of_its_epochs(cls: type) -> None:
     method, told = built(cls), []
-    method.end_task = lambda task, examples: told.append((task, examples["task"].unique().tolist(), len(examples["y"])))
+    method.end_task = lambda task, examples: told.append((task, examples["stage"].unique().tolist(), len(examples["y"])))
     for epoch in range(4):
         method._trainer = SimpleNamespace(current_epoch=epoch, max_epochs=4)
         method.before_validation()

@@ -37,9 +37,9 @@ def test_an_epoch_is_of_one_task_and_tasks_have_as_many(name: str) -> None:
     for epoch in range(2 * task.tasks):
         batches.epoch = lambda epoch=epoch: epoch
         seen = list(batches)
-        assert torch.cat([batch["task"] for batch in seen]).unique().tolist() == [epoch // 2]
+        assert torch.cat([batch["stage"] for batch in seen]).unique().tolist() == [epoch // 2]
         assert sum(len(batch["y"]) for batch in seen) == n == data.spec.n_train and len(seen) == len(batches)
-    assert test["task"].bincount().tolist() == [task.config.n_test] * task.tasks
+    assert test["stage"].bincount().tolist() == [task.config.n_test] * task.tasks
     assert data.train["y"].max() < data.spec.n_classes == task.classes and data.train["y"].dtype == torch.int64
     rows = [{image.tobytes() for image in of["x"].flatten(1).numpy()} for of in (data.train, data.valid, test)]
     assert not rows[0] & rows[1] and not (rows[0] | rows[1]) & rows[2]
@@ -90,8 +90,8 @@ class Scripted:
     def predict(self, x: torch.Tensor, n_samples: int) -> torch.Tensor:
         at = torch.arange(self.at, self.at + len(x))
         self.at = (self.at + len(x)) % len(self.test["y"])
-        task, y = self.test["task"][at], self.test["y"][at]
-        n = int((self.test["task"] == 0).sum())
+        task, y = self.test["stage"][at], self.test["y"][at]
+        n = int((self.test["stage"] == 0).sum())
         right = at % n < torch.tensor(self.shares)[task] * n - 0.5
         return torch.nn.functional.one_hot(torch.where(right, y, (y + 1) % 10), 10)[None].float()
 
@@ -135,7 +135,7 @@ def test_nothing_is_seen_of_a_task_before_its_time(name: str) -> None:
     for other in (False, True):
         data = task.load_train()
         if other:
-            later = data.train["task"] == 1
+            later = data.train["stage"] == 1
             data.train["x"][later], data.train["y"][later] = -data.train["x"][later], 9 - data.train["y"][later]
         torch.manual_seed(0)
         method = cls(cls.Config(), data.spec)
