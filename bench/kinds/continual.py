@@ -43,7 +43,7 @@ class ContinualLearner(Predictor):
     """Learns the tasks of a :class:`SequenceSpec` in their order and predicts without being told which task an example is of.
 
     No :class:`Classifier`, whose boards know of no tasks. ``Data.train`` holds the examples of all tasks, so that those of the present one
-    can be had by their ``stage``: a learner that looks at later ones, or again at earlier ones beyond a memory that it states, is an oracle.
+    can be had by their ``stage``: what looks at later ones, or again at earlier ones beyond a memory that it states, is an oracle.
     """
 
     @abstractmethod
