@@ -80,6 +80,15 @@ def _passes_of_classification(task: str, c: dict[str, Any], of: dict[str, Any], 
         assert of["accuracy_*"] == (c["n_track"] or of["*"])
 
 
+def _passes_of_sequences(task: str, c: dict[str, Any], of: dict[str, str], passes: int) -> None:
+    if task == "continual/perceptron":
+        assert passes == c["draws"] * len(c["loads"]) * len(c["overlaps"]), "students"
+        return
+    tasks = c.get("orders", {"continual/split-mnist": 5}.get(task, 2))
+    assert passes == tasks**2 * c["n_test"] * c["n_samples"], "draws, of each task after each"
+    assert of["*"] == f"{c['n_test']:,} of each task"
+
+
 @pytest.mark.parametrize(("task", "budget"), REAL)
 def test_passes_of_the_evaluation(task: str, budget: str) -> None:
     card, c = TASKS[task].card, options(task, budget)
@@ -119,12 +128,8 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == 2 * len(c["rates"]) * c["samples"], "paths of two models"
     elif task == "dynamics/digits":
         assert passes == c["samples"] * c["n_train"], "gradients"
-    elif task == "continual/perceptron":
-        assert passes == c["draws"] * len(c["loads"]) * len(c["overlaps"]), "students"
     elif card.family == "continual":
-        tasks = c.get("orders", {"continual/split-mnist": 5}.get(task, 2))
-        assert passes == tasks**2 * c["n_test"] * c["n_samples"], "draws, of each task after each"
-        assert of["*"] == f"{c['n_test']:,} of each task"
+        _passes_of_sequences(task, c, of, passes)
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
     elif card.family in ("calibration", "dropout", "noisy"):
