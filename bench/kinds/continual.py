@@ -115,7 +115,7 @@ METRICS = (
     share("replica_error", "generalisation error that the replica method predicts", "none", _ARC),
     share("replica_gap", "largest difference of the mean error of a setting from its prediction", "lower", "over settings"),
     Convention(
-        "error_trend", "Kendall's tau of the error and the second teacher's patterns", "", "none", -1.0, 1.0, note="least over overlaps"
+        "error_trend", "Kendall's tau of the error and the second teacher's patterns", "", "none", -1.0, 1.0, note="mean over overlaps"
     ),
     Convention("overlap_cost", "error about the first teacher where the second opposes it, minus where it agrees", "", "none", -1.0, 1.0),
 )

@@ -11,8 +11,10 @@ exp(-b L) dm, b = ``inverse``, which the replica method is of. In fields it is e
 
     theta <- theta - h grad (b L + 2 sum_i ln cosh theta_i) + sqrt(2 h) N(0, 1),    h = ``step``.
 
-Differences from the paper: fewer and longer steps; Langevin students are ours. Fields that descend without end become ever more certain of
-the first task, which a draw at a finite b does not.
+Differences from the paper: a quarter of its 20,000 steps of each task, four times as long; Langevin students are ours. Fields that descend
+become ever more certain of the first task (m^2 is 0.995 in the mean after 2,000 steps, where the law of b = 20 has 0.91), and what is
+certain costs the more KL to turn, so that students by descent forget and learn less than those of the law. Wrong answers of such fields
+have large energies at the first steps of the second task, as their sums have next to no spread; 300 steps later they are gone.
 """
 
 from __future__ import annotations

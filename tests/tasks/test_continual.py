@@ -215,6 +215,18 @@ def test_what_is_reported_of_perceptrons() -> None:
     assert found["replica_gap/first"] == pytest.approx(gap)
 
 
+def test_trends_are_of_the_mean_over_overlaps() -> None:
+    """The error about the first teacher rises with patterns but at one overlap, that about the second falls in one of three pairs."""
+    settings = np.array([(load, overlap) for load in (0.5, 1.0, 2.0) for overlap in (-0.5, 0.5)])
+    first = np.array([0.1, 0.2, 0.2, 0.19, 0.3, 0.2])
+    second = np.array([0.3, 0.3, 0.4, 0.4, 0.35, 0.35])
+    errors = np.stack([first, first, second])[:, None]
+    seen = {"errors": errors, "settings": settings, "predicted": np.zeros((6, 3))}
+    found = find("task", "continual/perceptron").load().measure(seen, None)
+    assert found["error_trend/first"] == 1 and found["error_trend/second"] == pytest.approx(1 / 3)
+    assert found["overlap_cost"] == pytest.approx(0.2 - 0.59 / 3)
+
+
 def test_seeds_draw_other_teachers_and_even_numbers_are_refused() -> None:
     first, again, other = (perceptron(seed).load_train().train["x0"] for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
