@@ -67,6 +67,14 @@ class FieldPerceptron(Method, TwoTeachers):
             return torch.optim.SGD(groups, lr=self.config.step)
         return super().make_optimizer(groups)
 
+    def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None) -> None:
+        """A Langevin student goes down by at most 1 a step in each field, which draws of the law hardly ever would: where the second
+        teacher begins slopes are so steep that fields would else be thrown beyond all spread, to NaN."""
+        if self.config.student == "langevin":
+            self.theta.grad.clamp_(-1 / self.config.step, 1 / self.config.step)
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def energy(self, batch: Batch) -> Tensor:
         """sum_mu -ln H of each student, ``(R, S)``."""
         sums = self.theta.tanh() @ batch["x"].mT

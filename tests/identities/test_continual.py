@@ -65,6 +65,7 @@ def of_task(task: int) -> dict[str, torch.Tensor]:
 def step(method: Any, batch: dict[str, torch.Tensor], optimizer: Any) -> None:
     optimizer.zero_grad()
     method.loss(batch)["loss"].backward()
+    method.configure_gradient_clipping(optimizer)
     optimizer.step()
     method.after_step(batch, 0)
 
@@ -240,6 +241,21 @@ def test_langevin_students_have_the_law_of_the_means() -> None:
     weights = (-2.0 * kl_of_fields(m.atanh(), torch.full_like(m, 0.5), 1.0)).softmax(0)
     assert found.mean().item() == pytest.approx((weights @ m).item(), abs=0.05)
     assert found.square().mean().item() == pytest.approx((weights @ m**2).item(), abs=0.05)
+
+
+def test_langevin_students_that_are_sure_of_the_wrong_stay_finite() -> None:
+    """Fields of 5 whose signs answer nothing right: the slope of b L is of the order of 10^5."""
+    method, parts = perceptron(student="langevin")
+    x = parts[1]["x"]
+    method.theta.data[:] = 5.0
+    batch = {**parts[1], "y": -(x.sum(-1).sign())[:, None].expand(-1, 2, -1).contiguous()}
+    optimizer = method.make_optimizer(method.parameter_groups())
+    before = method.theta.detach().clone()
+    for i in range(100):
+        step(method, batch, optimizer)
+        if i == 0:
+            assert (method.theta - before).abs().max() < 1 + 6 * math.sqrt(2 * 0.005)
+    assert method.theta.isfinite().all() and method.theta.abs().max() < 15
 
 
 # --- baselines -------------------------------------------------------------------------------------
