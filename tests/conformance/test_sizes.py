@@ -69,8 +69,19 @@ def _passes_of_detection(task: str, c: dict[str, Any], of: dict[str, str], passe
     assert of["*/validation"] == f"{c['n_valid']} against {c['n_valid']}"
 
 
+def _passes_of_sequences(task: str, c: dict[str, Any], of: dict[str, str], passes: int) -> None:
+    if task == "continual/perceptron":
+        assert passes == c["draws"] * len(c["loads"]) * len(c["overlaps"]), "students"
+        return
+    tasks = c.get("orders", {"continual/split-mnist": 5}.get(task, 2))
+    assert passes == tasks**2 * c["n_test"] * c["n_samples"], "draws, of each task after each"
+    assert of["*"] == f"{c['n_test']:,} of each task"
+
+
 def _passes_of_classification(task: str, c: dict[str, Any], of: dict[str, Any], passes: int, examples: int) -> None:
-    if task.startswith("calibration/"):
+    if task.startswith("continual/"):
+        _passes_of_sequences(task, c, of, passes)
+    elif task.startswith("calibration/"):
         assert passes == c["n_samples"] * (c["n_test"] + c["n_shift"] * len(c["angles"])), "draws of clean and of turned images"
         assert of == {"*/*": c["n_shift"], "*": c["n_test"]}
     elif task.startswith("dropout/"):
@@ -127,7 +138,7 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == OF_TASKS[task](c)
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
-    elif card.family in ("calibration", "dropout", "noisy"):
+    elif card.family in ("calibration", "dropout", "noisy", "continual"):
         _passes_of_classification(task, c, of, passes, examples)
     elif card.family == "ood":
         _passes_of_detection(task, c, of, passes)

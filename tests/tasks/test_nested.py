@@ -15,7 +15,13 @@ from elboard.bench.run import seed_everything
 SEEDS = range(20)
 METHODS = dict(reversed(compatible()))
 TASKS = discover("task")
-LAWS = {"PosteriorSampler", "NoisyDescent", "DropoutDiffusion", "VariationalCurves"}  # what is tested is a law or training: no examples
+LAWS = {
+    "PosteriorSampler",
+    "NoisyDescent",
+    "DropoutDiffusion",
+    "VariationalCurves",
+    "TwoTeachers",
+}  # tested is a law or training: no examples
 
 
 def examples(batch: Mapping[str, torch.Tensor]) -> set[bytes]:
