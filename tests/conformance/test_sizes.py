@@ -119,6 +119,10 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == 2 * len(c["rates"]) * c["samples"], "paths of two models"
     elif task == "dynamics/digits":
         assert passes == c["samples"] * c["n_train"], "gradients"
+    elif task == "mi/gaussian":
+        assert passes == 64 * c["n_test"] * 2 * len(c["values"]), "pairs, plain and cubed"
+    elif task == "mi/mnist":
+        assert passes == 64 * c["n_test"] * (1 + 3 * len(c["rows"])), "pairs of four tests"
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
     elif card.family in ("calibration", "dropout", "noisy"):
