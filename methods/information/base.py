@@ -57,7 +57,7 @@ class VariationalEstimator(Method, InformationEstimator):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Summed over laws, whose critics share no parameter."""
         scores = self.critics(batch["x"], batch["y"])
-        return {"loss": -self.objective(scores).sum(), "estimate": self.value(scores.detach()).mean()}
+        return {"loss": -self.objective(scores).sum(), "estimate": self.value(scores.detach().double()).mean()}
 
     def estimate(self, x: Tensor, y: Tensor) -> Tensor:
         return self.value(self.critics(x, y).double())

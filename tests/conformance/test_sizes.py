@@ -123,6 +123,9 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == 64 * c["n_test"] * 2 * len(c["values"]), "pairs, plain and cubed"
     elif task == "mi/mnist":
         assert passes == 64 * c["n_test"] * (1 + 3 * len(c["rows"])), "pairs of four tests"
+    elif card.family == "domains":
+        domains = TASKS[task].load().sources + TASKS[task].load().targets
+        assert passes == 2 * domains * c["n_test"], "probabilities and codes of test images of all domains"
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
     elif card.family in ("calibration", "dropout", "noisy"):
