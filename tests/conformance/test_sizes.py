@@ -52,6 +52,8 @@ OF_EACH = {  # passes of a test example, by family
 }
 
 PASSES = {  # of the whole evaluation
+    "dynamics/weak-order": lambda c: 2 * len(c["rates"]) * c["samples"],  # paths of two models
+    "dynamics/digits": lambda c: c["samples"] * c["n_train"],  # gradients
     "mi/gaussian": lambda c: 64 * c["n_test"] * 2 * len(c["values"]),  # pairs, plain and cubed
     "mi/mnist": lambda c: 64 * c["n_test"] * (1 + 3 * len(c["rows"])),  # pairs of four tests
     "domains/rotated-mnist": lambda c: 2 * 5 * c["n_test"],  # probabilities and codes of images of all domains
@@ -122,10 +124,6 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == 497 * c["n_samples"], "draws of the weights"
     elif card.family == "posterior":
         assert passes == c["draws"]
-    elif task == "dynamics/weak-order":
-        assert passes == 2 * len(c["rates"]) * c["samples"], "paths of two models"
-    elif task == "dynamics/digits":
-        assert passes == c["samples"] * c["n_train"], "gradients"
     elif task in PASSES:
         assert passes == PASSES[task](c)
     elif card.family == "topology":
