@@ -26,7 +26,7 @@ CARD = MethodCard(
     home="domains/rotated-mnist",
     paper="057",
     cite="Ruan, Dubois and Maddison 2022",
-    defaults="library",
+    defaults="convention",
 )
 
 
