@@ -69,7 +69,7 @@ class MINE(VariationalEstimator):
         """A function with the gradient that is wanted, which is the bound's own before any step."""
         now = log_mean_exp(apart(scores))
         weights = 1 - self.config.average ** self.seen.clamp(min=1)
-        past = self.partition - torch.log(weights) if self.seen else now.detach()
+        past = torch.where(self.seen > 0, self.partition - torch.log(weights), now.detach())
         return joint_mean(scores) - (now - past).exp()
 
     def value(self, scores: Tensor) -> Tensor:

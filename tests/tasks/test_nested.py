@@ -16,6 +16,7 @@ SEEDS = range(20)
 METHODS = dict(reversed(compatible()))
 TASKS = discover("task")
 LAWS = {"PosteriorSampler", "NoisyDescent", "DropoutDiffusion", "VariationalCurves"}  # what is tested is a law or training: no examples
+ANEW = {"mi/gaussian"}  # whose pairs are drawn from laws that are known
 
 
 def examples(batch: Mapping[str, torch.Tensor]) -> set[bytes]:
@@ -43,7 +44,7 @@ def split(name: str, seed: int) -> tuple[set[bytes], set[bytes], set[bytes]]:
     return examples(train), examples(data.valid), examples(made.load_test(data))
 
 
-@pytest.mark.parametrize("name", [name for name, entry in TASKS.items() if not LAWS & {*entry.card.needs}])
+@pytest.mark.parametrize("name", [name for name, entry in TASKS.items() if name not in ANEW and not LAWS & {*entry.card.needs}])
 def test_what_chooses_with_one_seed_is_tested_with_none(name: str) -> None:
     train, valid, test = ([*part] for part in zip(*(split(name, seed) for seed in SEEDS), strict=True))
     assert all(train) and all(valid) and all(test)
