@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ class Gaussian(Information):
         y = rho * x + (1 - rho.square()).sqrt() * noise
         return {"x": x.expand(2 * len(y), -1, -1).clone(), "y": torch.cat([y, y**3])}
 
-    def validate(self, method: object, data: Data) -> dict[str, float]:
+    def validate(self, method: Any, data: Data) -> dict[str, float]:
         found = self.measure(self.estimates(method, {}, "valid") | self.known(), None)
         return {name: found[name] for name in ("mi_rmse", "mi_rmse/high")}
 
