@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -55,7 +56,9 @@ class DomainMethod(Method, DomainPredictor):
     def parts_of(self, z: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The loss and its parts from the codes of a batch."""
         logits = self.logits(z)
-        error, penalty = labelled_error(logits, batch["y"]), self.penalty(z, logits, batch)
+        error = labelled_error(logits, batch["y"])
+        with torch.autocast(z.device.type, enabled=False):  # products of codes over a small temperature, and differences of moments
+            penalty = self.penalty(z, logits, batch)
         return {"loss": error + self.config.weight * penalty, "error": error, "penalty": penalty}
 
 

@@ -5,8 +5,8 @@
 D is a network that tells the domain of a code. One optimiser steps all: neither of the last two terms has gradients for the other's
 weights. The equilibrium is that of I(Z; D) = 0, as of CAD, but what is maximised within is a network of its own.
 
-Differences from the paper: the weight is constant, as in DomainBed, whose default of 1 it is; there D has more steps than the code and a
-penalty on its gradient, and here neither.
+Differences from the paper: the weight is constant, as in DomainBed, whose default of 1 it is, where the paper's rises from 0 over training,
+as 2 / (1 + e^(-10 progress)) - 1; DomainBed's D has steps of its own in turn with those of the code, and here both move in each step.
 """
 
 from __future__ import annotations

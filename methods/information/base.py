@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from elboard.bench.kinds.information import InformationEstimator, PairsSpec
-from elboard.bench.method import Bases, Method
+from elboard.bench.method import Bases, Method, at_least_single
 from elboard.bench.options import Count, Positive
 from elboard.bench.task import Batch
 from elboard.methods.parts.critics import ConcatenatedCritics, SeparableCritics
@@ -56,7 +56,7 @@ class VariationalEstimator(Method, InformationEstimator):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Summed over laws, whose critics share no parameter."""
-        scores = self.critics(batch["x"], batch["y"])
+        scores = at_least_single(self.critics(batch["x"], batch["y"]))
         return {"loss": -self.objective(scores).sum(), "estimate": self.value(scores.detach().double()).mean()}
 
     def estimate(self, x: Tensor, y: Tensor) -> Tensor:

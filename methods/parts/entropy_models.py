@@ -38,7 +38,11 @@ class FactorisedDensity(nn.Module):
         return h[:, 0].T
 
     def log_mass(self, x: Tensor) -> Tensor:
-        """log of the probability c(x + 1/2) - c(x - 1/2) of the unit interval around x, summed over dimensions, ``(B,)``."""
-        low, high = self.logits(x - 0.5), self.logits(x + 0.5)
-        side = -torch.sign(low + high).detach()  # the tail that has no cancellation
-        return (torch.sigmoid(side * high) - torch.sigmoid(side * low)).abs().clamp(min=1e-9).log().sum(1)
+        """log of the probability c(x + 1/2) - c(x - 1/2) of the unit interval around x, summed over dimensions, ``(B,)``.
+
+        Of logits a < b it is log sigmoid(b) + log sigmoid(-a) + log(1 - e^(a - b)), which has gradients in far tails, too.
+        """
+        with torch.autocast(x.device.type, enabled=False):  # half a step is nothing beside a large x in half precision
+            low, high = self.logits(x - 0.5), self.logits(x + 0.5)
+            step = (high - low).clamp(min=1e-6)
+            return (F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-step))).sum(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -33,7 +34,11 @@ IDENTITIES = {
         "test_with_one_class_both_are_one",
         "test_an_image_without_partners_has_no_part",
     ),
-    "ent-bottleneck": ("test_masses_of_all_steps_sum_to_one", "test_the_rate_is_that_of_the_density"),
+    "ent-bottleneck": (
+        "test_masses_of_all_steps_sum_to_one",
+        "test_the_rate_is_that_of_the_density",
+        "test_the_rate_has_gradients_in_far_tails_and_in_mixed_precision",
+    ),
     "erm": ("test_images_without_labels_have_no_part_in_the_error",),
     "coral": ("test_coral_is_its_formula_and_0_for_equal_domains",),
     "dann": ("test_the_discriminator_and_the_code_have_gradients_of_opposite_sign",),
@@ -110,6 +115,15 @@ def test_apart_domains_have_a_large_loss_and_its_gradient_joins_them() -> None:
     assert distance < (z[0] - z[4]).norm()
 
 
+@pytest.mark.parametrize("cls", [CAD, ConditionalCAD, CORAL, IRM])
+def test_penalties_are_in_single_precision_where_the_rest_is_not(cls: type[DomainMethod]) -> None:
+    method, z, of = build(cls).float(), 3 * some_codes().float(), {**batch(), "x": batch()["x"].float()}
+    with torch.autocast("cpu", torch.bfloat16):
+        found = method.parts_of(z, of)["penalty"]
+        logits = method.logits(z)
+    torch.testing.assert_close(found, method.penalty(z, logits, of), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("predicted", [True, False])
 def test_the_conditional_form_is_cad_within_each_class(predicted: bool) -> None:
     z, logits = some_codes(), some_logits()
@@ -177,13 +191,23 @@ def test_the_discriminator_and_the_code_have_gradients_of_opposite_sign() -> Non
             torch.testing.assert_close(sign * a, b)
 
 
+def slope_by_autograd(logits: Tensor, of: Tensor) -> float:
+    w = torch.ones((), dtype=torch.float64, requires_grad=True)
+    return float(torch.autograd.grad(F.cross_entropy(w * logits[of], Y[of]), w)[0])
+
+
 def test_irm_is_the_squared_derivative_of_a_scale() -> None:
-    logits, w = some_logits(), torch.ones((), dtype=torch.float64, requires_grad=True)
-    slopes = []
-    for d in (0, 1):
-        at = (d == DOMAIN) & (Y >= 0)
-        slopes.append(torch.autograd.grad(F.cross_entropy(w * logits[at], Y[at]), w)[0] ** 2)
-    assert float(build(IRM).penalty(some_codes(), logits, batch())) == pytest.approx(float(sum(slopes) / 2))
+    """By two halves of the images of a domain: over all orders of these the mean has no variance of the derivative in it."""
+    logits = some_logits()
+    expected = [slope_by_autograd(logits, of[::2]) * slope_by_autograd(logits, of[1::2]) for of in (torch.arange(4), torch.arange(4, 8))]
+    assert float(build(IRM).penalty(some_codes(), logits, batch())) == pytest.approx(sum(expected) / 2)
+    alone = {"y": Y[:4], "domain": DOMAIN[:4]}
+    found = []
+    for order in map(list, itertools.permutations(range(4))):
+        of = {name: value[order] for name, value in alone.items()}
+        found.append(float(build(IRM).penalty(some_codes()[:4], logits[order], of)))
+    each = [slope_by_autograd(logits, torch.tensor([i])) for i in range(4)]
+    assert np.mean(found) == pytest.approx(np.mean([a * b for a, b in itertools.permutations(each, 2)])), "of pairs of different images"
     method = build(IRM)
     early = method.loss(batch())
     method.progress = 0.5
@@ -204,6 +228,20 @@ def test_masses_of_all_steps_sum_to_one() -> None:
     x = torch.randn(5, 2).double() * 5
     masses = (density.logits(x + 0.5).sigmoid() - density.logits(x - 0.5).sigmoid()).log().sum(1)
     torch.testing.assert_close(density.log_mass(x), masses)
+
+
+def test_the_rate_has_gradients_in_far_tails_and_in_mixed_precision() -> None:
+    """The logit is linear there, so that the mass falls by the same factor for each step further out."""
+    torch.manual_seed(0)
+    density = FactorisedDensity(2)
+    far = torch.tensor([[-900.0, 700.0]], requires_grad=True)
+    (slope,) = torch.autograd.grad(density.log_mass(far), far)
+    rates = (density.logits(far + 0.5) - density.logits(far - 0.5)).detach()
+    torch.testing.assert_close(slope, rates * torch.tensor([1.0, -1.0]), rtol=1e-3, atol=0)
+    near = torch.linspace(20, 22, 50)[:, None].expand(-1, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = density.log_mass(near)
+    torch.testing.assert_close(mixed, density.log_mass(near))
 
 
 def test_the_rate_is_that_of_the_density() -> None:
