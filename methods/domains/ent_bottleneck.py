@@ -6,7 +6,7 @@
 H(Z) bounds I(Z; D), so that what a code does not need for the task is to go, whatever of it tells the domain: the bottleneck knows no
 domains. q is a learned density of each dimension, s learned scales that begin at log 10, and u stands for rounding, which has no gradient.
 
-Differences from the paper: networks and data are the task's; tests are of z without noise. The weight is ours.
+Differences from the paper: networks and data are the task's; tests are of z without noise. The weight is ours, where it is 1 with CLIP.
 """
 
 from __future__ import annotations

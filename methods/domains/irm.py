@@ -3,7 +3,7 @@
     B = mean over domains with labels of  g_d^2,     g_d = d/dw CE_d(y, w head(z)) at w = 1  =  E_d[ (softmax(a) - onehot(y)) . a ]
 
 a are logits. A classifier that is optimal on top of the code in each domain has none. For g_d^2 stands the product of the g_d of two halves
-of a domain's images (appendix D), which has its mean: the square over a batch would have the variance of g_d in it, too. The weight is 1 for
+of a domain's images (appendix D), which has its mean: the square over a batch would have the variance of g_d in it. The weight is 1 for
 the first ``anneal`` of training and ``weight`` from there on, where the whole loss is divided by it so that gradients stay as large.
 
 Differences from the paper: the network is the task's; weight and ``anneal`` are those of DomainBed (100, after 500 of 5,000 steps), whose

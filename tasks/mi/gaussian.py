@@ -1,4 +1,4 @@
-"""Gaussians whose mutual information is known: a staircase of 2 to 10 nats, plain and with a cubed y (after Poole et al. 2019).
+"""Gaussians whose mutual information is known, 2 to 10 nats, plain and with a cubed y (after Poole et al. 2019; Song and Ermon 2020).
 
 x and y have 20 dimensions, and those of the same number correlate by rho: I = -10 log(1 - rho^2). The five values are 2, 4, 6, 8 and 10
 nats, and each of them is a law twice, with y (``plain``) and with y^3 (``cubed``), which have the same mutual information. Pairs are new at
@@ -6,9 +6,12 @@ each step; all laws and all runs have the same test batches, up to rho.
 
 Of each law, as slices ``/plain-6``: ``mi_estimate``, the mean over 1,000 batches of 64, ``mi_bias``, ``mi_variance`` and
 ``mi_mse`` = bias^2 + variance. ``mi_rmse`` is the root of the last, in nats; without a slice it is the mean over laws, and ``/high`` that
-over those of 6 nats and more. Batches of 64 cannot show more than log 64 = 4.16 nats to a bound that has a pair among its own negatives.
+over those of 6 nats and more. ``mi_log_mse`` is the same of logarithms, in which no law of a variance without bounds decides alone, and
+``mi_log_variance`` the logarithm of the variance. Batches of 64 cannot show more than log 64 = 4.16 nats to a bound that has a pair among its own negatives.
 
-The variance is that of a fixed critic from batch to batch; the paper's is that of an estimate during training.
+The papers' values are the steps of a staircase that one critic climbs, 4,000 steps of training each, so that at 10 nats it has learned from
+the other four; here each law has a critic of its own, which has seen no other. The variance is that of a fixed critic from batch to batch;
+the paper's is that of an estimate during training.
 """
 
 from __future__ import annotations
@@ -34,7 +37,15 @@ CARD = TaskCard(
     title="Mutual information of Gaussians, plain and cubed",
     needs=("InformationEstimator",),
     primary="mi_rmse",
-    metrics=("mi_rmse", "mi_rmse/high", "mi_mse/plain-6", "mi_bias/plain-10", "mi_variance/plain-10", "mi_bias/cubed-10"),
+    metrics=(
+        "mi_rmse",
+        "mi_rmse/high",
+        "mi_log_mse/high",
+        "mi_mse/plain-6",
+        "mi_bias/plain-10",
+        "mi_variance/plain-10",
+        "mi_bias/cubed-10",
+    ),
     selection="mi_rmse",
     papers=("055",),
     full="the paper's 4,000 steps for each value, and 10,000 batches; each value has a critic of its own",
@@ -47,6 +58,7 @@ BUDGETS = {
 }
 DIMENSIONS = 20
 HIGH = 6.0
+LEAST = 1e-12  # nats^2 whose logarithm is taken
 
 
 def correlation(nats: float) -> float:
@@ -87,5 +99,8 @@ class Gaussian(Information):
         found = {f"{name}/{law}": float(value) for name, of in columns.items() for law, value in zip(laws, of, strict=True)}
         roots = np.sqrt(columns["mi_mse"])
         found |= {f"mi_rmse/{law}": float(value) for law, value in zip(laws, roots, strict=True)}
+        logs = {name: np.log(np.maximum(columns[f"mi_{name}"], LEAST)) for name in ("mse", "variance")}
+        found |= {f"mi_log_{name}/{law}": float(value) for name, of in logs.items() for law, value in zip(laws, of, strict=True)}
         high = truth >= HIGH if (truth >= HIGH).any() else truth == truth.max()
-        return found | {"mi_rmse": float(roots.mean()), "mi_rmse/high": float(roots[high].mean())}
+        means = {name: (float(of.mean()), float(of[high].mean())) for name, of in (("mi_rmse", roots), ("mi_log_mse", logs["mse"]))}
+        return found | {f"{name}{part}": value for name, of in means.items() for part, value in zip(("", "/high"), of, strict=True)}

@@ -71,6 +71,11 @@ def test_metrics_are_those_of_the_estimates() -> None:
         assert found[f"mi_mse/{law}"] == pytest.approx(((drawn[:, i] - truth[i]) ** 2).mean())
     roots = np.sqrt(((drawn - truth) ** 2).mean(0))
     assert found["mi_rmse"] == pytest.approx(roots.mean()) and found["mi_rmse/high"] == pytest.approx(roots[[1, 2, 4, 5]].mean())
+    logs = np.log(((drawn - truth) ** 2).mean(0))
+    assert found["mi_log_mse"] == pytest.approx(logs.mean()) and found["mi_log_mse/high"] == pytest.approx(logs[[1, 2, 4, 5]].mean())
+    assert found["mi_log_mse/plain-6"] == pytest.approx(logs[1]) and found["mi_log_variance/cubed-8"] == pytest.approx(
+        np.log(drawn[:, 5].var())
+    )
     assert all(in_range(name, value) for name, value in found.items())
 
 
