@@ -42,9 +42,7 @@ METRICS = (
     Convention("mi_bias", "mean estimate minus the true mutual information", "nats", "none", note=_OF),
     Convention("mi_variance", "variance of the estimates", "nats^2", "lower", 0.0, note=_OF),
     Convention("mi_mse", "mean squared error of the estimates", "nats^2", "lower", 0.0, note=f"bias^2 + variance; {_OF}"),
-    Convention(
-        "mi_log_mse", "logarithm of the mean squared error of the estimates", "", "lower", note="mean of the laws' logarithms of mi_mse"
-    ),
+    Convention("mi_log_mse", "logarithm of the mean squared error", "", "lower", note="mean of the laws' logarithms of mi_mse"),
     Convention("mi_log_variance", "logarithm of the variance of the estimates", "", "lower", note=f"of nats^2; {_OF}"),
     Convention("mi_rmse", "root mean squared error of the estimates", "nats", "lower", 0.0, note="mean of the laws' roots of mi_mse"),
     Convention("mi_ratio", "estimate over another that it should stand in a known ratio to", "", "none", note="denominators at least 0.01"),

@@ -9,8 +9,8 @@ domain unpredictable among its neighbours lowers I(Z; D). Codes whose law does n
 ones: a large ``weight`` ends there. An image without a partner that the sum is of is left out of the mean.
 
 Differences from the paper: networks and data are the task's, with tau of its runs on DomainBed, and the weight is ours, within the paper's
-range of 1e-4 to 1e2 (1e-2 with CLIP there, 1e-5 at best on DomainBed); scores are of codes as they are, as by default there. Where a task shows images of the targets without labels they
-are in B like the others.
+range of 1e-4 to 1e2 (1e-2 with CLIP there, 1e-5 at best on DomainBed); scores are of codes as they are, as by default there.
+Where a task shows images of the targets without labels they are in B like the others.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ each step; all laws and all runs have the same test batches, up to rho.
 Of each law, as slices ``/plain-6``: ``mi_estimate``, the mean over 1,000 batches of 64, ``mi_bias``, ``mi_variance`` and
 ``mi_mse`` = bias^2 + variance. ``mi_rmse`` is the root of the last, in nats; without a slice it is the mean over laws, and ``/high`` that
 over those of 6 nats and more. ``mi_log_mse`` is the same of logarithms, in which no law of a variance without bounds decides alone, and
-``mi_log_variance`` the logarithm of the variance. Batches of 64 cannot show more than log 64 = 4.16 nats to a bound that has a pair among its own negatives.
+``mi_log_variance`` the logarithm of the variance. Batches of 64 cannot show more than log 64 = 4.16 nats to a bound that has a pair among
+its own negatives.
 
 The papers' values are the steps of a staircase that one critic climbs, 4,000 steps of training each, so that at 10 nats it has learned from
 the other four; here each law has a critic of its own, which has seen no other. The variance is that of a fixed critic from batch to batch;
