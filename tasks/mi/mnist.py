@@ -10,8 +10,8 @@ inputs are two images wide, the second one black where there is only one:
 * additivity: I([X1, X2]; [h(X1; t), h(X2; t)]) = 2 I(X; h(X; t)) of two images, whose ratio ``mi_ratio/additivity-t`` is 2;
   ``additivity_error`` is the mean distance of half of it from 1.
 
-``consistency_error``, which is primary, is the largest of the four. Denominators are at least 0.01 nats. Training images are drawn with
-replacement, estimates are the mean over batches of 64 test images; test images are in neither training nor validation.
+``consistency_error``, which is primary, is the largest of the four. Denominators are at least 0.01 nats. No image is twice in a batch, so
+that none is a negative of itself. Estimates are the mean over batches of 64 test images, which are in neither training nor validation.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class MNIST(Information, DataTask):
         return {"x": self._images("test")}
 
     def pairs(self, of: Batch, n: int, generator: Generator) -> Batch:
-        first, second = of["x"][torch.randint(len(of["x"]), (2, n), generator=generator)]
+        order = torch.randperm(len(of["x"]), generator=generator)
+        first, second = of["x"][order[:n]], of["x"][order[-n:]]
         black = torch.zeros_like(first)
 
         def top(x: Tensor, t: int) -> Tensor:

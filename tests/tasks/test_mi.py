@@ -96,6 +96,7 @@ def test_parts_of_images_are_those_of_the_tests() -> None:
     x, y = (of.unflatten(-1, (2, SIDE, SIDE)) for of in (pairs["x"], pairs["y"]))
     assert x.shape == (7, 6, 2, SIDE, SIDE) and data.spec.laws == 7 and data.spec.shape == (2 * area,)
     first, second = x[0, :, 0], y[0, :, 0]
+    assert len({tuple(image.flatten().tolist()) for image in torch.cat([first, second])}) == 12, "no image twice"
     assert not first.equal(second) and not x[0, :, 1].any() and not y[0, :, 1].any(), "independent images"
     for i, t in enumerate((5, 14)):
         base, twice, both = 1 + i, 3 + i, 5 + i
