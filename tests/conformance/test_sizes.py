@@ -51,10 +51,13 @@ OF_EACH = {  # passes of a test example, by family
     "reencoding": 1 + 10,  # samples, and decoding ten times
 }
 
-
-OF_TASKS = {  # passes of the whole evaluation
+PASSES = {  # of the whole evaluation
     "dynamics/weak-order": lambda c: 2 * len(c["rates"]) * c["samples"],  # paths of two models
     "dynamics/digits": lambda c: c["samples"] * c["n_train"],  # gradients
+    "mi/gaussian": lambda c: 64 * c["n_test"] * 2 * len(c["values"]),  # pairs, plain and cubed
+    "mi/mnist": lambda c: 64 * c["n_test"] * (1 + 3 * len(c["rows"])),  # pairs of four tests
+    "domains/rotated-mnist": lambda c: 2 * 5 * c["n_test"],  # probabilities and codes of images of all domains
+    "domains/colored-mnist": lambda c: 2 * 4 * c["n_test"],
     "compression/linear": lambda c: 2 * 10,  # maps of all ranks
     "compression/mnist": lambda c: 5 * c["n_test"],  # networks of all sizes
 }
@@ -134,8 +137,8 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == 497 * c["n_samples"], "draws of the weights"
     elif card.family == "posterior":
         assert passes == c["draws"]
-    elif task in OF_TASKS:
-        assert passes == OF_TASKS[task](c)
+    elif task in PASSES:
+        assert passes == PASSES[task](c)
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
     elif card.family in ("calibration", "dropout", "noisy", "continual"):

@@ -22,6 +22,7 @@ LAWS = {
     "VariationalCurves",
     "TwoTeachers",
 }  # tested is a law or training: no examples
+ANEW = {"mi/gaussian"}  # whose pairs are drawn from laws that are known
 
 
 def examples(batch: Mapping[str, torch.Tensor]) -> set[bytes]:
@@ -49,7 +50,7 @@ def split(name: str, seed: int) -> tuple[set[bytes], set[bytes], set[bytes]]:
     return examples(train), examples(data.valid), examples(made.load_test(data))
 
 
-@pytest.mark.parametrize("name", [name for name, entry in TASKS.items() if not LAWS & {*entry.card.needs}])
+@pytest.mark.parametrize("name", [name for name, entry in TASKS.items() if name not in ANEW and not LAWS & {*entry.card.needs}])
 def test_what_chooses_with_one_seed_is_tested_with_none(name: str) -> None:
     train, valid, test = ([*part] for part in zip(*(split(name, seed) for seed in SEEDS), strict=True))
     assert all(train) and all(valid) and all(test)

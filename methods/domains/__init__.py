@@ -1,0 +1,1 @@
+"""Classifiers that are to carry over to domains whose labels they have not seen."""

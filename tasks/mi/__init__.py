@@ -1,0 +1,1 @@
+"""Mutual information: estimates of what is known, and estimates that should agree with each other."""
