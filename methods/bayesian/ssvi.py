@@ -17,7 +17,9 @@ kl_scale below 1 makes the posterior colder than Bayes' rule has it: results are
 
 Differences from the paper: the shared networks, with biases as estimates. These have no batch normalisation, which in the paper's lets
 means begin at N(0, 0.01^2): here they begin where the dense network's do, over the root of the density. ``start_sd`` is one number for all,
-where the released code draws it from N(0.0006, 0.0005^2). The last epoch is kept, where the released script keeps the one of the best test
+where the released code draws it from N(0.0006, 0.0005^2). The prior is ten times as wide as the paper's 0.005: per example the divergence
+weighs ten times as much in 5,000 images as in 50,000, and without normalisation small weights are small outputs (seed 1000: a validation
+NLL of 0.47 instead of 0.88). The last epoch is kept, where the released script keeps the one of the best test
 accuracy. Of the criteria those by E exp(lambda |w|) are left out.
 """
 
@@ -49,7 +51,7 @@ CARD = MethodCard(
     paper="081",
     cite="Li, Miao, Qiu and Zhang 2024",
     splits=True,
-    defaults="convention",
+    defaults={"trials": 2, "on": "calibration/fashion-mnist", "by": "class_nll", "options": ("prior_sd",), "rest": "convention"},
 )
 LEAST_SD = 1e-6  # a weight without spread would never leave
 
@@ -73,7 +75,7 @@ class SSVI(SparseClassifier, MaximumProbability):
     @dataclass(kw_only=True)
     class Config(SparseClassifier.Config):
         criterion: Literal["snr-size", "size", "mean", "snr"] = "snr-size"
-        prior_sd: Positive = 0.005
+        prior_sd: Positive = 0.05  # of two tried; see the module
         start_sd: Positive = 0.0006
         kl_scale: Positive = 0.01
         mean_gradient: bool = False  # weights come by the gradient without noise
