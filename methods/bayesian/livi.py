@@ -38,7 +38,6 @@ CARD = MethodCard(
     home="calibration/fashion-mnist",
     paper="083",
     cite="Uppal et al. 2023",
-    splits=True,
     defaults="convention",
 )
 

@@ -30,7 +30,6 @@ CARD = MethodCard(
     home="regression/gap",
     paper="083",
     cite="Uppal et al. 2023",
-    splits=True,
     defaults="convention",
 )
 

@@ -160,7 +160,7 @@ def test_one_generator_correlates_layers_and_several_do_not(sharing: str) -> Non
     }
     first, last = (weights[name].flatten(1)[:, :8] for name in (made.groups[0][0][0], made.groups[-1][-2][0]))
     correlation = np.abs(np.corrcoef(first.T.detach().numpy(), last.T.detach().numpy())[:8, 8:])
-    assert correlation.min() > 0.2 if sharing == "all" else correlation.max() < 0.1
+    assert correlation.mean() > 0.3 if sharing == "all" else correlation.max() < 0.1
 
 
 def test_weights_begin_where_the_networks_do_and_estimates_have_no_law() -> None:
