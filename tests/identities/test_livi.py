@@ -89,7 +89,9 @@ def test_steps_that_fail_give_another_direction() -> None:
     """At singular values of zero, and where products are not finite."""
     zero = Linear(torch.zeros(5, 3, dtype=torch.float64))
     assert torch.equal(smallest(zero, torch.randn(2, 3, dtype=torch.float64), 4), torch.zeros(2).double())
-    assert torch.isfinite(entropy(zero, torch.randn(2, 3, dtype=torch.float64), SD, 5, "smallest")).all()
+    h = entropy(zero, torch.randn(2, 3, dtype=torch.float64), SD, 5, "smallest")
+    h.sum().backward()
+    assert torch.isfinite(h).all() and torch.isfinite(zero.weight.grad).all(), "sigma^2 is the floor"
     g, z = linear(5, 3)
     with torch.no_grad():
         g.weight[0, 0] = math.inf
