@@ -44,7 +44,7 @@ def test_the_sampler_finds_a_gaussian() -> None:
 
     draws, rate = sample(density, np.zeros((40, 2)), 800, (5, 15), seed=0)
     flat = draws.reshape(-1, 2)
-    assert 0.6 < rate < 0.95 and np.abs(split_r_hat(draws) - 1).max() < 0.02
+    assert rate > 0.6 and np.abs(split_r_hat(draws) - 1).max() < 0.02
     np.testing.assert_allclose(flat.mean(0), 0, atol=0.1)
     np.testing.assert_allclose(np.cov(flat.T), covariance, atol=0.25)
 
