@@ -137,7 +137,11 @@ class SparseClassifier(ClassifierMethod):
 
     def clear(self, i: int, flat: Tensor) -> None:
         """Zero the weights ``flat`` of the i-th layer, and what the optimiser remembers of them."""
-        w = self.weights[i]
-        held = self.optimizers(use_pl_optimizer=False).state.get(w, {})
-        for tensor in (w, *(of for of in held.values() if isinstance(of, Tensor) and of.shape == w.shape)):
-            tensor.view(-1)[flat] = 0
+        self.weights[i].view(-1)[flat] = 0
+        self.forget(self.weights[i], flat)
+
+    def forget(self, parameter: nn.Parameter, flat: Tensor) -> None:
+        """Zero what the optimiser remembers of the entries ``flat``."""
+        for held in self.optimizers(use_pl_optimizer=False).state.get(parameter, {}).values():
+            if isinstance(held, Tensor) and held.shape == parameter.shape:
+                held.view(-1)[flat] = 0

@@ -78,6 +78,16 @@ def test_criteria_order_weights_of_one_spread_alike(criterion: str) -> None:
     assert torch.equal(made.score(0).flatten().argsort(), made.weights[0].abs().flatten().argsort())
 
 
+def test_spreads_begin_apart_so_that_criteria_differ() -> None:
+    """Of equal spreads all criteria would order weights by |mu|, and what is claimed of them would compare a run with itself."""
+    torch.manual_seed(0)
+    made = SSVI(SSVI.Config(density=1.0), ClassSpec((1, 28, 28), 60, n_classes=3))
+    sd, law = made.sd(0).detach().double(), foldnorm(0.0006 / 0.0005, scale=0.0005)
+    assert sd.mean().item() == pytest.approx(law.mean(), rel=0.01) and sd.std().item() == pytest.approx(law.std(), rel=0.01)
+    least = [set(score.flatten().topk(1000, largest=False).indices.tolist()) for score in (made.score(0), made.weights[0].abs())]
+    assert len(least[0] & least[1]) < 900
+
+
 def test_wide_weights_leave_before_narrow_ones_of_the_same_mean() -> None:
     mean, sd = torch.full((5,), 0.3), torch.linspace(0.01, 1, 5)
     assert (signal_to_noise_of_size(mean, sd).diff() < 0).all() and (mean_size(mean, sd).diff() >= 0).all()
@@ -162,6 +172,8 @@ def test_the_least_scores_leave_and_the_largest_gradients_come(of: Any) -> None:
         momentum = made.optimizers().state[w]["momentum_buffer"]
         assert not w[changed].any() and not momentum[changed].any() and momentum[old & new].any()
         if rhos:
+            momentum = made.optimizers().state[made.rho[i]]["momentum_buffer"]
+            assert not momentum[changed].any() and momentum[old & new].any()
             torch.testing.assert_close(made.rho[i][came], rhos[i][old & new].mean().expand(n))
 
 
