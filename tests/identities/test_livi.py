@@ -85,6 +85,12 @@ def test_the_least_singular_value_is_found_from_above(i: int) -> None:
     assert (few > 1.001 * exact).any(), "one step must not be enough for the test to see the steps"
 
 
+def test_in_two_dimensions_one_step_is_exact() -> None:
+    torch.manual_seed(0)
+    g, z = DenseGenerator(2, [7], 2, 1.0).double(), torch.randn(50, 2, dtype=torch.float64)
+    torch.testing.assert_close(smallest(g, z, 1), torch.linalg.svdvals(jacobian(g, z))[:, -1], rtol=1e-7, atol=1e-9)
+
+
 def test_steps_that_fail_give_another_direction() -> None:
     """At singular values of zero, and where products are not finite."""
     zero = Linear(torch.zeros(5, 3, dtype=torch.float64))
