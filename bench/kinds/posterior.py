@@ -1,4 +1,4 @@
-"""Markov chains whose law should be a posterior: how near their draws come to it, and how fast they mix."""
+"""Laws that should be a posterior: how near draws come to it, and of Markov chains how fast they mix."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class MarkovChain(ABC):
         """Steps between two of them."""
 
 
-class PosteriorSampler(MarkovChain):
-    """Samples a density that it is given, unnormalised, as the data's ``oracle``: ``log_prob(z)``, ``(N, D)`` to ``(N,)``."""
+class PosteriorSampler(ABC):
+    """Learns to sample a density that it is given, unnormalised, as the data's ``oracle``: ``log_prob(z)``, ``(N, D)`` to ``(N,)``."""
 
     @abstractmethod
     def draw(self, n: int) -> Tensor:
@@ -47,4 +47,9 @@ METRICS = (
     Convention("correlation", "correlation of the first two coordinates", "", "none", -1.0, 1.0),
     Convention("marginal_ratio", "marginal variance over the posterior's", "", "none", 0.0, note="largest over coordinates"),
     Convention("chain_correlation", "absolute correlation of the chain's own positions", "", "lower", 0.0, 1.0, note="of two coordinates"),
+    Convention("spread_ratio", "standard deviation of the function over the reference's", "", "none", 0.0, note="of means over inputs"),
+    Convention("spread_error", "absolute difference of these over the reference's", "", "lower", 0.0, note="of means over inputs"),
+    Convention(
+        "marginal_w1", "Wasserstein-1 distance of the function's marginals", "", "lower", 0.0, note="standardised; mean over inputs"
+    ),
 )

@@ -24,10 +24,14 @@ class Regressor(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class RegressionSpec(DataSpec):
-    """Targets ``y`` (B,) are standardised, and so are inputs: those of the data are ``target_mean + target_sd y``."""
+    """Targets ``y`` (B,) are standardised, and so are inputs: those of the data are ``target_mean + target_sd y``.
+
+    ``noise_sd``: of standardised targets, where the protocol gives it; else methods learn it.
+    """
 
     target_mean: float
     target_sd: float
+    noise_sd: float | None = None
 
 
 METRICS = (

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from elboard.bench.kinds.classification import Classifier
-from elboard.bench.kinds.posterior import PosteriorSampler, TargetSpec
+from elboard.bench.kinds.posterior import MarkovChain, PosteriorSampler, TargetSpec
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, Positive, Range
 from elboard.bench.task import Batch, Data, DataSpec
@@ -32,7 +32,7 @@ from elboard.methods.parts.sgld import SGLD
 TRACED, POSITIONS, SECOND_HALF = 50, 1000, 0.5
 
 
-class SGMCMC(Method, Classifier, PosteriorSampler):
+class SGMCMC(Method, Classifier, MarkovChain, PosteriorSampler):
     """A chain on the joint energy; see the module.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What regressors share: a network, a linear head, and noise of one standard deviation that is learned with them."""
+"""What regressors share: a network, a linear head, and noise of one standard deviation, learned with them where no task gives it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class RegressionMethod(Method, Regressor):
         super().__init__(config, spec, bases)
         self.backbone = MLP([math.prod(spec.shape), *config.hidden], config.activation, config.dropout)
         self.head = nn.Linear(self.backbone.n_features, 1)
-        self.log_sd = nn.Parameter(torch.tensor(LOG_SD))
+        given = spec.noise_sd is not None
+        self.log_sd = nn.Parameter(torch.tensor(math.log(spec.noise_sd) if given else LOG_SD), requires_grad=not given)
 
     def features(self, x: Tensor) -> Tensor:
         return self.backbone(x)

@@ -5,8 +5,8 @@ A method is given the density alone and as many steps as the budget says; its dr
 * ``mmd2``: the squared discrepancy of 900 draws from as many exact ones, as of points of the plane; the same of validation draws is for the
   choice of options.
 * ``mean_error``, ``variance_error``, ``marginal_ratio``, ``correlation``: of the moments of 20,000 draws, against the posterior's own.
-* ``chain_correlation``: of the positions of the chains themselves, which no method can recombine.
-* ``iat``: integrated autocorrelation time of the coordinates, in steps, mean over both.
+* ``chain_correlation``: of Markov chains, of their positions themselves, which no method can recombine.
+* ``iat``: of these too, integrated autocorrelation time of the coordinates, in steps, mean over both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from elboard.bench.batches import OwnBatches
 from elboard.bench.evidence import Examples, Sets
-from elboard.bench.kinds.posterior import TargetSpec
+from elboard.bench.kinds.posterior import MarkovChain, TargetSpec
 from elboard.bench.metrics.chains import integrated_autocorrelation
 from elboard.bench.metrics.points import mmd2
 from elboard.bench.options import Count
@@ -73,9 +73,10 @@ class KnownPosterior(Task):
         return {"mmd2": mmd2(method.draw(SHOWN).cpu().numpy(), self.exact(SHOWN, VALID_SEED).numpy())}
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
-        z, trace = method.draw(self.config.draws).double().cpu().numpy(), method.trace().cpu().numpy()
+        z = method.draw(self.config.draws).double().cpu().numpy()
         arrays = {"samples": z[:SHOWN].astype(np.float32), "exact": test["exact"].numpy(), "mean": z.mean(0), "covariance": np.cov(z.T)}
-        if len(trace) > 1:  # else the chain has no law and no time of its own
+        trace = method.trace().cpu().numpy() if isinstance(method, MarkovChain) else ()
+        if len(trace) > 1:  # else there is no chain, or it has no law and no time of its own
             arrays["chain_covariance"] = np.cov(trace.reshape(-1, 2).T.astype(np.float64))
             arrays["iat"] = integrated_autocorrelation(trace) * method.stride
         return Observed(arrays)

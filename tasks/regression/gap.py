@@ -47,7 +47,7 @@ CARD = TaskCard(
         "rmse/between",
     ),
     selection="target_nll",
-    papers=("012",),
+    papers=("012", "083"),
     full="the data of lite for five times as long; no paper's own setting",
     work={"lite": (100, 30_000), "full": (100, 30_000)},
     examples={

@@ -135,6 +135,8 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == len(cls(cls.Config(**c), budget, 0).fits()) * c["n_test"], "codes of all fits"
     elif task == "posterior/digits":
         assert passes == 497 * c["n_samples"], "draws of the weights"
+    elif task == "posterior/bnn":
+        assert passes == 60 * c["n_samples"], "draws of the weights"
     elif card.family == "posterior":
         assert passes == c["draws"]
     elif task in PASSES:
