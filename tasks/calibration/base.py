@@ -18,14 +18,12 @@ All metrics follow from it, up to rounding.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from elboard.bench.evidence import Examples, Sets
@@ -36,6 +34,7 @@ from elboard.bench.options import Count, Natural, Range
 from elboard.bench.task import EXACT, Batch, Data, Observed, Test
 from elboard.tasks.calibration.diagram import reliability_diagram
 from elboard.tasks.data.task import DataTask, images, permutation, tie_slack, upsampled_digits
+from elboard.tasks.parts.shifts import rotate, spread
 
 BUDGETS = {
     "smoke": {
@@ -52,23 +51,6 @@ CHUNK = 250  # images a forward pass
 TRACKED = ("class_nll", "accuracy", "ece")  # over epochs, on validation images
 
 Labelled = tuple[np.ndarray, np.ndarray]
-
-
-def rotate(x: Tensor, degrees: float) -> Tensor:
-    """Square images ``(N, C, H, H)`` turned counter-clockwise about their centre: bilinear, zeros from outside.
-
-    Computed in double precision on the CPU, so that every machine and device sees the same images.
-    """
-    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    theta = torch.tensor([[c, -s, 0.0], [s, c, 0.0]], dtype=torch.float64)  # from output to input coordinates, the second one downwards
-    where = F.affine_grid(theta[None], [1, *x.shape[1:]], align_corners=False).expand(len(x), -1, -1, -1)
-    return F.grid_sample(x.double(), where, mode="bilinear", padding_mode="zeros", align_corners=False).to(x.dtype)
-
-
-def spread(n: int, wanted: int) -> slice:
-    """``wanted`` of ``n`` positions, evenly spaced: the first half of MNIST's test images is easier than the second."""
-    step = max(1, n // wanted)
-    return slice(0, step * min(wanted, n), step)
 
 
 class Calibration(DataTask):
