@@ -6,8 +6,8 @@ Protocol, common to the two tasks:
   images and draws are that task's.
 * ``n_shift`` of the test images, evenly spaced, are shown clean and under each kind of :mod:`elboard.tasks.parts.shifts` at each of its
   five severities; all methods see the same images.
-* accuracy, class_nll, ece: of the clean ones without a slice; ``accuracy[rotation,severity=3]/shifted`` of one kind and severity,
-  ``accuracy[rotation]/shifted`` the mean of the five, ``accuracy/shifted`` the mean over kinds.
+* accuracy, class_nll, ece: of the clean ones without a slice; ``accuracy/rotation-3`` of one kind and severity, ``accuracy/rotation`` the
+  mean of the five, ``accuracy/shifted`` the mean over kinds.
 * Of a base that draws its masks by a learned sampler also ``reward_correlation`` and ``posterior_correlation``, over ``n_masks`` masks for
   each of ``n_rewards`` training images, which are what the sampler was trained for.
 
@@ -31,11 +31,24 @@ from elboard.bench.task import EXACT, Data, Observed, Test
 from elboard.tasks.calibration.base import Calibration
 from elboard.tasks.parts.shifts import KINDS, SEVERITIES, shifted, spread
 
-SMALL = {"n_train": 400, "n_valid": 100, "n_test": 200, "n_shift": 20, "n_samples": 4, "valid_samples": 2, "n_masks": 8, "n_rewards": 10}
-LITE = {"n_train": 5000, "n_valid": 1000, "n_test": 5000, "n_shift": 250, "n_samples": 16, "valid_samples": 4}
 BUDGETS = {
-    "smoke": {"train": {"epochs": 1, "batch_size": 50}, "task": SMALL},
-    "lite": {"train": {"epochs": 1, "batch_size": 50}, "task": LITE},
+    "smoke": {
+        "train": {"epochs": 1, "batch_size": 50},
+        "task": {
+            "n_train": 400,
+            "n_valid": 100,
+            "n_test": 200,
+            "n_shift": 20,
+            "n_samples": 4,
+            "valid_samples": 2,
+            "n_masks": 8,
+            "n_rewards": 10,
+        },
+    },
+    "lite": {
+        "train": {"epochs": 1, "batch_size": 50},
+        "task": {"n_train": 5000, "n_valid": 1000, "n_test": 5000, "n_shift": 250, "n_samples": 16, "valid_samples": 4},
+    },
     "full": {"train": {"epochs": 1, "batch_size": 50}},
 }
 
@@ -83,9 +96,9 @@ class Shifted(Calibration):
             means = []
             for kind, scores in zip(KINDS, cells, strict=True):
                 values = [of[name] for of in scores]
-                found |= {f"{name}[{kind},severity={i}]/shifted": value for i, value in enumerate(values, 1)}
+                found |= {f"{name}/{kind}-{i}": value for i, value in enumerate(values, 1)}
                 means.append(float(np.mean(values)))
-                found[f"{name}[{kind}]/shifted"] = means[-1]
+                found[f"{name}/{kind}"] = means[-1]
             found[f"{name}/shifted"] = float(np.mean(means))
         return found | {name: float(of.mean()) for name, of in observed.items() if name.endswith("_correlation")}
 
