@@ -9,7 +9,7 @@ Protocol, common to the two tasks:
 * accuracy, class_nll, ece: of the clean ones without a slice; ``accuracy/rotation-3`` of one kind and severity, ``accuracy/rotation`` the
   mean of the five, ``accuracy/shifted`` the mean over kinds.
 * Of a base that draws its masks by a learned sampler also ``reward_correlation`` and ``posterior_correlation``, over ``n_masks`` masks for
-  each of ``n_rewards`` training images, which are what the sampler was trained for.
+  each of ``n_fit`` training images, which are what the sampler was trained for.
 
 Evidence: of each kind and severity the sums that the metrics are of; the correlations of each image.
 """
@@ -42,7 +42,7 @@ BUDGETS = {
             "n_samples": 4,
             "valid_samples": 2,
             "n_masks": 8,
-            "n_rewards": 10,
+            "n_fit": 10,
         },
     },
     "lite": {
@@ -61,7 +61,7 @@ class Shifted(Calibration):
     @dataclass(kw_only=True)
     class Config(Calibration.Config):
         n_masks: Annotated[int, Range(3)] = 64  # drawn by a sampler for each image
-        n_rewards: Count = 50  # training images
+        n_fit: Count = 50  # training images
 
     def _shown(self, test: Test) -> dict[str, np.ndarray]:
         few = spread(len(test["y"]), self.config.n_shift)
@@ -80,7 +80,7 @@ class Shifted(Calibration):
     def _rewards(self, sampler: Any, data: Data) -> dict[str, np.ndarray]:
         if not isinstance(sampler, MaskSampler):
             return {}
-        batch = {name: value[: self.config.n_rewards].to(self.device) for name, value in data.train.items()}
+        batch = {name: value[: self.config.n_fit].to(self.device) for name, value in data.train.items()}
         log_q, log_p, log_likelihood = (of.double().cpu().numpy() for of in sampler.rewards(batch, self.config.n_masks))
         return {
             "reward_correlation": correlation(log_q, log_p + log_likelihood),
