@@ -57,7 +57,7 @@ CARD = TaskCard(
 BUDGETS = {
     "smoke": {"train": {"epochs": 2, "batch_size": 32}, "task": {"n_train": 256, "n_valid": 100, "n_test": 200}},
     "lite": {
-        "train": {"epochs": 8, "batch_size": 32, "validate_every": 4},
+        "train": {"epochs": 6, "batch_size": 32, "validate_every": 3},
         "task": {"n_train": 4000, "n_valid": 1000, "n_test": 5000},
     },
     "full": {"train": {"epochs": 50, "batch_size": 10, "validate_every": 5}},
