@@ -47,7 +47,7 @@ CARD = MethodCard(
     paper="002",
     cite="Liu et al. 2023",
     splits=True,
-    defaults="paper",
+    defaults="convention",
 )
 POLICIES = {"labels": OfLabels, "masks": OfMasks, "independent": Factorised}
 

@@ -33,7 +33,7 @@ CARD = MethodCard(
     cite="Honegger et al. 2023; Han et al. 2015",
     bases={"zoo": {"method": "cnn-zoo"}},
     splits=True,
-    defaults="paper",
+    defaults="convention",
 )
 
 

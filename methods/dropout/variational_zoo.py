@@ -37,7 +37,7 @@ CARD = MethodCard(
     cite="Honegger et al. 2023; Molchanov et al. 2017",
     bases={"zoo": {"method": "cnn-zoo"}},
     splits=True,
-    defaults="paper",
+    defaults="convention",
 )
 THRESHOLD, START = 3.0, -10.0
 
