@@ -20,6 +20,7 @@ from elboard.methods.parts.noisy_layers import before
 IDENTITIES = {
     "gflowout": (
         "test_the_probability_of_masks_sums_to_one",
+        "test_a_sampler_that_can_be_the_posterior_is",
         "test_the_sampler_learns_the_posterior_of_all_masks",
         "test_each_loss_reaches_its_own_networks_alone",
     ),
@@ -38,20 +39,19 @@ def build(seed: int = 0, **options: object) -> GFlowOut:
     return GFlowOut(GFlowOut.Config(**options), SPEC)
 
 
-def tiny(seed: int = 0, **options: object) -> GFlowOut:
-    """Two layers of four units, whose 256 masks can be counted."""
+def tiny(seed: int = 0, widths: tuple[int, ...] = (4, 4), **options: object) -> GFlowOut:
+    """Layers of few units, of which all masks can be counted: two of four have 256."""
     method = build(seed, **options)
-    layers = [nn.Linear(64, 4), nn.Linear(4, 4)]
-    method.backbone = nn.Sequential(nn.Flatten(), layers[0], nn.Tanh(), layers[1], nn.Tanh())
-    method.head = nn.Linear(4, 4)
+    layers = [nn.Linear(a, b) for a, b in itertools.pairwise((64, *widths))]
+    method.backbone = nn.Sequential(nn.Flatten(), *(part for layer in layers for part in (layer, nn.Tanh())))
+    method.head = nn.Linear(widths[-1], 4)
     with torch.no_grad():
         method.head.weight.mul_(2.5)
         layers[0].weight.mul_(4)
-    kinds = [type(of) for of in method.sampler]
-    sizes = [(0, 4, 4, 0.0), (4, 4, 4, 0.0)]
-    method.sampler = nn.ModuleList(kind(*of) for kind, of in zip(kinds, sizes, strict=True))
+    sizes = [(sum(widths[:i]), width, 4, 0.0) for i, width in enumerate(widths)]
+    method.sampler = nn.ModuleList(type(method.sampler[0])(*of) for of in sizes)
     if method.prior:
-        method.prior = nn.ModuleList(type(old)(*of) for old, of in zip(method.prior, sizes, strict=True))
+        method.prior = nn.ModuleList(type(method.prior[0])(*of) for of in sizes)
     return method
 
 
@@ -65,12 +65,13 @@ def roughen(method: GFlowOut) -> GFlowOut:
 
 
 def every_mask(method: GFlowOut, x: Tensor, y: Tensor | None, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each of the 256 masks log q, log p and log p(y | x, z) for one example, by putting the mask in the place of what is drawn."""
-    masks = torch.tensor(list(itertools.product((0.0, 1.0), repeat=8)))
-    parts = iter(masks.split(4, dim=1))
+    """Of each of the masks log q, log p and log p(y | x, z) for one example, by putting the mask in the place of what is drawn."""
+    widths = [layer.weight.shape[0] for layer in method.layers()[:-1]]
+    masks = torch.tensor(list(itertools.product((0.0, 1.0), repeat=sum(widths))))
+    parts = iter(masks.split(widths, dim=1))
     with monkeypatch.context() as patched:
         patched.setattr(torch, "bernoulli", lambda p: next(parts))
-        drawn = method.draw(x.expand(256, -1, -1, -1), None if y is None else y.expand(256, -1))
+        drawn = method.draw(x.expand(len(masks), -1, -1, -1), None if y is None else y.expand(len(masks), -1))
     label = 0 if y is None else int(y.argmax())
     return drawn.log_q, drawn.log_p, drawn.logits.log_softmax(1)[:, label]
 
@@ -102,22 +103,51 @@ def total_variation(method: GFlowOut, monkeypatch: pytest.MonkeyPatch) -> float:
     return sum(found) / len(found)
 
 
+def balance(method: GFlowOut, examples: int, copies: int, steps: int) -> None:
+    """Training of sampler and log Z alone, with masks that the method draws itself."""
+    groups = method.parameter_groups()
+    sampler, normaliser = groups[1], groups[-1]
+    optimizer = torch.optim.Adam([sampler, normaliser])
+    many = {name: of[:examples].repeat(copies, *[1] * (of.ndim - 1)) for name, of in BATCH.items()}
+    torch.manual_seed(3)
+    for step in range(steps):
+        sampler["lr"], normaliser["lr"] = (rate * (1 - step / steps) for rate in (2e-2, 5e-2))
+        optimizer.zero_grad()
+        method.loss(many)["balance"].backward()
+        optimizer.step()
+
+
 def test_the_sampler_learns_the_posterior_of_all_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     """With classifier and prior held, trajectory balance leads q(z | x, y) to the normalised reward of the 256 masks: as near as what is
     independent within a layer can come."""
     method = tiny(temperature=1.0)
     first = total_variation(method, monkeypatch)
-    _, sampler, _, normaliser = method.parameter_groups()
-    optimizer = torch.optim.Adam([sampler, normaliser])
-    many = {name: of[:2].repeat(48, *[1] * (of.ndim - 1)) for name, of in BATCH.items()}
-    torch.manual_seed(3)
-    for step in range(300):
-        sampler["lr"], normaliser["lr"] = (rate * (1 - step / 300) for rate in (2e-2, 3e-2))
-        optimizer.zero_grad()
-        method.loss(many)["balance"].backward()
-        optimizer.step()
+    balance(method, examples=2, copies=48, steps=300)
     last = total_variation(method, monkeypatch)
     assert first > 0.2 and last < 0.1, (first, last)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_sampler_that_can_be_the_posterior_is(sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three layers of one unit, where a q that sees what came before can be any distribution over the eight masks: it is the normalised
+    reward, and log Z the logarithm of the sum, although masks were drawn at T = 2. One that does not see it cannot be."""
+    method = tiny(widths=(1, 1, 1), sampler=sampler, temperature=2.0)
+    method.scale = 1
+    with torch.no_grad():
+        for layer in method.layers()[1:]:
+            layer.weight.fill_(3.0)
+        method.head.weight.copy_(torch.tensor([[6.0], [0.0], [0.0], [0.0]]))
+    x, y = X[:1], ONEHOT[:1]
+    log_q, log_p, log_likelihood = (of.detach() for of in every_mask(method, x, y, monkeypatch))
+    reward = log_p + log_likelihood
+    first = 0.5 * (log_q.exp() - reward.softmax(0)).abs().sum()
+    balance(method, examples=1, copies=32, steps=300)
+    last = 0.5 * (every_mask(method, x, y, monkeypatch)[0].detach().exp() - reward.softmax(0)).abs().sum()
+    if sampler == "independent":
+        assert last > 0.2
+    else:
+        assert first > 0.2 and last < 0.005
+        assert method.log_z(x, y).item() == pytest.approx(reward.logsumexp(0).item(), abs=0.01)
 
 
 def test_what_balances_is_the_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
