@@ -1,1 +1,1 @@
-"""Populations of networks and their sparse twins."""
+"""Networks and maps that become smaller."""
