@@ -13,16 +13,16 @@ def kendall(a: np.ndarray, b: np.ndarray) -> float:
     return float((x * y).sum() / scale) if scale > 0 else 0.0
 
 
-def along(sparsity: np.ndarray, values: np.ndarray, at: float) -> float | None:
+def along(sparsity: np.ndarray, values: np.ndarray, at: float, slack: float = 0.0) -> float | None:
     """``values`` (S,) at the sparsity ``at``, linear between the two stages around the first crossing; None where it is not reached.
 
-    ``sparsity`` (S,) begins below ``at``, but need not grow at each stage.
+    ``sparsity`` (S,) begins below ``at``, but need not grow at each stage. A stage within ``slack`` of ``at`` is there.
     """
-    reached = np.flatnonzero(np.asarray(sparsity) >= at)
+    reached = np.flatnonzero(np.asarray(sparsity) >= at - slack)
     if not len(reached):
         return None
     i = int(reached[0])
-    if i == 0 or sparsity[i] == at:
+    if i == 0 or sparsity[i] <= at + slack:
         return float(values[i])
     share = (at - sparsity[i - 1]) / (sparsity[i] - sparsity[i - 1])
     return float((1 - share) * values[i - 1] + share * values[i])
