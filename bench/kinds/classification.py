@@ -25,6 +25,15 @@ class Classifier(Predictor):
     """Learns to predict class probabilities."""
 
 
+class FinishedClassifier(Predictor):
+    """A classifier of another task as it is, on which nothing is trained."""
+
+    @property
+    @abstractmethod
+    def finished(self) -> Predictor:
+        """The classifier itself, with all else that it offers."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassSpec(DataSpec):
     """Classes, and the expected share of training labels that are wrong where a task says it."""

@@ -6,6 +6,8 @@ import numpy as np
 
 from elboard.bench.metrics.calibration import FLOOR
 
+STILL = 1e-9  # a product of norms up to which something does not vary
+
 
 def symmetric_divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """``(KL(p, q) + KL(q, p)) / 2`` of probabilities ``(..., C)``, floored at 1e-12: ``sum_c (p - q) (log p - log q) / 2``."""
@@ -31,3 +33,10 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     rows = np.asarray(rows, dtype=np.float64)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(length > 0, length, 1.0)
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of ``a`` and ``b`` (N, G) over the first axis, ``(G,)``; 0 where one of them does not vary."""
+    a, b = (of.astype(np.float64) - of.mean(0, dtype=np.float64) for of in (a, b))
+    scale = np.sqrt((a**2).sum(0) * (b**2).sum(0))
+    return np.divide((a * b).sum(0), scale, out=np.zeros_like(scale), where=scale > STILL)

@@ -34,7 +34,7 @@ from elboard.bench.options import Count, Natural, Range
 from elboard.bench.task import EXACT, Batch, Data, Observed, Test
 from elboard.tasks.calibration.diagram import reliability_diagram
 from elboard.tasks.data.task import DataTask, images, permutation, tie_slack, upsampled_digits
-from elboard.tasks.parts.rotation import rotate
+from elboard.tasks.parts.shifts import rotate, spread
 
 BUDGETS = {
     "smoke": {
@@ -51,12 +51,6 @@ CHUNK = 250  # images a forward pass
 TRACKED = ("class_nll", "accuracy", "ece")  # over epochs, on validation images
 
 Labelled = tuple[np.ndarray, np.ndarray]
-
-
-def spread(n: int, wanted: int) -> slice:
-    """``wanted`` of ``n`` positions, evenly spaced: the first half of MNIST's test images is easier than the second."""
-    step = max(1, n // wanted)
-    return slice(0, step * min(wanted, n), step)
 
 
 class Calibration(DataTask):

@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d
 
 from elboard.bench.card import TaskCard
 from elboard.tasks.domains.base import BUDGETS, Domains  # noqa: F401 (the registry reads BUDGETS)
-from elboard.tasks.parts.rotation import rotate
+from elboard.tasks.parts.shifts import rotate
 
 CARD = TaskCard(
     name="domains/rotated-mnist",

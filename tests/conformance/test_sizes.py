@@ -59,6 +59,7 @@ PASSES = {  # of the whole evaluation
     "domains/rotated-mnist": lambda c: 2 * 5 * c["n_test"],  # probabilities and codes of images of all domains
     "domains/colored-mnist": lambda c: 2 * 4 * c["n_test"],
     "compression/linear": lambda c: 2 * 10,  # maps of all ranks
+    "compression/mnist-zoo": lambda c: (1 + 10) * c["n_test"],  # each version of a population, at most ten beside the originals
     "compression/mnist": lambda c: 5 * c["n_test"],  # networks of all sizes
 }
 
@@ -84,6 +85,10 @@ def _passes_of_sequences(task: str, c: dict[str, Any], of: dict[str, str], passe
 def _passes_of_classification(task: str, c: dict[str, Any], of: dict[str, Any], passes: int, examples: int) -> None:
     if task.startswith("continual/"):
         _passes_of_sequences(task, c, of, passes)
+    elif task.endswith("-shifted"):
+        rewards = c["n_masks"] * c["n_fit"]
+        assert passes == c["n_samples"] * c["n_shift"] * (1 + 8 * 5) + rewards, "draws of clean and of shifted images, and masks"
+        assert of == {"*_correlation": f"{c['n_fit']} training images", "*": c["n_shift"]}
     elif task.startswith("calibration/"):
         assert passes == c["n_samples"] * (c["n_test"] + c["n_shift"] * len(c["angles"])), "draws of clean and of turned images"
         assert of == {"*/*": c["n_shift"], "*": c["n_test"]}

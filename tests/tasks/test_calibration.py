@@ -11,9 +11,8 @@ from scipy import ndimage
 from elboard.bench.evidence import scored
 from elboard.bench.metrics.calibration import classification_metrics, ece
 from elboard.bench.registry import find
-from elboard.tasks.calibration.base import spread
 from elboard.tasks.calibration.diagram import bins_of, reliability_diagram
-from elboard.tasks.parts.rotation import rotate
+from elboard.tasks.parts.shifts import rotate, spread
 
 NAMES = ("calibration/mnist", "calibration/fashion-mnist")
 METRICS = ("accuracy", "class_nll", "brier", "ece", "adaptive_ece", "classwise_ece", "entropy")

@@ -14,7 +14,7 @@ from elboard.bench.metrics.conventions import in_range
 from elboard.tasks.domains.base import NEIGHBOURS, Domains, told_domains
 from elboard.tasks.domains.colored_mnist import AGREE, ColouredMNIST
 from elboard.tasks.domains.rotated_mnist import ANGLES, RotatedMNIST
-from elboard.tasks.parts.rotation import rotate
+from elboard.tasks.parts.shifts import rotate
 
 FEW = {"n_train": 96, "n_valid": 40, "n_test": 80}
 

@@ -1,0 +1,122 @@
+"""Test images that are shifted: turned, sheared, deformed, made noisy, blurred, faded and covered, each at five severities.
+
+All is a function of the image, of its place among the images and of the severity, computed in double precision on the CPU, so that every
+machine and device sees the same images. Labels stay. Images are square, ``(N, C, H, H)`` with values in [0, 1] and a dark background;
+lengths are in pixels of images of 28 x 28. Kinds after Hendrycks and Dietterich 2019 and Mu and Gilmer 2019 (MNIST-C), deformations after
+Simard et al. 2003; the transforms and their severities are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+SEVERITIES = 5
+SIDE = 28  # what lengths are of
+SMOOTH = 4.0  # pixels over which a deformation is smooth
+
+
+def spread(n: int, wanted: int) -> slice:
+    """``wanted`` of ``n`` positions, evenly spaced: the first half of MNIST's test images is easier than the second."""
+    step = max(1, n // wanted)
+    return slice(0, step * min(wanted, n), step)
+
+
+def _resampled(x: Tensor, where: Tensor) -> Tensor:
+    """Images at the places ``where`` (N or 1, H, H, 2), from -1 to 1 (double): bilinear, zeros from outside."""
+    where = where.expand(len(x), -1, -1, -1)
+    return F.grid_sample(x.double(), where, mode="bilinear", padding_mode="zeros", align_corners=False).to(x.dtype)
+
+
+def _affine(x: Tensor, rows: list[list[float]]) -> Tensor:
+    """``rows`` (2, 3) lead from output to input coordinates, the second one downwards."""
+    theta = torch.tensor(rows, dtype=torch.float64)
+    return _resampled(x, F.affine_grid(theta[None], [1, *x.shape[1:]], align_corners=False))
+
+
+def rotate(x: Tensor, degrees: float) -> Tensor:
+    """Images turned counter-clockwise about their centre: bilinear, zeros from outside."""
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return _affine(x, [[c, -s, 0.0], [s, c, 0.0]])
+
+
+def shear(x: Tensor, slope: float) -> Tensor:
+    """Rows moved sideways, by ``slope`` pixels more with each row, the middle left where it is."""
+    return _affine(x, [[1.0, slope, 0.0], [0.0, 1.0, 0.0]])
+
+
+def deform(x: Tensor, pixels: float) -> Tensor:
+    """Each image along a smooth random field of displacements whose root mean square is ``pixels`` (of their length)."""
+    side = x.shape[-1]
+    field = _rng(1).standard_normal((len(x), 2, side, side))
+    field = ndimage.gaussian_filter(field, (0, 0, SMOOTH * side / SIDE, SMOOTH * side / SIDE), mode="wrap")
+    field /= np.sqrt((field**2).sum(1, keepdims=True).mean((2, 3), keepdims=True))
+    still = F.affine_grid(torch.eye(2, 3, dtype=torch.float64)[None], [1, *x.shape[1:]], align_corners=False)
+    return _resampled(x, still + torch.from_numpy(field).permute(0, 2, 3, 1) * (2 * pixels / SIDE))
+
+
+def noise(x: Tensor, deviation: float) -> Tensor:
+    """Normal noise added to each pixel, cut to [0, 1]."""
+    return _pixels(x, lambda image: np.clip(image + deviation * _rng(2).standard_normal(image.shape), 0, 1))
+
+
+def impulse(x: Tensor, share: float) -> Tensor:
+    """About a ``share`` of the pixels black or white, each for half of them."""
+
+    def change(image: np.ndarray) -> np.ndarray:
+        u = _rng(3).random(image.shape)
+        return np.where(u < share, (u < share / 2).astype(float), image)
+
+    return _pixels(x, change)
+
+
+def blur(x: Tensor, pixels: float) -> Tensor:
+    """Smoothed by a normal kernel of standard deviation ``pixels``; zeros from outside."""
+    width = pixels * x.shape[-1] / SIDE
+    return _pixels(x, lambda image: ndimage.gaussian_filter(image, (0, 0, width, width), mode="constant"))
+
+
+def contrast(x: Tensor, factor: float) -> Tensor:
+    """Each image's differences from its own mean times ``factor``."""
+    return _pixels(x, lambda image: factor * image + (1 - factor) * image.mean((1, 2, 3), keepdims=True))
+
+
+def occlude(x: Tensor, pixels: float) -> Tensor:
+    """A grey square of side ``pixels`` somewhere within each image."""
+    side = x.shape[-1]
+    length = round(pixels * side / SIDE)
+    corner = _rng(4).integers(0, side - length + 1, (2, len(x), 1))
+    rows, columns = ((np.arange(side) >= at) & (np.arange(side) < at + length) for at in corner)
+    return _pixels(x, lambda image: np.where((rows[:, :, None] & columns[:, None])[:, None], 0.5, image))
+
+
+def _rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def _pixels(x: Tensor, change: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    return torch.from_numpy(change(x.double().numpy())).to(x.dtype)
+
+
+KINDS: dict[str, tuple[Callable[[Tensor, float], Tensor], tuple[float, ...]]] = {
+    "rotation": (rotate, (15, 30, 45, 60, 75)),  # degrees
+    "shear": (shear, (0.2, 0.4, 0.6, 0.8, 1.0)),
+    "deformation": (deform, (0.75, 1.5, 2.25, 3.0, 3.75)),
+    "noise": (noise, (0.1, 0.2, 0.3, 0.4, 0.5)),
+    "impulse": (impulse, (0.05, 0.1, 0.15, 0.2, 0.3)),
+    "blur": (blur, (0.75, 1.25, 1.75, 2.25, 2.75)),
+    "contrast": (contrast, (0.7, 0.5, 0.35, 0.25, 0.15)),
+    "occlusion": (occlude, (5, 8, 10, 12, 14)),
+}
+
+
+def shifted(x: Tensor, kind: str, severity: int) -> Tensor:
+    """``x`` (N, C, H, H) under a kind of :data:`KINDS`, at a severity from 1 to 5. The same noise at each severity, but larger."""
+    change, strengths = KINDS[kind]
+    return change(x, strengths[severity - 1])
