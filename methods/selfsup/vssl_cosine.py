@@ -3,7 +3,7 @@
     term = (1 - cos)/s + log(s)/2 + weight [ (1 - cos)/t + (s/t - 1 - log(s/t))/2 ],     cos = cos(mu_s, mu_t)
 
 Means have length sqrt(d) and there is one variance s of the student, t of the teacher, for an image: the squared distance of means over d
-is 2 (1 - cos), so that this is the Gaussian form on the sphere, exactly. With all variances 1 it is (1 + weight) / 2 times the loss of BYOL.
+is 2 (1 - cos), so that this is the Gaussian form on the sphere, exactly. With all variances 1 it is (1 + weight) / 2 of the loss of BYOL.
 Differences from the paper: see :mod:`elboard.methods.selfsup.variational`, for the terms and for what is not the paper's own.
 """
 

@@ -119,6 +119,10 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == 2 * len(c["rates"]) * c["samples"], "paths of two models"
     elif task == "dynamics/digits":
         assert passes == c["samples"] * c["n_train"], "gradients"
+    elif card.family == "selfsup":
+        passes_of_views = c["n_shown"] * (8 + 3 * c["pairs"])
+        assert passes == c["n_labelled"] + 3 * c["n_test"] + passes_of_views, "features, embeddings, uncertainties, and views of few"
+        assert of["view_spearman"] == of["uncertainty*"] == f"{c['n_shown']:,} test images" and of["*"] == c["n_test"]
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
     elif card.family in ("calibration", "dropout", "noisy"):
