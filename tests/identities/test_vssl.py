@@ -208,12 +208,13 @@ def test_variances_begin_at_one_stay_in_bounds_and_bounds_are_counted() -> None:
 def test_means_of_the_gaussian_form_cannot_shrink() -> None:
     """A learned variance rewards small means; their scale is that of the batch, whatever the head's."""
     method, x = build(GaussianVSSL), batch()["x"]
+    method.projector.mean[1].eps = 1e-12  # the untrained backbone's features hardly differ
     before = method.see(method.backbone(x)).embedding
     with torch.no_grad():
         method.projector.mean[0].weight.mul_(1e-2)
         method.projector.mean[0].bias.mul_(1e-2)
     torch.testing.assert_close(before.var(0, correction=0), torch.ones(D), rtol=1e-2, atol=1e-2)
-    torch.testing.assert_close(method.see(method.backbone(x)).embedding.var(0, correction=0), torch.ones(D), rtol=0.3, atol=0.3)
+    torch.testing.assert_close(method.see(method.backbone(x)).embedding, before, rtol=1e-2, atol=1e-2)
 
 
 def test_contrast_is_a_classification_of_the_batch() -> None:
