@@ -46,7 +46,7 @@ class Views(Method, ViewEncoder):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        backbone: Literal["cnn", "pooled", "resnet20"] = "pooled"
+        backbone: Literal["cnn", "pooled", "resnet20"] = "cnn"
         latent_dim: Count = 64  # d
         hidden: Count = 256
         optimizer: Literal["adam", "adamw", "sgd"] = "adamw"

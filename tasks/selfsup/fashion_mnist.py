@@ -53,7 +53,7 @@ CARD = TaskCard(
     data=("fashion-mnist",),
     papers=("022", "029"),
     full="55,000 training images for 100 epochs and all test images; no paper's own setting",
-    work={"lite": (10_000, 48_000), "full": (55_000, 95_000)},
+    work={"lite": (6000, 48_000), "full": (55_000, 95_000)},
     examples={
         "smoke": {"view_spearman": "100 test images", "uncertainty*": "100 test images", "*": 200},
         "lite": {"view_spearman": "1,000 test images", "uncertainty*": "1,000 test images", "*": 5000},
@@ -65,7 +65,7 @@ BUDGETS = {
         "train": {"epochs": 2, "batch_size": 100},
         "task": {"n_train": 600, "n_valid": 100, "n_test": 200, "n_labelled": 200, "n_shown": 100, "pairs": 2},
     },
-    "lite": {"train": {"epochs": 15, "batch_size": 128, "validate_every": 5}},
+    "lite": {"train": {"epochs": 10, "batch_size": 100, "validate_every": 5}},
     "full": {
         "train": {"epochs": 100, "batch_size": 256, "validate_every": 10},
         "task": {"n_train": 55_000, "n_valid": 5000, "n_test": 10_000, "n_shown": 2000},
@@ -85,7 +85,7 @@ class ViewsFashionMNIST(DataTask):
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
-        n_train: Count = 10_000
+        n_train: Count = 6000
         n_valid: Count = 1000
         n_test: Count = 5000  # the first test images
         n_labelled: Count = 1000  # training images whose classes the probes see
