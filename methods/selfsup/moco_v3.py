@@ -5,9 +5,9 @@
 q is the student's prediction of one view, k_j are the teacher's embeddings of the other view of all images of the batch, k+ that of the
 same image; all have length 1. The factor 2 t is the paper's, and makes the scale of gradients alike for any temperature.
 
-Differences from the paper: a small backbone, projector and predictor, d = 64, Adam, tau from 0.99, as of BYOL here; batches of some hundred
-images instead of 4096, so that there are as few negatives; t = 0.2, the paper's for ResNet-50 being 1.0; the loss is the mean of both
-orders instead of their sum.
+Differences from the paper: a small backbone, projector and predictor, d = 64, Adam, tau from 0.99, as of BYOL here; batches of a hundred
+images instead of 4096, so that there are as few negatives; t = 0.2, a usual value; the loss is the mean of both orders instead of their
+sum.
 """
 
 from __future__ import annotations
