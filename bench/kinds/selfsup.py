@@ -35,6 +35,14 @@ class UncertainViews(ViewEncoder):
         """``(B,)``, larger for what is less certain; a scale of its own, so that one model's values are compared with each other alone."""
 
 
+class ClassOracle(ABC):
+    """Learns from the classes of the images that it trains on, which encoders from views must not look at: a reference beside them."""
+
+    @abstractmethod
+    def logits(self, x: Tensor) -> Tensor:
+        """Of the classes that it was shown, ``(B, C)``."""
+
+
 METRICS = (
     share("probe_accuracy", "accuracy of a linear probe", "higher", "logistic regression on standardised features of labelled images"),
     share("knn_accuracy", "accuracy of nearest neighbours", "higher", "20 by cosine similarity of features, lowest class among ties"),

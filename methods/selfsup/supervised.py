@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.kinds.selfsup import UncertainViews
+from elboard.bench.kinds.selfsup import ClassOracle, UncertainViews
 from elboard.bench.method import Bases
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.selfsup.base import Views
@@ -31,7 +31,7 @@ CARD = MethodCard(
 )
 
 
-class Supervised(Views, UncertainViews):
+class Supervised(Views, UncertainViews, ClassOracle):
     """The backbone with one linear layer; the embedding are its logits."""
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
@@ -39,15 +39,14 @@ class Supervised(Views, UncertainViews):
         self.head = nn.Linear(self.backbone.n_features, spec.n_classes)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        logits = [self.target(batch[name]) for name in ("x", "view")]
+        logits = [self.logits(batch[name]) for name in ("x", "view")]
         accuracy = (logits[0].argmax(1) == batch["y"]).float().mean()
         return {"loss": 0.5 * sum(F.cross_entropy(of, batch["y"]) for of in logits), "accuracy": accuracy}
 
-    def target(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         return self.head(self.backbone(x))
 
-    def predicted(self, x: Tensor) -> Tensor:
-        return self.target(x)
+    target = predicted = logits
 
     def uncertainty(self, x: Tensor) -> Tensor:
-        return 1 - self.target(x).softmax(1).amax(1)
+        return 1 - self.logits(x).softmax(1).amax(1)
