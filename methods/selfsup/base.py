@@ -94,7 +94,7 @@ class Views(Method, ViewEncoder):
 
 class Momentum(Views):
     """With a teacher that gives the targets: theta_t <- tau theta_t + (1 - tau) theta_s after each step, from which tau rises to 1 by a
-    cosine, tau = 1 - (1 - momentum_0) (1 + cos(pi progress)) / 2 (Grill et al. 2020). Statistics of its batch normalisation are its own.
+    cosine, tau = 1 - (1 - tau_0) (1 + cos(pi progress)) / 2 (Grill et al. 2020). Statistics of its batch normalisation are its own.
 
     Heads below the embedding are ``self.projector``; what is a student's alone, as a predictor, lies outside of it.
     """
