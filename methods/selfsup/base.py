@@ -42,13 +42,11 @@ def layers(*sizes: int) -> nn.Sequential:
 
 
 class Views(Method, ViewEncoder):
-    """A backbone with heads on it. Subclasses build heads in ``__init__`` and give :meth:`see` and :meth:`term`."""
+    """A backbone, whose output are the features."""
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
         backbone: Literal["cnn", "pooled", "resnet20"] = "cnn"
-        latent_dim: Count = 64  # d
-        hidden: Count = 256
         optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
         weight_decay: float = 1e-4
         schedule: Literal["constant", "cosine"] = "cosine"
@@ -56,6 +54,19 @@ class Views(Method, ViewEncoder):
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
         self.backbone = backbone(config.backbone, spec.shape)
+
+    def represent(self, x: Tensor) -> Tensor:
+        return self.backbone(x)
+
+
+class Siamese(Views):
+    """Heads on the backbone, by which a view predicts another one. Subclasses build them in ``__init__`` and give :meth:`see` and
+    :meth:`term`."""
+
+    @dataclass(kw_only=True)
+    class Config(Views.Config):
+        latent_dim: Count = 64  # d
+        hidden: Count = 256
 
     def see(self, features: Tensor) -> Seen:
         """Heads on features of the backbone."""
@@ -82,9 +93,6 @@ class Views(Method, ViewEncoder):
         """Further scalars for the curves."""
         return {}
 
-    def represent(self, x: Tensor) -> Tensor:
-        return self.backbone(x)
-
     def target(self, x: Tensor) -> Tensor:
         return self.see(self.backbone(x)).embedding
 
@@ -92,7 +100,7 @@ class Views(Method, ViewEncoder):
         return self.see(self.backbone(x)).prediction
 
 
-class Momentum(Views):
+class Momentum(Siamese):
     """With a teacher that gives the targets: theta_t <- tau theta_t + (1 - tau) theta_s after each step, from which tau rises to 1 by a
     cosine, tau = 1 - (1 - tau_0) (1 + cos(pi progress)) / 2 (Grill et al. 2020). Statistics of its batch normalisation are its own.
 
@@ -100,7 +108,7 @@ class Momentum(Views):
     """
 
     @dataclass(kw_only=True)
-    class Config(Views.Config):
+    class Config(Siamese.Config):
         tau: Share = 0.99  # at the beginning
 
     projector: nn.Module

@@ -20,7 +20,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.method import Bases
 from elboard.bench.options import Count
 from elboard.bench.task import DataSpec
-from elboard.methods.selfsup.base import Seen, Views, layers
+from elboard.methods.selfsup.base import Seen, Siamese, layers
 
 CARD = MethodCard(
     name="simsiam",
@@ -32,11 +32,11 @@ CARD = MethodCard(
 )
 
 
-class SimSiam(Views):
+class SimSiam(Siamese):
     """A predictor, and targets without gradient; embeddings of length 1."""
 
     @dataclass(kw_only=True)
-    class Config(Views.Config):
+    class Config(Siamese.Config):
         latent_dim: Count = 128
         bottleneck: Count = 32
 

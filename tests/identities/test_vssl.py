@@ -264,6 +264,10 @@ def test_the_reference_is_cross_entropy_of_both_views() -> None:
     torch.testing.assert_close(method.uncertainty(given["x"]), 1 - method.target(given["x"]).softmax(1).max(1).values)
 
 
+def test_the_reference_has_no_option_of_heads_that_it_lacks() -> None:
+    assert not {"latent_dim", "hidden"} & set(Supervised.Config.__dataclass_fields__)
+
+
 def test_no_network_that_learns_without_classes_looks_at_them() -> None:
     for cls in TAUGHT:
         given = {name: value for name, value in batch().items() if name != "y"}
