@@ -45,7 +45,7 @@ class ClassOracle(ABC):
 
 METRICS = (
     share("probe_accuracy", "accuracy of a linear probe", "higher", "logistic regression on standardised features of labelled images"),
-    share("knn_accuracy", "accuracy of nearest neighbours", "higher", "20 by cosine similarity of features, a vote each, lowest class among ties"),
+    share("knn_accuracy", "accuracy of nearest neighbours", "higher", "20 by cosine similarity, a vote each, lowest class among ties"),
     share("quantile_accuracy", "probe's accuracy by certainty", "none", "fifths of the images, q1 the least certain; ties in their order"),
     Convention("quantile_gap", "probe's accuracy of the most certain fifth minus that of the least", "", "higher", -1.0, 1.0),
     Convention("quantile_trend", "Spearman correlation of accuracy with the fifth", "", "higher", -1.0, 1.0, note="1: it rises throughout"),

