@@ -97,6 +97,10 @@ def _passes_of_classification(task: str, c: dict[str, Any], of: dict[str, Any], 
         assert of == {"train_nll": f"{c['n_fit']:,} training images", "*": c["n_test"]} | (
             {"gd*": f"{c['batches']} mini-batches"} if "batches" in c else {}
         )
+    elif task.startswith("selfsup/"):
+        of_few = c["n_shown"] * (8 + 3 * c["pairs"])
+        assert passes == c["n_labelled"] + 3 * c["n_test"] + of_few, "features, embeddings and uncertainties, and views of few images"
+        assert of["view_spearman"] == of["uncertainty*"] == f"{c['n_shown']:,} test images" and of["*"] == c["n_test"]
     elif task == "noisy/teacher":
         assert passes == c["n_samples"] * (c["n_test"] + examples), "draws of test and of training inputs"
     elif task.endswith("-redrawn"):
@@ -148,7 +152,7 @@ def test_passes_of_the_evaluation(task: str, budget: str) -> None:
         assert passes == PASSES[task](c)
     elif card.family == "topology":
         assert passes == 2 * c["side"] ** 2, "codes and bounds"
-    elif card.family in ("calibration", "dropout", "noisy", "continual"):
+    elif card.family in ("calibration", "dropout", "noisy", "continual", "selfsup"):
         _passes_of_classification(task, c, of, passes, examples)
     elif card.family == "ood":
         _passes_of_detection(task, c, of, passes)

@@ -1,0 +1,1 @@
+"""Encoders from views of images, without their classes."""
