@@ -1,0 +1,59 @@
+"""VAE-GAN that flags images by the largest difference from their reconstruction (Rashid, Amparore, Ferrari and Verda 2024).
+
+    L_llike = cross-entropy of x and x^, summed over pixels;   all else is the step of Larsen et al. 2016 (``vae-gan``), with gamma = 1
+    map(p) = |x(p) - x^(p)|, mean over channels;   score = max_p map(p);   error = sum_p,c (x - x^)^2
+
+Trained on normal images alone: those that are labelled as anomalies count nothing. The ``error`` is what explanations explain, as in the
+paper's repository: another function than the score.
+
+Differences from the paper's repository: Larsen's three objectives in the place of its balance of the discriminator's loss; a dense
+discriminator; the network of the board, without batch normalisation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from elboard.bench.card import MethodCard
+from elboard.bench.task import Batch
+from elboard.methods.parts.likelihoods import Bernoulli
+from elboard.methods.vae.detecting import Reconstructing
+from elboard.methods.vae.vae_gan import Adversarial
+
+CARD = MethodCard(
+    name="vae-gan-anomaly",
+    title="Reconstruction difference of a VAE-GAN",
+    family="vae",
+    home="anomaly/tiles",
+    paper="077",
+    cite="Rashid et al. 2024",
+    defaults="convention",
+)
+
+
+class VAEGANAnomaly(Adversarial, Reconstructing):
+    """Measured by pixels, and told real from fake by a discriminator."""
+
+    @dataclass(kw_only=True)
+    class Config(Adversarial.Config):
+        latent_dim: int = 32  # the repository's
+        gamma: float = 1.0
+        score: Literal["sum", "max"] = "max"
+
+    def make_likelihood(self) -> nn.Module:
+        """Pixels in [0, 1] as means of Bernoulli variables."""
+        return Bernoulli()
+
+    def unlikeness(self, x: Tensor, fake: Tensor) -> Tensor:
+        return F.binary_cross_entropy(fake.clamp(1e-6, 1 - 1e-6), x, reduction="none").sum(1).mean()
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x)[0])
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        normal = batch["y"] == 0
+        return super().loss({"x": batch["x"][normal] if normal.any() else batch["x"]})
