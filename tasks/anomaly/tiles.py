@@ -28,7 +28,7 @@ CARD = TaskCard(
     selection="auroc",
     papers=("077",),
     full="5,000 tiles for 50 epochs; no paper's own setting",
-    work={"lite": (600, 600), "full": (5000, 3000)},
+    work={"lite": (600, 720), "full": (5000, 3000)},
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 2, "batch_size": 32}, "task": {"n_train": 60, "n_valid": 24, "n_test": 24}},
