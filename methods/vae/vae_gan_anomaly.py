@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
+from elboard.bench.method import at_least_single
 from elboard.bench.task import Batch
 from elboard.methods.parts.likelihoods import Bernoulli
 from elboard.methods.vae.detecting import Reconstructing
@@ -49,7 +49,8 @@ class VAEGANAnomaly(Adversarial, Reconstructing):
         return Bernoulli()
 
     def unlikeness(self, x: Tensor, fake: Tensor) -> Tensor:
-        return F.binary_cross_entropy(fake.clamp(1e-6, 1 - 1e-6), x, reduction="none").sum(1).mean()
+        fake = at_least_single(fake).clamp(1e-6, 1 - 1e-6)
+        return -(x * fake.log() + (1 - x) * (1 - fake).log()).sum(1).mean()
 
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x)[0])
