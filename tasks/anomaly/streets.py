@@ -33,7 +33,7 @@ CARD = TaskCard(
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 2, "batch_size": 32}, "task": {"n_train": 100, "n_valid": 40, "n_test": 60}},
-    "lite": {"train": {"epochs": 12, "batch_size": 32, "validate_every": 3}, "task": {}},
+    "lite": {"train": {"epochs": 10, "batch_size": 32, "validate_every": 5}, "task": {}},
     "full": {"train": {"epochs": 50, "batch_size": 32, "validate_every": 10}, "task": {"n_train": 50_000, "n_test": 6000}},
 }
 WIDTH = 32

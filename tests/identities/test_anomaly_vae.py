@@ -14,7 +14,7 @@ from elboard.bench.task import Data
 from elboard.methods.anomaly.cnn_anomaly import CNNAnomaly
 from elboard.methods.anomaly.pixel_gaussian import PixelGaussian
 from elboard.methods.vae.cl_vae_anomaly import CLVAEAnomaly
-from elboard.methods.vae.cl_vae_anomaly_discrepancy import CLVAEDiscrepancy
+from elboard.methods.vae.cl_vae_anomaly_discrepancy import CARD, CLVAEDiscrepancy
 from elboard.methods.vae.vae import VAE
 from elboard.methods.vae.vae_anomaly import VAEAnomaly
 
@@ -193,7 +193,7 @@ def test_the_re_synthesis_is_not_trained_again() -> None:
     method = build(CLVAEDiscrepancy, {"resynthesis": base})
     graded(method, batch())
     assert all(p.grad is None for p in base.parameters()) and not any(name.startswith("bases") for name, _ in method.named_parameters())
-    assert CLVAEDiscrepancy.card.bases["resynthesis"]["method"] == "vae-anomaly" and base.config.normal_only, "trained on normal images"
+    assert CARD.bases["resynthesis"]["method"] == "vae-anomaly" and base.config.normal_only, "trained on normal images"
 
 
 def test_of_normal_images_it_is_the_vae() -> None:
