@@ -7,7 +7,8 @@ Trained on normal images alone: those that are labelled as anomalies count nothi
 paper's repository: another function than the score.
 
 Differences from the paper's repository: Larsen's three objectives in the place of its balance of the discriminator's loss; a dense
-discriminator; the network of the board, without batch normalisation.
+discriminator; the network of the board, without batch normalisation. Runs are short: from the start on the KL would leave no code, so that
+its weight rises.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
 from elboard.bench.method import at_least_single
+from elboard.bench.options import Share
 from elboard.bench.task import Batch
 from elboard.methods.parts.likelihoods import Bernoulli
+from elboard.methods.parts.schedules import ramp
 from elboard.methods.vae.detecting import Reconstructing
 from elboard.methods.vae.vae_gan import Adversarial
 
@@ -43,6 +46,10 @@ class VAEGANAnomaly(Adversarial, Reconstructing):
         latent_dim: int = 32  # the repository's
         gamma: float = 1.0
         score: Literal["sum", "max"] = "max"
+        kl_warmup: Share = 0.5  # share of training over which the KL's weight rises from 0
+
+    def encoder_loss(self, x: Tensor, z: Tensor, kl: Tensor) -> dict[str, Tensor]:
+        return super().encoder_loss(x, z, ramp(self.progress, self.config.kl_warmup) * kl)
 
     def make_likelihood(self) -> nn.Module:
         """Pixels in [0, 1] as means of Bernoulli variables."""

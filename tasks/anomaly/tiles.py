@@ -1,6 +1,6 @@
 """Tiles of stone with scratches, holes and prints, 48 x 48 RGB, drawn here.
 
-A tile lies at a random angle and place on a dark ground. It is made of chips with sharp borders, cells around random points, whose
+A tile lies at a random angle and place on a grey ground. It is made of chips with sharp borders, cells around random points, whose
 brightness varies by ``contrast``: a texture that no code of a few numbers holds. A defect lies on the tile: a thin light or dark scratch, a
 dark hole, or a printed letter of one colour, each covering a few hundredths of the picture.
 
@@ -87,7 +87,7 @@ def draw(n: int, rng: np.random.Generator, contrast: float, anomalous: bool) -> 
     bright = contrast * rng.uniform(-1, 1, (n, CHIPS))
     chips = np.take_along_axis(bright, cell, axis=1).reshape(tile.shape)
     stone = np.array([0.62, 0.52, 0.42])[:, None, None] + rng.uniform(-0.05, 0.05, (n, 3, 1, 1))
-    x = np.where(tile[:, None], stone + chips[:, None], 0.1 + 0.002 * ROWS)
+    x = np.where(tile[:, None], stone + chips[:, None], 0.36 + 0.002 * ROWS)
     kind, mask = rng.integers(3, size=n), np.zeros(tile.shape, bool)
     if anomalous:
         mask, colour = _defect(across, down, kind, rng)

@@ -163,6 +163,7 @@ def test_the_control_knows_nothing_of_the_model() -> None:
 def test_each_network_has_the_gradient_of_its_own_objective() -> None:
     """The step of Larsen et al. with the cross-entropy of pixels in the place of features."""
     method, x = detector(discriminator=[7, 5], latent_dim=3).train(), images(7)
+    method.progress = 1.0
     torch.manual_seed(4)
     method.loss({"x": x, "y": torch.zeros(7, dtype=torch.long)})["loss"].backward()
     torch.manual_seed(4)
@@ -182,6 +183,15 @@ def test_each_network_has_the_gradient_of_its_own_objective() -> None:
         own = [p for name in names for p in getattr(method, name).parameters()]
         for parameter, gradient in zip(own, torch.autograd.grad(objective, own, retain_graph=True), strict=True):
             torch.testing.assert_close(parameter.grad, gradient, atol=1e-4, rtol=1e-3)
+
+
+def test_the_weight_of_the_kl_rises() -> None:
+    method, batch, found = detector(), {"x": images(7), "y": torch.zeros(7, dtype=torch.long)}, []
+    for progress in (0.0, 0.25, 0.5, 1.0):
+        method.progress = progress
+        torch.manual_seed(3)
+        found.append(method.loss(batch)["kl"].item())
+    assert found == pytest.approx([0, found[3] / 2, found[3], found[3]], rel=1e-5) and found[3] > 0
 
 
 def test_anomalies_count_nothing_in_training() -> None:
