@@ -15,6 +15,7 @@ from torch import Tensor
 
 from elboard.bench.kinds.anomaly import AnomalyMap
 from elboard.bench.kinds.representation import Encoder, Reconstructor
+from elboard.bench.task import Data
 from elboard.methods.parts.divergences import kl_diagonal
 from elboard.methods.vae.base import Autoencoding
 
@@ -30,6 +31,12 @@ class ImageVAE(Autoencoding, Reconstructor, Encoder):
     @dataclass(kw_only=True)
     class Config(Autoencoding.Config):
         latent_dim: int = 16
+
+    def prepare(self, data: Data) -> None:
+        """The noise of the likelihood starts at the spread of pixels around the mean image: from 1 a short run would not bring it down."""
+        super().prepare(data)
+        with torch.no_grad():
+            self.likelihood.log_std.copy_((data.train["x"] - data.train["x"].mean(0)).std().clamp(min=1e-3).log())
 
     def seen(self, x: Tensor) -> Tensor:
         """What the encoder sees of images."""

@@ -150,6 +150,13 @@ def test_centroids_that_are_apart_cost_nothing_and_one_kind_has_none() -> None:
         assert out["distance"] == 0 and all(g.isfinite().all() for g in gradients.values())
 
 
+def test_noise_starts_at_the_spread_around_the_mean_image() -> None:
+    method, given = build(VAEAnomaly), batch(40)
+    method.prepare(Data(SPEC, given))
+    spread = (given["x"] - given["x"].mean(0)).square().mean().sqrt().item()
+    assert method.likelihood.log_std.exp().item() == pytest.approx(spread, rel=1e-3)
+
+
 def test_both_kinds_weigh_the_same_whatever_their_shares() -> None:
     method, given = build(distance=0.0), batch(20, share=0.2)
     method.prepare(Data(SPEC, given))
