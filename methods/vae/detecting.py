@@ -9,14 +9,17 @@ of the family. Labels of training images are 1 for anomalies.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from elboard.bench.kinds.anomaly import AnomalyMap
 from elboard.bench.kinds.representation import Encoder, Reconstructor
-from elboard.bench.task import Data
+from elboard.bench.method import Bases
+from elboard.bench.task import Data, DataSpec
 from elboard.methods.parts.divergences import kl_diagonal
+from elboard.methods.parts.posteriors import DiagonalGaussian
 from elboard.methods.vae.base import Autoencoding
 
 
@@ -25,12 +28,22 @@ def difference(x: Tensor, copy: Tensor) -> Tensor:
     return (x - copy).abs().mean(1)
 
 
+def quieten(posterior: DiagonalGaussian) -> None:
+    """Let codes start with little noise, a variance of exp(-4): with one of 1 a short run leaves no code."""
+    with torch.no_grad():
+        posterior.bias[len(posterior.bias) // 2 :] = -4.0
+
+
 class ImageVAE(Autoencoding, Reconstructor, Encoder):
     """An autoencoder of images with the bound of one sample; subclasses give the objective."""
 
     @dataclass(kw_only=True)
     class Config(Autoencoding.Config):
         latent_dim: int = 16
+
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
+        quieten(self.posterior)
 
     def prepare(self, data: Data) -> None:
         """The noise of the likelihood starts at the spread of pixels around the mean image: from 1 a short run would not bring it down."""

@@ -1,12 +1,13 @@
 """VAE-GAN that flags images by the largest difference from their reconstruction (Rashid, Amparore, Ferrari and Verda 2024).
 
-    L_llike = cross-entropy of x and x^, summed over pixels;   all else is the step of Larsen et al. 2016 (``vae-gan``), with gamma = 1
+    L_llike = |x - x^|^2 / (2 noise^2);   all else is the step of Larsen et al. 2016 (``vae-gan``), with gamma = 1
     map(p) = |x(p) - x^(p)|, mean over channels;   score = max_p map(p);   error = sum_p,c (x - x^)^2
 
 Trained on normal images alone: those that are labelled as anomalies count nothing. The ``error`` is what explanations explain, as in the
 paper's repository: another function than the score.
 
-Differences from the paper's repository: Larsen's three objectives in the place of its balance of the discriminator's loss; a dense
+Differences from the paper's repository: squared errors in the place of the cross-entropy of pixels, which weighs codes of grey images so
+little that none is left; Larsen's three objectives in the place of its balance of the discriminator's loss; a dense
 discriminator; the network of the board, without batch normalisation. Runs are short: from the start on the KL would leave no code, so that
 its weight rises.
 """
@@ -14,17 +15,17 @@ its weight rises.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
-from elboard.bench.method import at_least_single
-from elboard.bench.options import Share
-from elboard.bench.task import Batch
+from elboard.bench.method import Bases
+from elboard.bench.options import Positive, Share
+from elboard.bench.task import Batch, DataSpec
 from elboard.methods.parts.likelihoods import Bernoulli
 from elboard.methods.parts.schedules import ramp
-from elboard.methods.vae.detecting import Reconstructing
+from elboard.methods.vae.detecting import Reconstructing, quieten
 from elboard.methods.vae.vae_gan import Adversarial
 
 CARD = MethodCard(
@@ -46,18 +47,22 @@ class VAEGANAnomaly(Adversarial, Reconstructing):
         latent_dim: int = 32  # the repository's
         gamma: float = 1.0
         score: Literal["sum", "max"] = "max"
+        noise: Positive = 0.1  # of pixels
         kl_warmup: Share = 0.5  # share of training over which the KL's weight rises from 0
+
+    def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
+        super().__init__(config, spec, bases)
+        quieten(self.posterior)
 
     def encoder_loss(self, x: Tensor, z: Tensor, kl: Tensor) -> dict[str, Tensor]:
         return super().encoder_loss(x, z, ramp(self.progress, self.config.kl_warmup) * kl)
 
     def make_likelihood(self) -> nn.Module:
-        """Pixels in [0, 1] as means of Bernoulli variables."""
+        """Of which the mean counts alone, in [0, 1]."""
         return Bernoulli()
 
     def unlikeness(self, x: Tensor, fake: Tensor) -> Tensor:
-        fake = at_least_single(fake).clamp(1e-6, 1 - 1e-6)
-        return -(x * fake.log() + (1 - x) * (1 - fake).log()).sum(1).mean()
+        return (x - fake).square().sum(1).mean() / (2 * self.config.noise**2)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x)[0])
