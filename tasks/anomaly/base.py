@@ -41,7 +41,6 @@ CHUNK, SHOWN = 200, 16
 AT_ONCE = 100  # images drawn at once: bounds memory
 STREAMS = {"train": 1, "valid": 2, "test": 3}
 DETECTION = ("auroc", "aupr_in", "aupr_out", "fpr95_ood_positive", "fpr95_id_positive")
-RATES = ("detection_rate", "false_alarms", "alarm_precision")
 MAPS = {"max_iou": "overlap", "ceiling_iou": "ceiling"}
 NETWORK = "conv-16-32-64"
 
@@ -70,7 +69,7 @@ class Anomalies(Task):
     groups: ClassVar[Mapping[str, tuple[str, ...]]]
     share: ClassVar[float] = 0.0
     sets: ClassVar[Sets] = {
-        "validation": Examples(arrays=("valid_*",), metrics=RATES),
+        "validation": Examples(arrays=("valid_*",), metrics=()),
         "images": Examples(
             arrays=("normal", "anomalous", "group_*", "overlap", "ceiling", "pixels", "quality", "silhouette"), metrics=("*", "*/*")
         ),
