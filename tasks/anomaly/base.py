@@ -40,7 +40,6 @@ from elboard.tasks.parts.pictures import grid
 CHUNK, SHOWN = 200, 16
 AT_ONCE = 100  # images drawn at once: bounds memory
 STREAMS = {"train": 1, "valid": 2, "test": 3}
-DETECTION = ("auroc", "aupr_in", "aupr_out", "fpr95_ood_positive", "fpr95_id_positive")
 MAPS = {"max_iou": "overlap", "ceiling_iou": "ceiling"}
 NETWORK = "conv-16-32-64"
 
