@@ -55,7 +55,8 @@ class VAEGANAnomaly(Adversarial, Reconstructing):
         quieten(self.posterior)
 
     def encoder_loss(self, x: Tensor, z: Tensor, kl: Tensor) -> dict[str, Tensor]:
-        return super().encoder_loss(x, z, ramp(self.progress, self.config.kl_warmup) * kl)
+        """With the KL's weight, which the ``kl`` of curves does not have."""
+        return super().encoder_loss(x, z, ramp(self.progress, self.config.kl_warmup) * kl) | {"kl": kl.mean()}
 
     def make_likelihood(self) -> nn.Module:
         """Of which the mean counts alone, in [0, 1]."""

@@ -1,8 +1,13 @@
 """Tiles of stone with scratches, holes and prints, 48 x 48 RGB, drawn here.
 
-A tile lies at a random angle and place on a grey ground. It is made of chips with sharp borders, cells around random points, whose
-brightness varies by ``contrast``: a texture that no code of a few numbers holds. A defect lies on the tile: a thin light or dark scratch, a
-dark hole, or a printed letter of one colour, each covering a few hundredths of the picture.
+A tile lies at a random angle and place on a dark ground, as the hazelnuts of MVTec AD do: most of the variance of pixels is where the tile
+lies, which a code can hold. It is made of chips with sharp borders, cells around random points, whose brightness varies by ``contrast``: a
+texture that no code of a few numbers holds. A defect lies on the tile: a thin light or dark scratch, a dark hole, or a printed letter of one
+colour, each covering a few hundredths of the picture.
+
+Ground and contrast were chosen on validation images by the simplest detector, the difference from the mean training image: its largest pixel
+has an AUROC of 0.51, its sum of squares one of 0.83. On a grey ground (0.36, with contrast 0.25) the former has 0.89, and five sixths of the
+variance are chips, so that the short run of a VAE gave the mean image back.
 
 Training images are all normal. Slices: ``scratch``, ``hole``, ``print``. The detector is asked for a heat map too, and whether it lies on
 the defect: ``wrong_reason`` is the share of detected defects whose map does not. Protocol and metrics: :mod:`elboard.tasks.anomaly.base`.
@@ -36,6 +41,7 @@ BUDGETS = {
     "full": {"train": {"epochs": 50, "batch_size": 32, "validate_every": 10}, "task": {"n_train": 5000, "n_test": 1000}},
 }
 WIDTH, CHIPS = 48, 70
+GROUND = 0.08
 LETTERS = (  # strokes from (across, down) to (across, down), in a box from -1 to 1
     ((-0.7, -1, 0.7, -1), (0, -1, 0, 1)),
     ((-0.7, -1, -0.7, 1), (-0.7, 1, 0.7, 1)),
@@ -87,7 +93,7 @@ def draw(n: int, rng: np.random.Generator, contrast: float, anomalous: bool) -> 
     bright = contrast * rng.uniform(-1, 1, (n, CHIPS))
     chips = np.take_along_axis(bright, cell, axis=1).reshape(tile.shape)
     stone = np.array([0.62, 0.52, 0.42])[:, None, None] + rng.uniform(-0.05, 0.05, (n, 3, 1, 1))
-    x = np.where(tile[:, None], stone + chips[:, None], 0.36 + 0.002 * ROWS)
+    x = np.where(tile[:, None], stone + chips[:, None], GROUND + 0.002 * ROWS)
     kind, mask = rng.integers(3, size=n), np.zeros(tile.shape, bool)
     if anomalous:
         mask, colour = _defect(across, down, kind, rng)
@@ -107,7 +113,7 @@ class Tiles(Anomalies):
         n_train: Count = 600
         n_valid: Count = 120
         n_test: Count = 240
-        contrast: NonNegative = 0.25  # of the chips, in [0, 1]
+        contrast: NonNegative = 0.2  # of the chips, in [0, 1]
 
     def draw(self, n: int, anomalous: bool, split: str, rng: np.random.Generator) -> Drawn:
         return draw(n, rng, self.config.contrast, anomalous)

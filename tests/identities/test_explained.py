@@ -186,12 +186,16 @@ def test_each_network_has_the_gradient_of_its_own_objective() -> None:
 
 
 def test_the_weight_of_the_kl_rises() -> None:
-    method, batch, found = detector(), {"x": images(7), "y": torch.zeros(7, dtype=torch.long)}, []
+    """In the loss; curves have the KL itself."""
+    method, batch, found = detector(kl_warmup=0.5), {"x": images(7), "y": torch.zeros(7, dtype=torch.long)}, []
     for progress in (0.0, 0.25, 0.5, 1.0):
         method.progress = progress
         torch.manual_seed(3)
-        found.append(method.loss(batch)["kl"].item())
-    assert found == pytest.approx([0, found[3] / 2, found[3], found[3]], rel=1e-5) and found[3] > 0
+        found.append(method.loss(batch))
+    kl = found[0]["kl"].item()
+    assert [out["kl"].item() for out in found] == [kl] * 4 and kl > 0
+    added = [out["loss"].item() - found[0]["loss"].item() for out in found]
+    assert added == pytest.approx([0, kl / 2, kl, kl], rel=1e-3)
 
 
 def test_anomalies_count_nothing_in_training() -> None:
