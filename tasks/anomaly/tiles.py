@@ -1,13 +1,13 @@
 """Tiles of stone with scratches, holes and prints, 48 x 48 RGB, drawn here.
 
-A tile lies at a random angle and place on a dark ground, as the hazelnuts of MVTec AD do: most of the variance of pixels is where the tile
-lies, which a code can hold. It is made of chips with sharp borders, cells around random points, whose brightness varies by ``contrast``: a
-texture that no code of a few numbers holds. A defect lies on the tile: a thin light or dark scratch, a dark hole, or a printed letter of one
-colour, each covering a few hundredths of the picture.
+A tile lies at a random angle and place on a dark ground, as the hazelnuts of MVTec AD do: most of the variance of pixels is where the
+tile lies, which a code can hold. It is made of chips with sharp borders, cells around random points, whose brightness varies by
+``contrast``: a texture that no code of a few numbers holds. A defect lies on the tile: a thin light or dark scratch, a dark hole, or a
+printed letter of one colour, each covering a few hundredths of the picture.
 
-Ground and contrast were chosen on validation images by the simplest detector, the difference from the mean training image: its largest pixel
-has an AUROC of 0.51, its sum of squares one of 0.83. On a grey ground (0.36, with contrast 0.25) the former has 0.89, and five sixths of the
-variance are chips, so that the short run of a VAE gave the mean image back.
+Ground and contrast were chosen on validation images by the simplest detector, the difference from the mean training image: its largest
+pixel has an AUROC of 0.51, its sum of squares one of 0.83. On a grey ground (0.36, with contrast 0.25) the former has 0.89, and five
+sixths of the variance are chips, so that the short run of a VAE gave the mean image back.
 
 Training images are all normal. Slices: ``scratch``, ``hole``, ``print``. The detector is asked for a heat map too, and whether it lies on
 the defect: ``wrong_reason`` is the share of detected defects whose map does not. Protocol and metrics: :mod:`elboard.tasks.anomaly.base`.
