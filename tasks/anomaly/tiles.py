@@ -33,11 +33,11 @@ CARD = TaskCard(
     selection="auroc",
     papers=("077",),
     full="5,000 tiles for 50 epochs; no paper's own setting",
-    work={"lite": (600, 720), "full": (5000, 3000)},
+    work={"lite": (1200, 720), "full": (5000, 3000)},
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 2, "batch_size": 32}, "task": {"n_train": 60, "n_valid": 24, "n_test": 24}},
-    "lite": {"train": {"epochs": 30, "batch_size": 32, "validate_every": 10}, "task": {}},
+    "lite": {"train": {"epochs": 15, "batch_size": 32, "validate_every": 5}, "task": {}},
     "full": {"train": {"epochs": 50, "batch_size": 32, "validate_every": 10}, "task": {"n_train": 5000, "n_test": 1000}},
 }
 WIDTH, CHIPS = 48, 70
@@ -110,10 +110,10 @@ class Tiles(Anomalies):
 
     @dataclass(kw_only=True)
     class Config(Anomalies.Config):
-        n_train: Count = 600
+        n_train: Count = 1200
         n_valid: Count = 120
         n_test: Count = 240
-        contrast: NonNegative = 0.2  # of the chips, in [0, 1]
+        contrast: NonNegative = 0.15  # of the chips, in [0, 1]
 
     def draw(self, n: int, anomalous: bool, split: str, rng: np.random.Generator) -> Drawn:
         return draw(n, rng, self.config.contrast, anomalous)
