@@ -89,6 +89,16 @@ def test_contrast_is_that_of_the_chips() -> None:
     assert roughness(0.0) < 0.03 < roughness(0.15) < roughness(0.3)
 
 
+def test_most_of_what_varies_is_where_the_tile_lies() -> None:
+    """Which codes can hold, unlike the chips: else a short run of a detector gives the mean image back."""
+
+    def variance(contrast: float) -> float:
+        x = tiles.draw(60, np.random.default_rng(4), contrast, False).x
+        return float((x - x.mean(0)).var())
+
+    assert variance(0.0) > 0.6 * variance(tiles.Tiles.Config.__dataclass_fields__["contrast"].default)
+
+
 class Knowing(AnomalyMap):
     """Knows the test images' masks; ``anywhere`` it points beside them."""
 
