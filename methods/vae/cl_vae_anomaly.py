@@ -48,8 +48,8 @@ class CLVAEAnomaly(ImageVAE, AnomalyScorer):
     class Config(ImageVAE.Config):
         separation: NonNegative = 3.0  # r sqrt(d): 0.13 % of the priors' mass on the wrong side
         beta: NonNegative = 1.0
-        distance: NonNegative = 1.0  # a
-        margin: NonNegative = 10.0  # b
+        distance: NonNegative = 10.0  # a
+        margin: NonNegative = 100.0  # b; of 10 nothing is seen beside thousands of nats of pixels
         balanced: bool = True
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):

@@ -164,7 +164,7 @@ def test_both_kinds_weigh_the_same_whatever_their_shares() -> None:
     loss = method.loss(given)["loss"].item()
     torch.manual_seed(5)
     terms = method.terms(given["x"], method.centres[given["y"]])
-    each = terms["reconstruction"] + terms["kl"] + 10 * method.separating(terms["mean"], given["y"])[1]
+    each = terms["reconstruction"] + terms["kl"] + 100 * method.separating(terms["mean"], given["y"])[1]
     assert loss == pytest.approx(0.5 * (each[given["y"] == 0].mean() + each[given["y"] == 1].mean()).item(), rel=1e-5)
 
 
