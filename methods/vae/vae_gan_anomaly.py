@@ -6,9 +6,10 @@
 Trained on normal images alone: those that are labelled as anomalies count nothing. The ``error`` is what explanations explain, as in the
 paper's repository: another function than the score.
 
-Differences from the paper's repository: squared errors with a noise of 0.1 in the place of the cross-entropy of pixels, whose curvature, 1 /
-(p (1 - p)), weighs errors a tenth as much; Larsen's three objectives in the place of its balance of the discriminator's loss; a dense
-discriminator; the network of the board, without batch normalisation. The weight of the KL rises over the first half of a run, which is short.
+Differences from the paper's repository: squared errors with a noise of 0.1 in the place of the cross-entropy of pixels, whose curvature,
+1/(p(1-p)), weighs errors a tenth as much; Larsen's three objectives in the place of its balance of the discriminator's loss; a dense
+discriminator; the network of the board, without batch normalisation. The weight of the KL rises over the first half of a run, which is
+short.
 """
 
 from __future__ import annotations
