@@ -43,7 +43,7 @@ CARD = MethodCard(
 )
 
 
-class VAEGAN(Autoencoding, Generator, LatentModel):
+class Adversarial(Autoencoding):
     """Trained with a discriminator of images, which measures the reconstructions too."""
 
     @dataclass(kw_only=True)
@@ -101,3 +101,7 @@ class VAEGAN(Autoencoding, Generator, LatentModel):
         copy, sample = self.likelihood.mean(self.output(codes)).chunk(2)
         discriminator = self.critic_loss(x, copy, sample)
         return {**out, "loss": out["loss"] + self.decoder_loss(x, copy, sample) + discriminator, "discriminator": discriminator}
+
+
+class VAEGAN(Adversarial, Generator, LatentModel):
+    """A generator of images and their codes."""

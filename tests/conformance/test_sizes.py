@@ -47,6 +47,7 @@ OF_EACH = {  # passes of a test example, by family
     "disentanglement": 2,  # codes, and bounds
     "conditional": 2,  # bounds, and decoding samples
     "inpainting": 20 + 50 + 1,  # completions, codes of the likelihood, and bounds
+    "anomaly": 3,  # scores, heat maps and reconstructions; explanations take as many as they have masks
     "artefacts": 2,  # encoding and decoding
     "reencoding": 1 + 10,  # samples, and decoding ten times
 }

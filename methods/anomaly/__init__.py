@@ -1,0 +1,1 @@
+"""Detectors of anomalies in images, explanations of what others detect, and controls."""

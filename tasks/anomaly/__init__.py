@@ -1,0 +1,1 @@
+"""Anomalies in images that are drawn here, whether and where."""
