@@ -32,7 +32,6 @@ CARD = MethodCard(
     family="information",
     home="mi/gaussian",
     cite="Belghazi et al. 2018",
-    aliases=("mine",),
     defaults="paper",
 )
 

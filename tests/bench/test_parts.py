@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from elboard.bench.batches import Batches
 from elboard.bench.config import resolve
 from elboard.bench.method import in_parts, may_split
 from elboard.bench.record import attempts
@@ -31,8 +30,8 @@ def test_parts_give_the_gradient_of_the_whole(name: str, monkeypatch: pytest.Mon
     spec = resolve(SMALLEST if "Classifier" in card.offers else card.home, name, budget="smoke")
     for base in spec.starts_from():
         execute(base, tmp_path)
-    _, data, method = built(spec, tmp_path, {})
-    batch = next(iter(Batches(data.train, 50, 0, data.on_batch)))
+    task, data, method = built(spec, tmp_path, {})
+    batch = next(iter(task.batches(data, {**spec.config["train"], "batch_size": 50}, 0)))
     method.eval()  # the noise of the parts is other noise than that of the whole: there is none here
     monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
     monkeypatch.setattr(torch, "randn", torch.zeros)
