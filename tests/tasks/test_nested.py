@@ -21,6 +21,7 @@ LAWS = {
     "DropoutDiffusion",
     "VariationalCurves",
     "TwoTeachers",
+    "RankedMaps",
 }  # tested is a law or training: no examples
 ANEW = {"mi/gaussian"}  # whose pairs are drawn from laws that are known
 
@@ -33,6 +34,8 @@ def examples(batch: Mapping[str, torch.Tensor]) -> set[bytes]:
         rows = batch["pairs"].sort(dim=1).values
     elif "row" in batch:  # of a table, of which each seed standardises the inputs otherwise
         rows = batch["row"][:, None]
+    elif "anomalous" in batch:
+        rows = torch.cat([batch["normal"], batch["anomalous"]])
     else:
         rows = next((of["x"] for of in (batch, batch.get("id", {})) if "x" in of), batch.get("y", torch.zeros(0, 1)))
     flat = (rows[:, None] if rows.ndim == 1 else rows.flatten(1)).numpy()
