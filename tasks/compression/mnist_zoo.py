@@ -10,8 +10,8 @@ Protocol:
 * ``rank_correlation``, ``linear_correlation``: of the accuracies of originals and twins over the population.
 * Selection: the population's mean accuracy on validation images, of the last version.
 
-lite trains on 4,000 images, 1,000 validate, 5,000 are tested. Evidence: of each version and network how many images are right, and on how
-many it agrees with the original; how many weights of each layer are 0.
+lite trains on 4,000 images, 1,000 validate, 5,000 are tested; a run, of dozens of networks, may take five minutes of one core. Evidence: of
+each version and network how many images are right, and on how many it agrees with the original; how many weights of each layer are 0.
 """
 
 from __future__ import annotations
