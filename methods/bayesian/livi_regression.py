@@ -4,7 +4,8 @@
     H = E_z (1/2) log det(J^T J + sigma^2 I_d) + constants,   J = dg/dz        (see :mod:`elboard.methods.parts.implicit`)
     p(y | x) = (1/S) sum_s N(y; f(x; theta_s), s^2)
 
-The generator is a network of two hidden layers from a z of ten numbers to all weights. The noise s is a point estimate.
+The generator is a network of two hidden layers from a z of ten numbers to all weights. The noise s is a point estimate, or
+given by the task.
 
 Differences from the paper: the shared network and its rate; c as of :mod:`elboard.methods.bayesian.livi`.
 """

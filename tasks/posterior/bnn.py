@@ -114,7 +114,7 @@ def slice_of(x: np.ndarray) -> np.ndarray:
 class BNN(DataTask):
     """See the module."""
 
-    sets: ClassVar[Sets] = {"test": Examples(arrays=("x", "mean", "sd", "log_density", "w1"), metrics=("*",))}
+    sets: ClassVar[Sets] = {"test": Examples(arrays=("at", "x", "mean", "sd", "log_density", "w1"), metrics=("*",))}
 
     @dataclass(kw_only=True)
     class Config(DataTask.Config):
@@ -132,7 +132,8 @@ class BNN(DataTask):
         return Data(spec, self._part(N_TRAIN, 0), self._part(N_VALID, 1))
 
     def load_test(self, data: Data) -> Test:
-        return {"x": torch.from_numpy(NetworkPosterior().standard(inputs())).float()[:, None]}
+        """Inputs and, ``at``, which of :func:`inputs` they are."""
+        return {"x": torch.from_numpy(NetworkPosterior().standard(inputs())).float()[:, None], "at": torch.arange(N_TEST)}
 
     def _functions(self, method: Any, x: torch.Tensor, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Means and standard deviations of the predictive's components, in the standardised unit."""
@@ -146,14 +147,15 @@ class BNN(DataTask):
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         f, noise = self._functions(method, test["x"], self.config.n_samples)
-        x, (mean, sd) = inputs(), NetworkPosterior().of_y
+        at, (mean, sd) = test["at"].numpy(), NetworkPosterior().of_y
+        x = inputs()[at]
         expected = expected_log_density(mean + sd * f, sd * noise, truth(x), NOISE)
-        w1 = np.abs(np.quantile(f, LEVELS, axis=0) - reference()["quantiles"]).mean(0)
-        return Observed({"x": x, "mean": f.mean(0), "sd": f.std(0), "log_density": expected, "w1": w1})
+        w1 = np.abs(np.quantile(f, LEVELS, axis=0) - reference()["quantiles"][:, at]).mean(0)
+        return Observed({"at": at, "x": x, "mean": f.mean(0), "sd": f.std(0), "log_density": expected, "w1": w1})
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
-        sd, of, metrics = reference()["sd"].astype(np.float64), slice_of(observed["x"]), {}
+        sd, of, metrics = reference()["sd"][observed["at"]].astype(np.float64), slice_of(observed["x"]), {}
         for name, part in (("", of >= 0), *((f"/{name}", of == i) for i, name in enumerate(SLICES))):
             own, true = observed["sd"][part].astype(np.float64), sd[part]
             metrics |= {

@@ -107,6 +107,15 @@ def test_the_kl_is_torchs_and_the_noise_has_none() -> None:
     torch.testing.assert_close(out["loss"], out["error"] + expected / (2.0 * N))
 
 
+def test_several_draws_of_weights_are_a_mean_of_losses() -> None:
+    one, several, seen = build(BayesByBackpropRegression), build(BayesByBackpropRegression, samples=3), batch()
+    several.load_state_dict(one.state_dict())
+    torch.manual_seed(5)
+    errors = [one.loss(seen)["error"] for _ in range(3)]
+    torch.manual_seed(5)
+    torch.testing.assert_close(several.loss(seen)["error"], sum(errors) / 3)
+
+
 def test_without_spread_it_is_the_plain_network() -> None:
     method, plain, seen = build(BayesByBackpropRegression, rho=-40.0), build(MLERegression), batch()
     torch.testing.assert_close(method.predictive(seen["x"], 2)[0], plain.predictive(seen["x"])[0].expand(2, -1))

@@ -90,6 +90,17 @@ def test_scores_of_the_reference_itself_and_of_a_gaussian() -> None:
     assert other["spread_ratio"] == pytest.approx(2, abs=0.1) and other["spread_error"] == pytest.approx(1, abs=0.1)
 
 
+def test_scores_at_some_inputs_are_against_the_reference_there() -> None:
+    """Of few inputs, as checks of methods show, the reference's own quantiles are still right."""
+    task = BNN(BNN.Config(n_samples=100), "lite", 0)
+    data = task.load_train()
+    test = {name: values[1::4] for name, values in task.load_test(data).items()}
+    f = torch.from_numpy(reference()["quantiles"][:, 1::4].astype(np.float64))
+    method = SimpleNamespace(predictive=lambda x, n_samples: (f, torch.full_like(f, 0.3)))
+    found = BNN.measure(task.observe(method, data, test, []).arrays, None)
+    assert found["marginal_w1"] < 0.02 * reference()["sd"].mean() and found["spread_ratio/between"] == pytest.approx(1, abs=0.03)
+
+
 def test_methods_have_the_likelihood_of_the_reference() -> None:
     spec = BNN(BNN.Config(), "lite", 0).load_train().spec
     for of in (LIVIRegression, BayesByBackpropRegression, MLERegression):
