@@ -1,4 +1,4 @@
-"""Binary classifier of normal images and anomalies, by the encoder that autoencoders of the board have.
+"""Binary classifier of normal images and anomalies, by the encoder that autoencoders of the board have (LeCun et al. 1998).
 
     minimise  mean_i w_{y_i} log(1 + exp((1 - 2 y_i) s(x_i))),   score(x) = s(x)
 
@@ -25,7 +25,7 @@ CARD = MethodCard(
     title="Binary classifier of anomalies",
     family="anomaly",
     home="anomaly/streets",
-    cite="textbook",
+    cite="LeCun et al. 1998",
     defaults="convention",
 )
 

@@ -1,4 +1,4 @@
-"""Independent Gaussians of the pixels of normal images: the simplest detector that says where.
+"""Independent Gaussians of the pixels of normal images, the simplest detector that says where (Chandola, Banerjee and Kumar 2009).
 
     map(p) = mean over channels of (x(p) - m(p))^2 / v(p),   score = sum_p map(p) or max_p map(p)
 
@@ -24,7 +24,7 @@ CARD = MethodCard(
     title="Independent Gaussians of pixels",
     family="anomaly",
     home="anomaly/streets",
-    cite="textbook",
+    cite="Chandola, Banerjee and Kumar 2009",
     defaults="convention",
 )
 

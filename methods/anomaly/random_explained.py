@@ -1,4 +1,7 @@
-"""Random weights of a detector's segments: the control of all explanations, since the best overlap over thresholds is above 0 by chance."""
+"""Random weights of a detector's segments: the control of all explanations, since the best overlap over thresholds is above 0 by chance.
+
+Controls without information are asked for by Adebayo et al. 2018.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ CARD = MethodCard(
     title="Random weights of segments",
     family="anomaly",
     home="anomaly/tiles",
-    cite="control",
+    cite="Adebayo et al. 2018",
     bases={"detector": {"method": "vae-gan-anomaly"}},
     defaults="convention",
 )

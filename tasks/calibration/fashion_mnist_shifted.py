@@ -24,8 +24,6 @@ CARD = TaskCard(
         "accuracy/noise",
         "accuracy",
         "ece",
-        "reward_correlation",
-        "posterior_correlation",
     ),
     selection="class_nll",
     data=("fashion-mnist",),

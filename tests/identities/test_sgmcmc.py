@@ -17,7 +17,7 @@ from elboard.bench import stopping
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.classification import ClassSpec
-from elboard.bench.kinds.posterior import TargetSpec
+from elboard.bench.kinds.posterior import MarkovChain, PosteriorSampler, TargetSpec
 from elboard.bench.metrics.chains import integrated_autocorrelation
 from elboard.bench.registry import find
 from elboard.bench.run import execute, load_trained
@@ -313,7 +313,17 @@ def test_exact_draws_have_no_error(name: str) -> None:
     entry = find("task", name)
     cls = entry.load()
     task = cls(cls.Config(), "lite", 0)
-    exact = SimpleNamespace(draw=lambda n: cls.exact(n, 5), trace=lambda: cls.exact(1000, 6)[:, None], stride=3)
+
+    class Exact(MarkovChain, PosteriorSampler):
+        stride = 3
+
+        def draw(self, n: int) -> torch.Tensor:
+            return cls.exact(n, 5)
+
+        def trace(self) -> torch.Tensor:
+            return cls.exact(1000, 6)[:, None]
+
+    exact = Exact()
     observed = task.observe(exact, task.load_train(), task.load_test(task.load_train()), []).arrays
     found = cls.score(observed)
     assert abs(found["mmd2"]) < 5e-3 and found["mean_error"] < 0.03 and found["variance_error"] < 0.05
