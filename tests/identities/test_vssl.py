@@ -56,7 +56,8 @@ D = 6
 
 def build(cls: type, **options: object) -> Momentum:
     torch.manual_seed(0)
-    return cls(cls.Config(**{"hidden": 24, "latent_dim": D, **options}), SPEC).train()
+    heads = {} if cls is Supervised else {"hidden": 24, "latent_dim": D}
+    return cls(cls.Config(**{**heads, **options}), SPEC).train()
 
 
 def batch(n: int = 8) -> dict[str, Tensor]:
