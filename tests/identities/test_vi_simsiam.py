@@ -213,3 +213,11 @@ def test_without_stopped_gradients_embeddings_become_one() -> None:
             optimizer.step()
         spreads.append(out["embedding_std"].item())
     assert spreads[0] < 0.3 and spreads[1] > 0.6, spreads
+
+
+def test_features_are_normalised_before_their_relu() -> None:
+    """So that each of them is more than 0 for some images and 0 for others, whatever all images have in common."""
+    method = build()
+    features = method.backbone(3 + 0.1 * torch.rand(64, 1, 12, 12, generator=torch.Generator().manual_seed(3)))
+    alive = (features > 0).float().mean(0)
+    assert (alive > 0.2).all() and (alive < 0.8).all()
