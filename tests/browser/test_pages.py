@@ -7,7 +7,6 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def test_comparisons_and_standings_are_those_of_python(visit: Visit) -> None:
         pairs = compare_rows(rows)
         np.testing.assert_allclose(np.array(p, dtype=float), pairs.p[np.triu_indices(len(rows), 1)], rtol=0, atol=1e-9)
         for direction, said in zip(("higher", "lower"), both, strict=True):
-            assert said == [asdict(standing) for standing in standings(pairs, mean, direction)]
+            assert said == [standing._asdict() for standing in standings(pairs, mean, direction)]
 
 
 def expected(rows: list[Row], key: str) -> tuple[np.ndarray, list[Standing]]:
@@ -137,7 +136,7 @@ def test_ranks_of_a_subset_are_those_of_python(visit: Visit, store: Path) -> Non
         found = page.evaluate("() => { const of = ELB.boardRanks(); return [of.adjusted, [...of.ranks.values()]]; }")
         adjusted, stand = expected([board.rows[i] for i in chosen], board.primary)
         np.testing.assert_allclose(np.array(found[0], dtype=float), adjusted, rtol=0, atol=1e-9)
-        assert found[1] == [asdict(standing) for standing in stand]
+        assert found[1] == [standing._asdict() for standing in stand]
 
 
 def test_leaving_out_a_method_computes_again(visit: Visit, store: Path) -> None:
