@@ -19,7 +19,7 @@ from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Range
 from elboard.bench.task import Batch
-from elboard.methods.dropout.zoo_networks import Twins, Zoo, cross_entropies
+from elboard.methods.dropout.zoo_networks import Twins, Zoo
 
 CARD = MethodCard(
     name="cnn-zoo",
@@ -51,9 +51,7 @@ class CNNZoo(Twins):
         self.theta = nn.Parameter(self.zoo.begin(config.networks))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self.zoo.plain(batch["x"], self.theta)
-        nll = cross_entropies(logits, batch["y"])
-        return {"loss": nll.sum(), "nll": nll.mean(), "accuracy": (logits.argmax(2) == batch["y"]).float().mean()}
+        return self.errors(self.theta, batch)
 
     def versions(self) -> Tensor:
         return self.theta.detach()[None]

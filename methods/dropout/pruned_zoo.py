@@ -22,7 +22,7 @@ from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Range
 from elboard.bench.task import Batch
-from elboard.methods.dropout.zoo_networks import Twins, cross_entropies
+from elboard.methods.dropout.zoo_networks import Twins
 
 CARD = MethodCard(
     name="pruned-zoo",
@@ -71,9 +71,7 @@ class PrunedZoo(Twins):
         return torch.cat([smallest(of, ratio) if i % 2 == 0 else torch.ones_like(of) for i, of in enumerate(pieces)], 1)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self.zoo.plain(batch["x"], self.theta * self.mask)
-        nll = cross_entropies(logits, batch["y"])
-        return {"loss": nll.sum(), "nll": nll.mean(), "accuracy": (logits.argmax(2) == batch["y"]).float().mean()}
+        return self.errors(self.theta * self.mask, batch)
 
     def versions(self) -> Tensor:
         of = (self.theta.detach() * self.mask).view(2, len(self.config.ratios), self.half, -1).transpose(1, 2)

@@ -19,6 +19,7 @@ from torch import Tensor
 from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.kinds.zoo import Population
 from elboard.bench.method import Method, at_least_single
+from elboard.bench.task import Batch
 
 BIAS = 0.01  # at the start
 
@@ -88,6 +89,12 @@ class Twins(Method, Population):
     def versions(self) -> Tensor:
         """The originals first."""
         raise NotImplementedError
+
+    def errors(self, theta: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The loss of the networks ``theta`` (G, P), the sum of their cross-entropies, and its parts."""
+        logits = self.zoo.plain(batch["x"], theta)
+        nll = cross_entropies(logits, batch["y"])
+        return {"loss": nll.sum(), "nll": nll.mean(), "accuracy": (logits.argmax(2) == batch["y"]).float().mean()}
 
     def classes(self, x: Tensor) -> Tensor:
         return torch.stack([self.zoo.plain(x, theta).argmax(2) for theta in self.versions()])

@@ -187,8 +187,8 @@ class Choice:
     def takes(self, group: Group) -> bool:
         """Whether the rows of ``group`` are wanted."""
         named = not self.methods or any(fnmatch.fnmatchcase(group.method, pattern) for pattern in self.methods)
-        tuned = self.tuned and bool(group.notes.get("search")) == (self.tuned == "only")
-        return named and self.budget in ("", group.budget) and (tuned or not self.tuned)
+        wanted = not self.tuned or bool(group.notes.get("search")) == (self.tuned == "only")
+        return named and wanted and self.budget in ("", group.budget)
 
 
 def read_boards(

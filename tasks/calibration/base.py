@@ -31,9 +31,9 @@ from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics.calibration import FLOOR, classification_metrics
 from elboard.bench.metrics.conventions import parse
 from elboard.bench.options import Count, Natural, Range
-from elboard.bench.task import EXACT, Batch, Data, Observed, Test
+from elboard.bench.task import EXACT, Data, Observed, Test
 from elboard.tasks.calibration.diagram import reliability_diagram
-from elboard.tasks.data.task import DataTask, images, permutation, tie_slack, upsampled_digits
+from elboard.tasks.data.task import DataTask, labelled, permutation, stand_in, tie_slack
 from elboard.tasks.parts.shifts import rotate, spread
 
 BUDGETS = {
@@ -89,24 +89,19 @@ class Calibration(DataTask):
 
     def _source(self, split: str) -> Labelled:
         """:meth:`source`, at smoke digits scaled up to 28 x 28."""
-        if self.budget != "smoke":
-            return self.source(split)
-        x, y = upsampled_digits()
-        order = permutation(len(y), 0)
-        part = order[:1400] if split == "train" else order[1400:]
-        return x[part], y[part]
+        return stand_in(split) if self.budget == "smoke" else self.source(split)
 
     def load_train(self) -> Data:
         c, (x, y) = self.config, self._source("train")
         order = permutation(len(y), 1)
         train, valid = order[c.n_valid :][: c.n_train or None], order[: c.n_valid]
         spec = ClassSpec((1, *x.shape[1:]), len(train), n_classes=10)
-        return Data(spec, _batch(x[train], y[train]), _batch(x[valid], y[valid]))
+        return Data(spec, labelled(x, y, train), labelled(x, y, valid))
 
     def load_test(self, data: Data) -> Test:
         x, y = self._source("test")
         few = spread(len(y), self.config.n_test)
-        return _batch(x[few], y[few])
+        return labelled(x, y, few)
 
     def probabilities(self, method: Any, x: Tensor, n_samples: int) -> np.ndarray:
         """Averaged predictive probabilities ``(N, C)``."""
@@ -157,10 +152,6 @@ def _metrics(p: np.ndarray, y: np.ndarray, turned: Mapping[int, np.ndarray], y_t
     means = {f"{name}/shift": float(np.mean([scores[name] for scores in at_angles.values()])) for name in metrics}
     slices = {f"{name}/rot{a}": value for a, scores in at_angles.items() for name, value in scores.items()}
     return {**metrics, **means, **slices}
-
-
-def _batch(x: np.ndarray, y: np.ndarray) -> Batch:
-    return {"x": images(x), "y": torch.from_numpy(y)}
 
 
 def _log(p: np.ndarray) -> np.ndarray:

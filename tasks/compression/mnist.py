@@ -30,7 +30,7 @@ from elboard.bench.kinds.compression import SizedSpec
 from elboard.bench.options import Count, Natural
 from elboard.bench.task import Batch, Data, Observed, Test
 from elboard.tasks.data.loaders import Labelled, mnist
-from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
+from elboard.tasks.data.task import DataTask, labelled, permutation, stand_in
 
 CARD = TaskCard(
     name="compression/mnist",
@@ -86,22 +86,17 @@ class SizedMNIST(DataTask):
         n_test: Count = 10_000  # the first test images
 
     def _source(self, split: str) -> Labelled:
-        if self.budget != "smoke":
-            return mnist(split)
-        x, y = upsampled_digits()
-        part = permutation(len(y), 0)[slice(1400) if split == "train" else slice(1400, None)]
-        return x[part], y[part]
+        return stand_in(split) if self.budget == "smoke" else mnist(split)
 
     def load_train(self) -> Data:
         c, (x, y) = self.config, self._source("train")
         order = permutation(len(y), 1)
         valid, train = order[: c.n_valid], order[c.n_valid :][: c.n_train or None]
         spec = SizedSpec((1, 28, 28), len(train), n_classes=10, sizes=tuple(int(share * DENSE) for share in SHARES))
-        return Data(spec, _batch(x[train], y[train]), _batch(x[valid], y[valid]))
+        return Data(spec, labelled(x, y, train), labelled(x, y, valid))
 
     def load_test(self, data: Data) -> Test:
-        x, y = self._source("test")
-        return _batch(x[: self.config.n_test], y[: self.config.n_test])
+        return labelled(*self._source("test"), np.s_[: self.config.n_test])
 
     def _seen(self, method: Any, batch: Batch, sizes: tuple[int, ...]) -> dict[str, np.ndarray]:
         networks = [method.compressed(asked) for asked in sizes]
@@ -132,7 +127,3 @@ class SizedMNIST(DataTask):
     def rounded(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Classes as bytes."""
         return {**observed, **{name: observed[name].astype(np.uint8) for name in ("classes", "y")}}
-
-
-def _batch(x: np.ndarray, y: np.ndarray) -> Batch:
-    return {"x": images(x), "y": torch.from_numpy(y)}

@@ -32,7 +32,7 @@ from elboard.bench.metrics.zoo import along, kendall
 from elboard.bench.options import Count, Natural
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.loaders import mnist
-from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
+from elboard.tasks.data.task import DataTask, labelled, permutation, stand_in
 
 CARD = TaskCard(
     name="compression/mnist-zoo",
@@ -80,20 +80,16 @@ class MNISTZoo(DataTask):
         n_test: Count = 10_000  # the first test images
 
     def _source(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        if self.budget != "smoke":
-            return mnist(split)
-        x, y = upsampled_digits()
-        part = permutation(len(y), 0)[slice(1400) if split == "train" else slice(1400, None)]
-        return x[part], y[part]
+        return stand_in(split) if self.budget == "smoke" else mnist(split)
 
     def load_train(self) -> Data:
         c, (x, y) = self.config, self._source("train")
         order = permutation(len(y), 1)
         held_out, kept = order[: c.n_valid], order[c.n_valid :][: c.n_train or None]
-        return Data(ClassSpec((1, *x.shape[1:]), len(kept), n_classes=10), _batch(x, y, kept), _batch(x, y, held_out))
+        return Data(ClassSpec((1, *x.shape[1:]), len(kept), n_classes=10), labelled(x, y, kept), labelled(x, y, held_out))
 
     def load_test(self, data: Data) -> Test:
-        return _batch(*self._source("test"), np.s_[: self.config.n_test])
+        return labelled(*self._source("test"), np.s_[: self.config.n_test])
 
     def classes(self, method: Any, x: Tensor) -> np.ndarray:
         """``(S, G, N)``."""
@@ -135,7 +131,3 @@ class MNISTZoo(DataTask):
     def rounded(cls, observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         counts = ("right", "agreed", "zeros", "sizes")
         return {name: of.astype(np.uint16) if name in counts else of for name, of in observed.items()}
-
-
-def _batch(x: np.ndarray, y: np.ndarray, part: Any) -> dict[str, Tensor]:
-    return {"x": images(x[part]), "y": torch.from_numpy(y[part].copy())}

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from elboard.bench.metrics.calibration import FLOOR
 from elboard.bench.metrics.conventions import parse
-from elboard.bench.task import EXACT, Task
+from elboard.bench.task import EXACT, Batch, Task
 from elboard.tasks.data.fetch import checksums, fetch
+
+DIGITS_TRAIN = 1400
 
 
 class DataTask(Task):
@@ -106,3 +108,20 @@ def upsampled_digits(size: int = 28, levels: int = 256) -> tuple[np.ndarray, np.
     x, y = digits()
     big = torch.nn.functional.interpolate(torch.from_numpy(x)[:, None].float() / 16, (size, size), mode="bilinear")
     return (big[:, 0] * (levels - 1)).round().byte().numpy(), y
+
+
+def split_digits(x: np.ndarray, split: str) -> np.ndarray:
+    """scikit-learn's digits in any size: 1,400 images for training and validation ("train"), 397 for the test."""
+    order = permutation(len(x), 0)
+    return x[order[:DIGITS_TRAIN] if split == "train" else order[DIGITS_TRAIN:]]
+
+
+def stand_in(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """What smoke takes in the place of MNIST's labelled images of "train" or "test": :func:`upsampled_digits`."""
+    x, y = (split_digits(of, split) for of in upsampled_digits())
+    return x, y
+
+
+def labelled(x: np.ndarray, y: np.ndarray, part: Any) -> Batch:
+    """The images of :func:`images` and the classes of ``part``, a slice or positions."""
+    return {"x": images(x[part]), "y": torch.from_numpy(y[part].copy())}

@@ -36,7 +36,7 @@ from elboard.bench.metrics.calibration import FLOOR
 from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data, Observed, Test
 from elboard.tasks.data.loaders import mnist
-from elboard.tasks.data.task import DataTask, permutation, upsampled_digits
+from elboard.tasks.data.task import DIGITS_TRAIN, DataTask, permutation, stand_in
 
 BUDGETS = {
     "smoke": {"train": {"epochs": 2, "batch_size": 16, "keep": "last"}, "task": {"n_train": 96, "n_valid": 40, "n_test": 80}},
@@ -76,13 +76,7 @@ class Domains(DataTask):
 
     def _source(self, split: str) -> tuple[Tensor, Tensor]:
         """Images ``(N, 28, 28)`` and digits; at smoke digits scaled up."""
-        if self.budget != "smoke":
-            x, y = mnist(split)
-        else:
-            x, y = upsampled_digits()
-            order = permutation(len(y), 0)
-            part = order[:1400] if split == "train" else order[1400:]
-            x, y = x[part], y[part]
+        x, y = stand_in(split) if self.budget == "smoke" else mnist(split)
         return torch.from_numpy(x).float() / 255, torch.from_numpy(y).long()
 
     def _views(self, of: list[Tensor], split: str, domains: int) -> Batch:
@@ -94,7 +88,7 @@ class Domains(DataTask):
 
     def load_train(self) -> Data:
         c, domains = self.config, self.sources + (self.targets if self.config.unlabelled else 0)
-        order = torch.from_numpy(permutation(1400 if self.budget == "smoke" else 60_000, 1))
+        order = torch.from_numpy(permutation(DIGITS_TRAIN if self.budget == "smoke" else 60_000, 1))
         most = self.sources + self.targets
         few = order[: self.sources * c.n_valid].chunk(self.sources)
         rest = order[self.sources * c.n_valid :][: most * c.n_train]

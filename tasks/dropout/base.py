@@ -28,9 +28,9 @@ from elboard.bench.kinds.classification import ClassSpec
 from elboard.bench.metrics.calibration import FLOOR, accuracy, class_nll
 from elboard.bench.metrics.masks import symmetric_divergence
 from elboard.bench.options import Count, Natural, Range
-from elboard.bench.task import Batch, Data, Observed, Test
+from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.loaders import fashion_mnist
-from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
+from elboard.tasks.data.task import DataTask, labelled, permutation, stand_in
 
 CHUNK = 250  # images a forward pass
 
@@ -55,21 +55,17 @@ class Masks(DataTask):
         n_masks: Annotated[int, Range(2)] = 32  # passes with masks, two by two; of an odd number one fewer
 
     def _source(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        if self.budget != "smoke":
-            return fashion_mnist(split)
-        x, y = upsampled_digits()
-        part = permutation(len(y), 0)[slice(1400) if split == "train" else slice(1400, None)]
-        return x[part], y[part]
+        return stand_in(split) if self.budget == "smoke" else fashion_mnist(split)
 
     def load_train(self) -> Data:
         c, (x, y) = self.config, self._source("train")
         order = permutation(len(y), 1)
         held_out, kept = order[: c.n_valid], order[c.n_valid :][: c.n_train or None]
         spec = ClassSpec((1, *x.shape[1:]), len(kept), n_classes=10)
-        return Data(spec, _batch(x, y, kept), _batch(x, y, held_out))
+        return Data(spec, labelled(x, y, kept), labelled(x, y, held_out))
 
     def load_test(self, data: Data) -> Test:
-        return _batch(*self._source("test"), np.s_[: self.config.n_test])
+        return labelled(*self._source("test"), np.s_[: self.config.n_test])
 
     def probabilities(self, method: Any, x: Tensor) -> np.ndarray:
         """Probabilities without masks, ``(N, C)``."""
@@ -108,10 +104,6 @@ class Masks(DataTask):
         each = {name: array for name, array in observed.items() if name in ("nll", "masked_nll", "divergence", "fit_nll")}
         singles = {name: array.astype(np.float32) for name, array in each.items()}
         return {**observed, **singles, "hit": observed["hit"].astype(np.uint8)}
-
-
-def _batch(x: np.ndarray, y: np.ndarray, part: Any) -> Batch:
-    return {"x": images(x[part]), "y": torch.from_numpy(y[part].copy())}
 
 
 def _nll(p: np.ndarray, y: np.ndarray) -> np.ndarray:

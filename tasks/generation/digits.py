@@ -9,7 +9,8 @@ import numpy as np
 
 from elboard.bench.card import TaskCard
 from elboard.tasks.data import loaders
-from elboard.tasks.parts.images import Generation, split_digits
+from elboard.tasks.data.task import split_digits
+from elboard.tasks.parts.images import Generation
 
 CARD = TaskCard(
     name="generation/digits",

@@ -35,9 +35,9 @@ from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data import loaders
-from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
+from elboard.tasks.data.task import DataTask, images, permutation, stand_in
 from elboard.tasks.parts import features
-from elboard.tasks.parts.images import binarise, distances, mean_of, split_digits
+from elboard.tasks.parts.images import binarise, distances, mean_of
 from elboard.tasks.parts.pictures import grid
 
 CARD = TaskCard(
@@ -94,7 +94,7 @@ class InpaintingMNIST(DataTask):
         n_test: Count = 1000
 
     def _source(self, split: str) -> np.ndarray:
-        return split_digits(upsampled_digits()[0], split) if self.budget == "smoke" else loaders.mnist(split)[0]
+        return stand_in(split)[0] if self.budget == "smoke" else loaders.mnist(split)[0]
 
     def load_train(self) -> Data:
         c, pool = self.config, self._source("train")

@@ -30,7 +30,7 @@ from elboard.bench.kinds.information import PairsSpec
 from elboard.bench.options import Count, Range
 from elboard.bench.task import Data, Test
 from elboard.tasks.data.loaders import mnist
-from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
+from elboard.tasks.data.task import DataTask, images, permutation, stand_in
 from elboard.tasks.mi.base import Information
 
 CARD = TaskCard(
@@ -72,12 +72,7 @@ class MNIST(Information, DataTask):
 
     def _images(self, split: str) -> Tensor:
         """Flat images ``(N, 196)`` of means of 2 x 2 pixels."""
-        if self.budget != "smoke":
-            x = mnist(split)[0]
-        else:
-            x, _ = upsampled_digits()
-            order = permutation(len(x), 0)
-            x = x[order[:1400] if split == "train" else order[1400:]]
+        x, _ = stand_in(split) if self.budget == "smoke" else mnist(split)
         return torch.nn.functional.avg_pool2d(images(x), 2).flatten(1)
 
     def load_train(self) -> Data:

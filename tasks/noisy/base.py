@@ -60,9 +60,13 @@ def asymmetric(n_classes: int, rate: float, flips: dict[int, int]) -> np.ndarray
 
 def corrupt(clean: np.ndarray, transition: np.ndarray, seed: int = CORRUPTION_SEED) -> np.ndarray:
     """Given labels ``(N,)`` for true labels ``(N,)``. ``RandomState``, whose stream is frozen over NumPy's versions."""
-    u = np.random.RandomState(seed).random_sample(len(clean))
-    given = (u[:, None] >= transition.cumsum(axis=1)[clean]).sum(axis=1)
-    return np.minimum(given, len(transition) - 1)  # where rounding leaves the row's sum just below 1
+    return drawn_labels(transition[clean], np.random.RandomState(seed))
+
+
+def drawn_labels(p: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+    """Labels ``(N,)`` of the probabilities ``p`` (N, C)."""
+    given = (random.random_sample(len(p))[:, None] >= p.cumsum(axis=1)).sum(axis=1)
+    return np.minimum(given, p.shape[1] - 1)  # where rounding leaves the row's sum just below 1
 
 
 def split_digits(split: str) -> Labelled:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import softmax
 from scipy.stats import norm
 
-from elboard.tasks.noisy.base import CORRUPTION_SEED, NoisyLabels
+from elboard.tasks.noisy.base import CORRUPTION_SEED, NoisyLabels, drawn_labels
 
 SPREAD = 0.1  # of the rates of images
 
@@ -43,4 +43,4 @@ class InstanceNoise(NoisyLabels):
     def corrupted(self, x: np.ndarray, clean: np.ndarray) -> np.ndarray:
         random = np.random.RandomState(CORRUPTION_SEED)
         p = given_probabilities(x.reshape(len(x), -1) / self.levels, clean, self.n_classes, self.noise_rate, random)
-        return np.minimum((random.random_sample(len(x))[:, None] >= p.cumsum(axis=1)).sum(axis=1), self.n_classes - 1)
+        return drawn_labels(p, random)

@@ -11,8 +11,8 @@ from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.options import Count
 from elboard.bench.task import Data, Test
 from elboard.tasks.data.loaders import mnist
-from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
-from elboard.tasks.parts.images import binarise, split_digits
+from elboard.tasks.data.task import DataTask, images, permutation, stand_in
+from elboard.tasks.parts.images import binarise
 
 
 class BinarisedMNIST(DataTask):
@@ -29,7 +29,7 @@ class BinarisedMNIST(DataTask):
 
     def _grey(self, split: str) -> Tensor:
         if self.budget == "smoke":
-            return images(split_digits(upsampled_digits()[0], split))
+            return images(stand_in(split)[0])
         return images(mnist(split)[0])
 
     def load_train(self) -> Data:

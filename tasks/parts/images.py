@@ -40,11 +40,10 @@ from elboard.bench.metrics import generation, likelihood
 from elboard.bench.metrics.conventions import parse
 from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data, Observed, Test
-from elboard.tasks.data.task import DataTask, chosen_by_likelihood, images, permutation, upsampled_digits
+from elboard.tasks.data.task import DataTask, chosen_by_likelihood, images, permutation, stand_in
 from elboard.tasks.parts import features
 from elboard.tasks.parts.pictures import grid, shown
 
-DIGITS_TRAIN = 1400
 BATCH = 500  # images evaluated at once
 CODES = 10_000  # images at most for the statistics of codes
 TERMS = ("elbo", "kl", "reconstruction")
@@ -55,12 +54,6 @@ def binarise(batch: Batch, generator: torch.Generator) -> Batch:
     """Pixels drawn from Bernoulli(grey level)."""
     x = batch["x"]
     return {**batch, "x": (torch.rand(x.shape, generator=generator, device=x.device) < x).float()}
-
-
-def split_digits(x: np.ndarray, split: str) -> np.ndarray:
-    """scikit-learn's digits in any size: 1,400 images for training and validation ("train"), 397 for the test."""
-    order = permutation(len(x), 0)
-    return x[order[:DIGITS_TRAIN] if split == "train" else order[DIGITS_TRAIN:]]
 
 
 class Generation(DataTask):
@@ -105,8 +98,7 @@ class Generation(DataTask):
         raise NotImplementedError
 
     def smoke_source(self, split: str) -> np.ndarray:
-        x, _ = upsampled_digits()
-        return split_digits(x, split)
+        return stand_in(split)[0]
 
     def _source(self, split: str) -> np.ndarray:
         return self.smoke_source(split) if self.budget == "smoke" else self.source(split)

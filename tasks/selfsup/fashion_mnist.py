@@ -37,11 +37,10 @@ from elboard.bench.kinds.selfsup import UncertainViews
 from elboard.bench.metrics.dynamics import spearman
 from elboard.bench.metrics.selfsup import accuracy_by_certainty, embedding_std, linear_probe, nearest_classes, rise, trend
 from elboard.bench.options import Count
-from elboard.bench.task import Batch, Data, Observed, Test
+from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.loaders import fashion_mnist
-from elboard.tasks.data.task import DataTask, images, permutation, upsampled_digits
+from elboard.tasks.data.task import DataTask, labelled, permutation, stand_in
 from elboard.tasks.parts.augmentation import two_views, view_of
-from elboard.tasks.parts.images import split_digits
 
 CARD = TaskCard(
     name="selfsup/fashion-mnist",
@@ -93,20 +92,17 @@ class ViewsFashionMNIST(DataTask):
         pairs: Count = 8  # of views of each of them
 
     def _source(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        if self.budget != "smoke":
-            return fashion_mnist(split)
-        x, y = upsampled_digits()
-        return split_digits(x, split), split_digits(y, split)
+        return stand_in(split) if self.budget == "smoke" else fashion_mnist(split)
 
     def load_train(self) -> Data:
         c, (x, y) = self.config, self._source("train")
         order = permutation(len(y), 1)
         held_out, kept = order[: c.n_valid], order[c.n_valid :][: c.n_train]
         spec = ClassSpec((1, *x.shape[1:]), len(kept), n_classes=10)
-        return Data(spec, _batch(x, y, kept), _batch(x, y, held_out), on_batch=two_views)
+        return Data(spec, labelled(x, y, kept), labelled(x, y, held_out), on_batch=two_views)
 
     def load_test(self, data: Data) -> Test:
-        return _batch(*self._source("test"), np.s_[: self.config.n_test])
+        return labelled(*self._source("test"), np.s_[: self.config.n_test])
 
     def over(self, of: Callable[[Tensor], Tensor], x: Tensor) -> np.ndarray:
         """``of`` images, in parts, on the CPU."""
@@ -199,7 +195,3 @@ def covered(x: Tensor) -> list[Tensor]:
             inside.append((torch.arange(length) >= first) & (torch.arange(length) < first + side))
         found.append(x.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0.0))
     return found
-
-
-def _batch(x: np.ndarray, y: np.ndarray, part: Any) -> Batch:
-    return {"x": images(x[part]), "y": torch.from_numpy(y[part].copy())}
