@@ -14,7 +14,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
+from elboard.bench.cached import literals
 from elboard.bench.card import MethodCard, TaskCard, fits, missing
 from elboard.bench.errors import UserError, nearest
 from elboard.bench.folders import places
@@ -89,7 +91,8 @@ class _Source(importlib.machinery.SourceFileLoader):
         return self.source_to_code(text_of(Path(self.path)), self.path)
 
 
-def _read(kind: str, file: Path, module: str) -> Entry | None:
+def _words(kind: str, file: Path) -> dict[str, Any] | None:
+    """What the CARD of ``file`` says, with the protocols that a method offers; None for a file without one."""
     words = literal(file, "CARD")
     if words is None:
         return None
@@ -100,14 +103,28 @@ def _read(kind: str, file: Path, module: str) -> Entry | None:
     for item in fields(CARDS[kind]):
         if item.name in words and not isinstance(words[item.name], TYPES.get(item.type, tuple | list)):
             raise UserError(f"{file}: CARD: {item.name}={words[item.name]!r} is no {item.type}")
-    if kind == "method":
-        words = {**words, "offers": offered(ancestors(file, last_class(file)))}
+    return words if kind == "task" else {**words, "offers": offered(ancestors(file, last_class(file)))}
+
+
+def _made(kind: str, file: Path, module: str, words: dict[str, Any]) -> Entry:
     try:
         return Entry(kind, CARDS[kind](**words), file, module)
     except UserError as error:
         raise UserError(f"{file}: CARD: {error}") from None
     except TypeError as error:
         raise UserError(f"{file}: CARD is not a valid {CARDS[kind].__name__} ({error})") from None
+
+
+def _own(kind: str) -> list[Entry]:
+    """Those of the package. Raises UserError for a mistake in one."""
+
+    def read() -> list[tuple[str, str, dict[str, Any]]]:
+        files = [(file, module) for file, module in _files_of(f"elboard.{kind}s", "*/*.py", "*.py") if not _other(kind, file)]
+        said = [(str(file), module, _words(kind, file)) for file, module in files]
+        return [(file, module, words) for file, module, words in said if words is not None]
+
+    kept = literals(f"{kind}s", (f"{kind}s", "bench/kinds"), read)
+    return [_made(kind, Path(file), module, words) for file, module, words in kept]
 
 
 def _files_of(name: str, *patterns: str) -> list[tuple[Path, str]]:
@@ -147,17 +164,23 @@ def _path_files(path: Path) -> list[Found]:
     return [(file, f"{BESIDE}{zlib.crc32(str(file).encode()):08x}_{file.stem}", whose) for file in found]
 
 
+def _other(kind: str, file: Path) -> bool:
+    """Whether ``file`` holds a card of the other kind."""
+    return ("TaskCard(" if kind == "method" else "MethodCard(") in text_of(file)
+
+
 def _entry(kind: str, file: Path, module: str) -> Entry | None:
-    """The entry that the file holds, if it is one of ``kind``. Raises UserError for a mistake in what is read without importing it."""
-    if kind == "method" and "TaskCard(" in text_of(file) or kind == "task" and "MethodCard(" in text_of(file):
+    """The entry that a file outside of the package holds, if it is one of ``kind``. Raises UserError for a mistake in what is read without
+    importing it."""
+    if _other(kind, file):
         return None
-    if module.startswith("elboard."):
-        return _read(kind, file, module)
     tree(file)  # a mistake in one's own file is told at once, even where its CARD could be read
     try:
-        entry = _read(kind, file, module)
-        if entry is not None:
-            entry.config_class(), entry.budgets()
+        words = _words(kind, file)
+        if words is None:
+            return None
+        entry = _made(kind, file, module, words)
+        entry.config_class(), entry.budgets()
     except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
         raise UserError(f"{file}: cannot be read as a {kind} ({type(error).__name__}: {error})") from None
     return entry
@@ -179,9 +202,11 @@ def _discover(kind: str, paths: tuple[Path, ...]) -> dict[str, Entry]:
         files = [found for path in paths for found in _path_files(path)]
     else:
         entries = {}
-        files = [(*found, None) for found in _files_of(f"elboard.{kind}s", "*/*.py", "*.py")]
-        files += [found for point in points(f"elboard.{kind}s") for found in _files_of_plugin(point)]
+        files = [found for point in points(f"elboard.{kind}s") for found in _files_of_plugin(point)]
     claimed = {word: entry for entry in entries.values() for word in (entry.card.name, *entry.card.aliases)}
+    for entry in () if paths else _own(kind):
+        _claim(entry, claimed)
+        entries[entry.card.name] = entry
     for file, module, whose in files:
         try:
             entry = _entry(kind, file, module)
@@ -190,17 +215,26 @@ def _discover(kind: str, paths: tuple[Path, ...]) -> dict[str, Entry]:
                 raise
             left_out(f"{whose}{error}")
             continue
-        words = (entry.card.name, *entry.card.aliases) if entry else ()
-        taken = next((word for word in words if word in claimed and claimed[word].file.resolve() != file.resolve()), "")
-        if taken:
-            said = f"{kind} {taken!r} is claimed by two files: {claimed[taken].file} and {file}"
+        if entry is None:
+            continue
+        try:
+            _claim(entry, claimed)
+        except UserError as error:
             if not whose:
-                raise UserError(said)
-            left_out(f"{whose}{said}")
-        elif entry:
-            claimed |= dict.fromkeys(words, entry)
+                raise
+            left_out(f"{whose}{error}")
+        else:
             entries[entry.card.name] = entry
     return entries
+
+
+def _claim(entry: Entry, claimed: dict[str, Entry]) -> None:
+    """Enter the names of ``entry``. Raises UserError where another file has claimed one."""
+    words = (entry.card.name, *entry.card.aliases)
+    taken = next((word for word in words if word in claimed and claimed[word].file.resolve() != entry.file.resolve()), "")
+    if taken:
+        raise UserError(f"{entry.kind} {taken!r} is claimed by two files: {claimed[taken].file} and {entry.file}")
+    claimed |= dict.fromkeys(words, entry)
 
 
 def broken(path: Path) -> dict[Path, str]:

@@ -9,22 +9,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from elboard.bench.cached import FOLDER, state_of
 from elboard.bench.folders import kept_folder
 from elboard.bench.record import write_text_atomically
 from elboard.results.store import INDEX, Group
 
-FOLDER = "kept"
 MONTH = 30 * 86400.0  # seconds after which what was kept is computed again
-PACKAGE = Path(__file__).parents[1]
 SOURCES = ("bench", "methods", "results", "sweeps", "tasks")  # folders of the package
-SUFFIXES = (".py", ".yaml", ".json")
 
 
 def digest(group: Group) -> str:
@@ -68,12 +65,5 @@ def clear(folder: Path, age: float = 0.0) -> None:
 
 @cache
 def sources() -> str:
-    """Hash of the names, sizes and modification times of the package's sources and data, records apart."""
-    digest = hashlib.sha256()
-    for part in SOURCES:
-        for folder, folders, names in os.walk(PACKAGE / part):
-            folders[:] = sorted(name for name in folders if (part, name) != ("results", "records") and name != "__pycache__")
-            for name in sorted(name for name in names if name.endswith(SUFFIXES)):
-                stat = os.stat(os.path.join(folder, name))
-                digest.update(f"{folder}/{name} {stat.st_size} {stat.st_mtime_ns}\n".encode("utf-8", "replace"))
-    return digest.hexdigest()
+    """Hash of the state of the package's sources and data."""
+    return state_of(SOURCES)

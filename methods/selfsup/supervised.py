@@ -25,7 +25,6 @@ CARD = MethodCard(
     family="selfsup",
     home="selfsup/fashion-mnist",
     cite="textbook; Chen and He 2021",
-    splits=True,
     defaults="convention",
     oracle="the classes of all training images",
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 PAD = 4
-CROP, ASPECT, CONTRAST, NOISE = (0.5, 1.0), (0.75, 4 / 3), (0.6, 1.4), (0.0, 0.2)  # of views
+CROP, ASPECT, CONTRAST, NOISE = (0.5, 1.0), (0.75, 4 / 3), (0.6, 1.4), (0.0, 0.1)  # of views
 
 
 def crop_and_flip(batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
