@@ -19,6 +19,7 @@ from elboard.bench.folders import kept_folder
 
 FOLDER = "kept"  # in the user's cache, of what can be computed again
 PACKAGE = Path(__file__).parents[1]
+SUFFIX = ".marshal"
 SUFFIXES = (".py", ".yaml", ".json")
 
 
@@ -34,20 +35,35 @@ def state_of(folders: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def read(file: Path, of: bytes) -> Any:
+    """What :func:`write` left in ``file`` under the 32 bytes ``of``. Raises LookupError where there is nothing whole of that kind."""
+    try:
+        said = file.read_bytes()
+    except OSError as error:
+        raise LookupError(file) from error
+    if said[:32] != of or said[32:64] != hashlib.sha256(said[64:]).digest():
+        raise LookupError(file)
+    return marshal.loads(said[64:])
+
+
+def write(file: Path, of: bytes, found: Any) -> None:
+    """Leave ``found``, built of Python's own plain types, in ``file`` under the 32 bytes ``of``, as far as it can be written."""
+    from elboard.bench.record import save_atomically  # which reads cards itself
+
+    body = marshal.dumps(found)
+    with contextlib.suppress(OSError):
+        save_atomically(file, lambda to: to.write_bytes(of + hashlib.sha256(body).digest() + body))
+
+
 def literals(name: str, folders: Iterable[str], make: Callable[[], Any]) -> Any:
     """What ``make`` gives, plain literals, and gave before where the sources in ``folders`` were the same; kept as far as the user's cache
     can be written, in one file for each ``name`` and place of the package."""
     state = hashlib.sha256(f"{sys.implementation.cache_tag} {state_of(folders)}".encode()).digest()
     where = hashlib.sha256(os.fsencode(PACKAGE)).hexdigest()[:16]
-    file = kept_folder() / FOLDER / f"{name}-{where}.marshal"
-    with contextlib.suppress(OSError):
-        said = file.read_bytes()
-        if said[:32] == state and said[32:64] == hashlib.sha256(said[64:]).digest():
-            return marshal.loads(said[64:])
-    found = make()
-    body = marshal.dumps(found)
-    with contextlib.suppress(OSError):
-        from elboard.bench.record import save_atomically  # which reads cards itself
-
-        save_atomically(file, lambda to: to.write_bytes(state + hashlib.sha256(body).digest() + body))
-    return found
+    file = kept_folder() / FOLDER / f"{name}-{where}{SUFFIX}"
+    try:
+        return read(file, state)
+    except LookupError:
+        found = make()
+        write(file, state, found)
+        return found

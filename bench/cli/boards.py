@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import gc
 import json
 import math
 import sys
@@ -55,6 +56,7 @@ def leaderboard(
     choice.check()
     with telling():
         groups, found = read_boards(root_folder(out), shipped, which, paths, choice)
+        gc.freeze()  # all of it stays until the command ends: tables are made in a third less time if nobody looks for garbage in it
         if kind != "table":
             print(render(found, kind), end="")
             return

@@ -31,7 +31,7 @@ def summarise_board(
     """
     if kept_in is None:
         return _compute(groups, columns, ranked, apart)
-    about = ["summary", list(columns), list(ranked), [[group.group, group.n, digest(group)] for group in groups]]
+    about = ["summary", list(columns), list(ranked), len(groups), digest(*groups)]
     about += [list(apart)] if apart else []
     said = kept(kept_in, about, lambda: vars(_compute(groups, columns, ranked, apart)))
     return Summary(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from elboard.results import kept as keeping
 from elboard.results.claims import kept_ledger, ledger
 from elboard.results.kept import clear, kept
 from elboard.results.measured import Measurements
+from elboard.results.stats import summarise
 from elboard.results.store import groups
 
 
@@ -30,12 +32,26 @@ def test_it_is_computed_once_for_the_same(tmp_path: Path, monkeypatch: pytest.Mo
     assert kept(tmp_path, ["x", 1], make)["n"] == 4
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"found": 3}', '{"found": 3, "of": "another"}', "\udc80"])
-def test_what_is_damaged_or_foreign_is_computed_again(tmp_path: Path, text: str) -> None:
-    kept(tmp_path, "x", lambda: 1)
+DAMAGE: tuple[Callable[[bytes], bytes], ...] = (
+    lambda said: b"",
+    lambda said: said[:70],
+    lambda said: said[:-1] + b"\0",
+    lambda said: said[1:],
+    bytes.swapcase,
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_is_damaged_or_foreign_is_computed_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    kept(tmp_path, "x", lambda: [1.5, "some"])
     (file,) = (tmp_path / keeping.FOLDER).iterdir()
-    file.write_text(text, errors="surrogateescape")
+    file.write_bytes(damage(file.read_bytes()))
     assert kept(tmp_path, "x", lambda: 2) == 2 and kept(tmp_path, "x", lambda: 3) == 2
+
+
+def test_what_is_not_plain_comes_back_plain(tmp_path: Path) -> None:
+    kept(tmp_path, "x", lambda: [summarise([1.0])])
+    assert kept(tmp_path, "x", lambda: pytest.fail("computed again")) == [[1.0, 1, None, None, None, 1.0, 1.0, "none"]]
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
