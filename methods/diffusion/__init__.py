@@ -1,0 +1,1 @@
+"""Diffusion models and flows along a path from data to noise."""

@@ -1,0 +1,1 @@
+"""Diffusions of a density that is known: solvers, and bounds."""

@@ -1,0 +1,354 @@
+"""Exact identities of paths, views, solvers and bounds of diffusions (papers 024 and 034)."""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from elboard.bench.kinds.diffusion import KnownSpec
+from elboard.bench.kinds.likelihood import LikelihoodSpec
+from elboard.bench.registry import discover
+from elboard.bench.task import Data
+from elboard.methods.diffusion.ddpm import DDPM
+from elboard.methods.diffusion.exact_bound import ExactDiffusionBound, gaussian_kl
+from elboard.methods.diffusion.flow_matching import FlowMatching
+from elboard.methods.parts.diffusion_networks import TimeMLP, UNet
+from elboard.methods.parts.diffusion_paths import PathName, Target, View, VPLinear, path_of
+from elboard.methods.parts.diffusion_solvers import CALLS, EARLIEST, SAMPLERS, guided, posterior_deviation, steps_for, times_of
+from elboard.tasks.diffusion import base as known
+
+SOLVERS = ("test_the_flow_of_a_gaussian", "test_evaluations_are_those_that_are_paid")
+EXACT = "test_one_step_is_exact_for_a_single_point"
+IDENTITIES = {
+    "euler-solver": (*SOLVERS, "test_euler_on_the_straight_path_is_ddim"),
+    "heun-solver": SOLVERS,
+    "ddim-solver": (*SOLVERS, EXACT),
+    "dpm-solver-2": (*SOLVERS, EXACT),
+    "dpm-solver-2m": (*SOLVERS, EXACT),
+    "exact-diffusion-bound": (
+        "test_all_forms_of_a_term_are_one_number",
+        "test_a_term_is_the_divergence_of_its_gaussians",
+        "test_both_forms_of_the_bound_have_one_mean",
+        "test_of_steps_even_in_time_half_of_eulers_constant_a_dimension_stays",
+    ),
+    "ddpm": ("test_a_perfect_network_has_no_loss", "test_an_ancestral_step_has_the_moments_of_the_posterior", "test_averaged_weights"),
+    "flow-matching": ("test_every_target_says_the_same", "test_points_are_scaled_and_come_back"),
+}
+
+PATHS, TARGETS = get_args(PathName), get_args(Target)
+FLOWS = ("euler", "heun", "ddim", "dpm-solver-2", "dpm-solver++2m")
+DOUBLE = torch.float64
+
+
+def some(n: int = 6, d: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    """Data, noise and times between the ends of all paths."""
+    generator = torch.Generator().manual_seed(0)
+    x, noise = torch.randn(2, n, d, generator=generator, dtype=DOUBLE)
+    return x, noise, torch.linspace(0.01, 0.98, n, dtype=DOUBLE)[:, None]
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_slopes_and_times_of_a_path(name: str) -> None:
+    path, t = path_of(name), some()[2].requires_grad_()
+    for of, slope in zip((path.alpha, path.sigma), path.slopes(t), strict=True):
+        (expected,) = torch.autograd.grad((of(t) + 0 * t).sum(), t)
+        torch.testing.assert_close(slope.detach(), expected)
+    torch.testing.assert_close(path.time_of(path.half_log_snr(t)), t)
+    assert (path.half_log_snr(t).diff(dim=0) < 0).all()
+
+
+def test_the_linear_path_is_the_variance_preserving_equation() -> None:
+    path, t = VPLinear(), some()[2]
+    f, squared = path.drift(t)
+    beta = 0.1 + 19.9 * t
+    torch.testing.assert_close(f, -beta / 2)
+    torch.testing.assert_close(squared, beta)
+    abar = torch.cumprod(1 - (0.1 + 19.9 * torch.arange(1, 1001, dtype=DOUBLE) / 1000) / 1000, 0)  # of Ho et al., to first order
+    assert (path.alpha(torch.arange(1, 1001, dtype=DOUBLE) / 1000).square() / abar).log().abs().max() < 0.08
+
+
+@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("kind", TARGETS)
+def test_every_target_says_the_same(name: str, kind: str) -> None:
+    path, (x, noise, t) = path_of(name), some()
+    x_t = path.noised(x, noise, t)
+    view = path.view(kind, path.target(kind, x, noise, t), x_t, t)
+    torch.testing.assert_close(view, View(x, noise))
+    f, squared = path.drift(t)
+    torch.testing.assert_close(path.velocity(view, t), f * x_t - 0.5 * squared * path.score(view, t))
+    torch.testing.assert_close(path.score(view, t) * path.sigma(t) ** 2, path.alpha(t) * view.data - x_t)  # Tweedie
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_data_lie_at_time_0(name: str) -> None:
+    path, (x, noise, _) = path_of(name), some()
+    ends = torch.tensor([EARLIEST, path.latest], dtype=DOUBLE)
+    assert (path.noised(x, noise, ends[0]) - x).abs().max() < 0.1
+    assert path.half_log_snr(ends)[1] < -3.9
+    assert all(torch.isfinite(of).all() for of in path.slopes(ends))
+
+
+@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("sampler", ["ddim", "dpm-solver-2", "dpm-solver++2m"])
+def test_one_step_is_exact_for_a_single_point(name: str, sampler: str) -> None:
+    """Along the flow of one datum the noise does not change, which is what these solvers take for granted."""
+    path, (x, noise, _) = path_of(name), some()
+
+    def model(x_t: Tensor, t: Tensor) -> View:
+        return path.view("data", x, x_t, t)
+
+    for steps in (1, 3):
+        times = times_of(path, steps, "log-snr", dtype=DOUBLE)
+        end = SAMPLERS[sampler](model, path, path.noised(x, noise, times[0]), times)
+        torch.testing.assert_close(end, path.noised(x, noise, times[-1]), rtol=1e-6, atol=1e-8)
+
+
+def exact(path_name: str) -> tuple:
+    """The path, and the model of N(0, s^2 I) with s = 0.5, whose flow scales x by sqrt((alpha s)^2 + sigma^2)."""
+    path = path_of(path_name)
+
+    def spread(t: Tensor) -> Tensor:
+        return ((0.5 * path.alpha(t)).square() + path.sigma(t).square()).sqrt()
+
+    return path, lambda x, t: path.view("score", -x / spread(t) ** 2, x, t), spread
+
+
+@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("sampler", FLOWS)
+def test_the_flow_of_a_gaussian(name: str, sampler: str) -> None:
+    path, model, spread = exact(name)
+    x = some()[0]
+    errors = []
+    for steps in (200, 400):
+        times = times_of(path, steps, "log-snr", dtype=DOUBLE)
+        errors.append((SAMPLERS[sampler](model, path, x, times) - x * spread(times[-1]) / spread(times[0])).abs().max().item())
+    order = 1 if sampler in ("euler", "ddim") else 2
+    assert errors[0] < 0.05 and errors[0] / errors[1] > 0.8 * 2**order  # of a Gaussian Euler's may be of a higher one
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "euler-maruyama"])
+def test_what_draws_has_the_marginals_of_the_flow(sampler: str) -> None:
+    torch.manual_seed(0)
+    path, model, spread = exact("vp-linear")
+    times = times_of(path, 400, "log-snr", dtype=DOUBLE)
+    x = SAMPLERS[sampler](model, path, spread(times[0]) * torch.randn(20_000, 1, dtype=DOUBLE), times)
+    assert x.std() / spread(times[-1]) == pytest.approx(1, abs=0.03) and x.mean().abs() < 0.02
+
+
+def test_euler_on_the_straight_path_is_ddim() -> None:
+    path, model, _ = exact("flow")
+    times, x = times_of(path, 7, "time", dtype=DOUBLE), some()[0]
+    torch.testing.assert_close(SAMPLERS["euler"](model, path, x, times), SAMPLERS["ddim"](model, path, x, times))
+
+
+def test_an_ancestral_step_has_the_moments_of_the_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Luo 2022, eq. 84 and 85."""
+    path, (x, noise, _) = VPLinear(), some()
+    t, s, end = (torch.tensor(of, dtype=DOUBLE) for of in (0.7, 0.4, 0.1))
+    (abar, before), x_t = (path.alpha(of) ** 2 for of in (t, s)), path.noised(x, noise, t)
+    a = abar / before
+    mean = (a.sqrt() * (1 - before) * x_t + before.sqrt() * (1 - a) * x) / (1 - abar)
+    deviation = ((1 - a) * (1 - before) / (1 - abar)).sqrt()
+    torch.testing.assert_close(posterior_deviation(path, t, s), deviation)
+    seen = []
+
+    def model(at: Tensor, time: Tensor) -> View:
+        seen.append(at)
+        return path.view("data", x, at, time)
+
+    for drawn in (0.0, 1.0):
+        monkeypatch.setattr(torch, "randn_like", lambda of, drawn=drawn: torch.full_like(of, drawn))
+        SAMPLERS["ancestral"](model, path, x_t, torch.stack([t, s, end]))
+        torch.testing.assert_close(seen[-1], mean + drawn * deviation)
+
+
+def test_guidance_of_weight_one_is_none() -> None:
+    path, model, _ = exact("vp-linear")
+    other = lambda x, t: path.view("score", -x, x, t)  # noqa: E731
+    x, t = some()[0], torch.tensor(0.3, dtype=DOUBLE)
+    torch.testing.assert_close(guided(model, other, 1.0, path)(x, t), model(x, t))
+    torch.testing.assert_close(guided(model, other, 0.0, path)(x, t), other(x, t))
+    torch.testing.assert_close(guided(model, other, 3.0, path)(x, t).noise, 3 * model(x, t).noise - 2 * other(x, t).noise)
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_evaluations_are_those_that_are_paid(sampler: str) -> None:
+    path, model, _ = exact("vp-linear")
+    calls = []
+
+    def counted(x: Tensor, t: Tensor) -> View:
+        calls.append(t)
+        return model(x, t)
+
+    SAMPLERS[sampler](counted, path, some()[0], times_of(path, steps_for(sampler, 10), "time", dtype=DOUBLE))
+    assert len(calls) == 10 // CALLS.get(sampler, 1) * CALLS.get(sampler, 1) <= 10
+
+
+# --- the bound with an exact score -------------------------------------------------------------
+
+
+def bound(**options: str) -> ExactDiffusionBound:
+    card = discover("method")["exact-diffusion-bound"]
+    return ExactDiffusionBound(card.config_class()(**options), KnownSpec((2,), 1))
+
+
+def test_the_known_score_is_the_gradient_of_the_density() -> None:
+    x = known.draw(20, torch.Generator().manual_seed(0)).requires_grad_()
+    (expected,) = torch.autograd.grad(known.log_density(x).sum(), x)
+    torch.testing.assert_close(known.score(x.detach(), torch.ones((), dtype=DOUBLE), torch.zeros((), dtype=DOUBLE)), expected)
+    grid = torch.linspace(-2.5, 2.5, 501, dtype=DOUBLE)
+    mass = known.log_density(torch.cartesian_prod(grid, grid)).exp().sum() * (grid[1] - grid[0]) ** 2
+    assert mass.item() == pytest.approx(1, abs=1e-4)
+    sample = known.draw(50_000, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(sample.var(0), torch.full((2,), 1.01, dtype=DOUBLE), rtol=0.02, atol=0)
+
+
+def test_all_forms_of_a_term_are_one_number() -> None:
+    torch.manual_seed(0)
+    forms = bound().forms(known.score, some()[0], 50)
+    assert forms.shape == (6, 5, 49) and (forms > 0).all()
+    torch.testing.assert_close(forms, forms[:, :1].expand_as(forms), rtol=1e-9, atol=0)
+
+
+def test_a_term_is_the_divergence_of_its_gaussians() -> None:
+    torch.manual_seed(0)
+    of, (x, _, _), step = bound(), some(), torch.tensor(20.0, dtype=DOUBLE)
+    torch.manual_seed(1)
+    term = of.term(known.score, x, step, 50)
+    torch.manual_seed(1)
+    x_t, _ = of.noised(x, step, 50)
+    seen, spread = of.seen(known.score, x_t, step, 50), of.spread(step, 50)
+    means = [of.mean(x_t, data, step, 50) for data in (x, seen.data)]
+    torch.testing.assert_close(term, gaussian_kl(means[0], spread, means[1], spread))
+
+
+def test_divergence_of_gaussians_is_that_of_torch() -> None:
+    (a, b, _), (v, w) = some(), (torch.tensor(0.3, dtype=DOUBLE), torch.tensor(0.7, dtype=DOUBLE))
+    expected = torch.distributions.kl_divergence(torch.distributions.Normal(a, v.sqrt()), torch.distributions.Normal(b, w.sqrt())).sum(1)
+    torch.testing.assert_close(gaussian_kl(a, v, b, w), expected)
+
+
+def test_both_forms_of_the_bound_have_one_mean() -> None:
+    torch.manual_seed(0)
+    x = known.draw(1, torch.Generator().manual_seed(0)).expand(40_000, 2)
+    of = bound()
+    single = of.single(known.score, x, 10)
+    whole = of.bound(known.score, x, 10)
+    for found in single.values():
+        error = math.hypot(found.std() / math.sqrt(len(found)), whole.std() / math.sqrt(len(whole)))
+        assert abs(found.mean() - whole.mean()) < 4 * error
+    assert single["consistency"].std() > single["matching"].std()
+
+
+def gaps(*steps: int, **options: str) -> list[float]:
+    torch.manual_seed(0)
+    x, of = known.draw(1000, torch.Generator().manual_seed(0)), bound(**options)
+    return [(known.log_density(x) - of.bound(known.score, x, n)).mean().item() for n in steps]
+
+
+def test_the_bound_comes_near_the_density() -> None:
+    found = gaps(10, 100, 1000)
+    assert found[0] > found[1] > found[2] > -0.05 and found[2] < 0.15
+
+
+def test_of_steps_even_in_time_half_of_eulers_constant_a_dimension_stays() -> None:
+    (found,) = gaps(1000, spacing="time")
+    assert 0.5 < found < 1.0
+    t = torch.arange(2, 100_001, dtype=DOUBLE)
+    assert (1 / (t - 1) - (t / (t - 1)).log()).sum().item() == pytest.approx(0.5772, abs=1e-4)
+
+
+# --- trained networks --------------------------------------------------------------------------
+
+
+def made(cls: type = DDPM, shape: tuple[int, ...] = (2,), **options: object):
+    torch.manual_seed(0)
+    name = {DDPM: "ddpm", FlowMatching: "flow-matching"}[cls]
+    kind = "gaussian" if len(shape) == 1 else "discretised-logistic"
+    return cls(discover("method")[name].config_class()(**options), LikelihoodSpec(shape, 10, likelihood=kind))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("weighting", ["own", "noise", "bound"])
+def test_a_perfect_network_has_no_loss(target: str, weighting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, (x, noise, t) = made(target=target, weighting=weighting), some()
+    monkeypatch.setattr(method, "out", lambda *_: method.path.target(target, x, noise, t))
+    torch.testing.assert_close(method.errors(x, t[:, 0], noise), torch.zeros(6, dtype=DOUBLE), rtol=0, atol=1e-10)
+
+
+def test_of_the_noise_both_weightings_are_one() -> None:
+    (x, noise, t), found = some(), []
+    for weighting in ("own", "noise"):
+        method = made(weighting=weighting).double()
+        torch.nn.init.normal_(method.network.out.weight)
+        found.append(method.errors(x, t[:, 0], noise))
+    torch.testing.assert_close(*found)
+
+
+def test_weighting_by_the_bound_is_its_terms_in_the_limit() -> None:
+    """(SNR(s) - SNR(t)) |data^ - x_0|^2 / 2 of a short step is the weighted error times its length (Kingma et al. 2021)."""
+    method, (x, noise, t) = made(weighting="bound").double(), some()
+    torch.nn.init.normal_(method.network.out.weight)
+    path, step = method.path, 1e-6
+    x_t = path.noised(x, noise, t)
+    data = path.view("noise", method.out(x_t, t[:, 0]), x_t, t).data
+    term = 0.5 * (path.snr(t - step) - path.snr(t))[:, 0] * (data - x).square().mean(1)
+    torch.testing.assert_close(term / step, method.errors(x, t[:, 0], noise), rtol=1e-3, atol=0)
+
+
+def test_averaged_weights() -> None:
+    method = made(ema=0.0)
+    for parameter in method.network.parameters():
+        torch.nn.init.normal_(parameter)
+    method.after_step({}, 0)
+    for mean, now in zip(method.average.parameters(), method.network.parameters(), strict=True):
+        assert torch.equal(mean, now) and not mean.requires_grad
+    slow = made(ema=0.999)
+    before = [mean.clone() for mean in slow.average.parameters()]
+    for parameter in slow.network.parameters():
+        torch.nn.init.normal_(parameter)
+    slow.after_step({}, 0)
+    for mean, now, was in zip(slow.average.parameters(), slow.network.parameters(), before, strict=True):
+        torch.testing.assert_close(mean, was + (1 - 2 / 11) * (now - was))  # of the first step
+
+
+def test_samples_are_of_the_averaged_weights_and_in_the_range_of_images() -> None:
+    method = made(shape=(1, 6, 6), evaluations=3, ema=0.0)
+    with torch.no_grad():
+        method.network.out.bias.fill_(5.0)
+    unchanged = made(shape=(1, 6, 6), evaluations=3, ema=0.0)
+    torch.manual_seed(1)
+    x = method.sample(4)
+    torch.manual_seed(1)
+    assert torch.equal(x, unchanged.sample(4)) and x.shape == (4, 1, 6, 6)
+    t = torch.tensor(0.9)
+    assert method.model(100 * torch.ones(1, 1, 6, 6), t).data.abs().max() <= 1
+    seen = method.model(torch.ones(1, 1, 6, 6), t)
+    torch.testing.assert_close(method.path.noised(*seen, t), torch.ones(1, 1, 6, 6))
+
+
+def test_points_are_scaled_and_come_back() -> None:
+    method = made(cls=FlowMatching)
+    x = torch.tensor([3.0, -1.0]) + 4 * torch.randn(2000, 2)
+    method.prepare(Data(method.spec, {"x": x}))
+    seen = (x - method.centre) / method.scale
+    assert seen.mean().abs() < 1e-5 and seen.square().mean() == pytest.approx(1)
+    torch.testing.assert_close(method.centre + method.scale * seen, x)
+
+
+@pytest.mark.parametrize("network", [TimeMLP((2,), [16, 16], 3), UNet((1, 14, 14), 16, 2, 3), UNet((3, 28, 28), 16, 3, 3)])
+def test_networks_know_time_and_class(network: torch.nn.Module) -> None:
+    shape = (2,) if isinstance(network, TimeMLP) else (1, 14, 14) if network.stem.in_channels == 1 else (3, 28, 28)
+    x, t = torch.randn(2, *shape), torch.tensor([0.1, 0.1])
+    assert not network(x, t).any(), "the last layer begins at 0"
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    out = network(x, t, torch.tensor([0, 1]))
+    assert out.shape == x.shape
+    assert not torch.equal(out, network(x, t + 0.5, torch.tensor([0, 1])))
+    assert not torch.equal(out, network(x, t))
+    torch.testing.assert_close(network(x, t), network(x, t, torch.tensor([3, 3])))  # the class that stands for none
