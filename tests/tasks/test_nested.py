@@ -20,6 +20,8 @@ LAWS = {
     "NoisyDescent",
     "DropoutDiffusion",
     "VariationalCurves",
+    "FlowSolver",
+    "ExactBound",
     "TwoTeachers",
     "RankedMaps",
 }  # tested is a law or training: no examples
