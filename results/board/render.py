@@ -15,13 +15,14 @@ from elboard.results.board.build import Board, Row, arrow
 from elboard.results.stats import Cell
 
 FORMATS = ("table", "md", "csv", "json", "latex", "html")
+LARGE = 1e6  # from which on numbers are written with an exponent
 SIGNS = {"re-run": "◆ re-run", "recomputed": "◇ recomputed", "claimed": "claimed", "disputed": "✗ disputed"}
 
 
 def number(cell: Cell | None, plus_minus: str = "±", key: str = "") -> str:
     """``mean ± half-width`` with digits that the interval supports; an absent cell is a dash, one of ``key`` that is saturated a bound.
 
-    Of an interval that is not symmetric about the mean the larger side is shown.
+    Of an interval that is not symmetric about the mean the larger side is shown. Millions and more have an exponent.
     """
     if cell is None:
         return "–"
@@ -30,10 +31,11 @@ def number(cell: Cell | None, plus_minus: str = "±", key: str = "") -> str:
     digits = 4
     while digits > 0 and reference >= 2 * 10 ** (1 - digits):
         digits -= 1
-    text = f"{cell.mean:.{max(digits, 1)}f}"
+    form = ".1e" if max(abs(cell.mean), half) >= LARGE else f".{max(digits, 1)}f"
+    text = f"{cell.mean:{form}}"
     if key and saturated(key, cell.mean):
         return f"≥ {text}"
-    return f"{text} {plus_minus} {half:.{max(digits, 1)}f}" if cell.low is not None else text
+    return f"{text} {plus_minus} {half:{form}}" if cell.low is not None else text
 
 
 def rank_text(row: Row, key: str) -> str:
