@@ -86,9 +86,9 @@ def _passes_of_sequences(task: str, c: dict[str, Any], of: dict[str, str], passe
 def _passes_of_classification(task: str, c: dict[str, Any], of: dict[str, Any], passes: int, examples: int) -> None:
     if task.startswith("continual/"):
         _passes_of_sequences(task, c, of, passes)
-    elif task.endswith("-shifted"):
-        rewards = c["n_masks"] * c["n_fit"]
-        assert passes == c["n_samples"] * c["n_shift"] * (1 + 8 * 5) + rewards, "draws of clean and of shifted images, and masks"
+    elif task.endswith(("-shifted", "-corrupted")):
+        rewards, kinds = c["n_masks"] * c["n_fit"], 8 if task.endswith("-shifted") else 5
+        assert passes == c["n_samples"] * c["n_shift"] * (1 + kinds * 5) + rewards, "draws of clean and of shifted images, and masks"
         assert of == {"*_correlation": f"{c['n_fit']} training images", "*": c["n_shift"]}
     elif task.startswith("calibration/"):
         assert passes == c["n_samples"] * (c["n_test"] + c["n_shift"] * len(c["angles"])), "draws of clean and of turned images"
