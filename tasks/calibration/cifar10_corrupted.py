@@ -1,8 +1,8 @@
 """Six classes of CIFAR-10 under noise, blur, low contrast, brightness and pixelation, at the severities of CIFAR-10-C.
 
-The classifiers are those of ``ood/cifar10``: one base run serves its detectors and this task, with the same classes, training and validation
-images and network (ResNet-8 at lite, ResNet-20 at full). So numbers are of six classes, and do not compare with tables of CIFAR-10-C, whose
-transforms differ in details too (:data:`elboard.tasks.parts.shifts.COLOUR`).
+The classifiers are those of ``ood/cifar10``: one base run serves its detectors and this task, with the same classes, training and
+validation images and network (ResNet-8 at lite, ResNet-20 at full). So numbers are of six classes, and do not compare with tables of
+CIFAR-10-C, whose transforms differ in details too (:data:`elboard.tasks.parts.shifts.COLOUR`).
 
 lite shows 500 test images under each kind at each severity, full 2,000. See the protocol.
 """

@@ -1,8 +1,8 @@
 """Fashion-MNIST under noise, blur, low contrast, brightness and pixelation at five severities, for classifiers that were trained on
 ``calibration/fashion-mnist``.
 
-Corruptions after MNIST-C (Mu and Gilmer 2019); noise, blur and contrast are those of ``calibration/fashion-mnist-shifted``. lite shows 250 test images under each at
-each severity, full 2,000. See the protocol.
+Corruptions after MNIST-C (Mu and Gilmer 2019); noise, blur and contrast are those of ``calibration/fashion-mnist-shifted``. lite shows
+250 test images under each kind at each severity, full 2,000. See the protocol.
 """
 
 from __future__ import annotations

@@ -122,8 +122,8 @@ def efficientnet_lite0() -> dict[str, np.ndarray]:
 
 
 def mfeat() -> dict[str, np.ndarray]:
-    """Of 2,000 handwritten digits, 200 a class in order: ``fou`` (N, 76) Fourier coefficients, ``fac`` (N, 216) profile correlations, ``kar``
-    (N, 64) Karhunen-Loeve coefficients, ``zer`` (N, 47) Zernike moments, ``mor`` (N, 6) morphological features; ``y`` (N,)."""
+    """Of 2,000 handwritten digits, 200 a class in order: ``fou`` (N, 76) Fourier coefficients, ``fac`` (N, 216) profile correlations,
+    ``kar`` (N, 64) Karhunen-Loeve coefficients, ``zer`` (N, 47) Zernike moments, ``mor`` (N, 6) morphological features; ``y`` (N,)."""
     return arrays("mfeat")
 
 

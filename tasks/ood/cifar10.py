@@ -1,11 +1,12 @@
-"""CIFAR-10 in colour: six classes in distribution, deer, dog, ship and truck held out; MNIST, Fashion-MNIST, drawn textures and noise are far.
+"""CIFAR-10: six classes in distribution, deer, dog, ship and truck held out; MNIST, Fashion-MNIST, drawn textures and noise are far.
 
 Each class held out has a look-alike among those that remain: horse, cat, airplane, automobile. One fixed choice, which no result led to.
 
 For classifiers and post-hoc detectors on top of them (``FeatureScorer``) alone: a base run takes minutes, of which each seed has one, and
 detectors share its features. The task names their network: ResNet-8 at lite, ResNet-20 at full (He et al. 2016). The lite budget trains on
 20,000 of 29,000 images for five epochs, at most 600 s on one core, and scores at most 2,000 images of each test set, drawn with a seed of
-the task. Training images are not augmented at lite, where five epochs under-fit; at full they are shifted by up to four pixels and mirrored.
+the task. Training images are not augmented at lite, where five epochs under-fit; at full they are shifted by up to four pixels and
+mirrored.
 
 MNIST and Fashion-MNIST have black borders of two pixels and three equal channels, ``textures`` are those of
 :mod:`elboard.tasks.parts.textures`. CIFAR-100, Tiny ImageNet, SVHN, Textures and Places365, the sets of OpenOOD v1.5 (Zhang et al. 2023),

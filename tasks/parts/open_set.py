@@ -1,4 +1,4 @@
-"""Classes that are held out of a data set: those of CIFAR-10 that tasks of several families hold out, and the images that stand in for it."""
+"""Classes held out of a data set: those of CIFAR-10, which tasks of several families hold out, and the images that stand in for it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Test images that are shifted: turned, sheared, deformed, made noisy, blurred, faded, brightened, made of squares and covered, each at five
-severities.
+"""Test images that are shifted: turned, sheared, deformed, noisy, blurred, faded, brightened, pixelated and covered, at five severities.
 
 All is a function of the image, of its place among the images and of the severity, computed in double precision on the CPU, so that every
 machine and device sees the same images. Labels stay. Images are square, ``(N, C, H, H)`` with values in [0, 1]; lengths are in pixels of

@@ -9,9 +9,9 @@ from scipy import ndimage
 def textures(n: int, side: int, seed: int) -> np.ndarray:
     """``n`` images ``(n, side, side, 3)`` of whole levels from 0 to 255.
 
-    Of each image are drawn two colours, uniform in the cube; the stripes' direction, phase and frequency, 1 to 8 periods an image; how far a
-    Gaussian field, smooth over a sixth of the side, bends them, up to half a period of standard deviation; how sharp their edges are, from a
-    sine to nearly a square wave; and grain of up to 0.05 standard deviation in each value.
+    Of each image are drawn two colours, uniform in the cube; the stripes' direction, phase and frequency, 1 to 8 periods an image; how far
+    a Gaussian field, smooth over a sixth of the side, bends them, up to half a period of standard deviation; how sharp their edges are,
+    from a sine to nearly a square wave; and grain of up to 0.05 standard deviation in each value.
     """
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[:side, :side] / side
