@@ -100,8 +100,8 @@ def brighten(x: Tensor, amount: float) -> Tensor:
 
 
 def pixelate(x: Tensor, share: float) -> Tensor:
-    """Means over the squares of a grid that has a ``share`` of the pixels of each side: of pixels that a line cuts by their area. Each pixel
-    shows the square that its centre lies in."""
+    """Means over the squares of a grid that has a ``share`` of the pixels of each side: of pixels that a line cuts by their area. Each
+    pixel shows the square that its centre lies in."""
     side = x.shape[-1]
     few = int(side * share + 1e-9)
     start, pixel = np.arange(few)[:, None] * side / few, np.arange(side)
