@@ -71,7 +71,7 @@ def _passes_of_detection(task: str, c: dict[str, Any], of: dict[str, str], passe
     n_sets = len(TASKS[task].load().foreign) + 2
     fixed = sizes[0] + c.get("n_samples", 0) * of.get("*", 0) + 2 * c["n_valid"]
     assert sizes[0] == of.get("*", sizes[0]) and fixed + n_sets * least <= passes <= fixed + n_sets * most, "draws, and scores of all sets"
-    assert of["*/validation"] == f"{c['n_valid']} against {c['n_valid']}"
+    assert of["*/validation"] == f"{c['n_valid']:,} against {c['n_valid']:,}"
 
 
 def _passes_of_sequences(task: str, c: dict[str, Any], of: dict[str, str], passes: int) -> None:

@@ -72,8 +72,9 @@ def test_shuffled_rows_keep_each_feature_and_lose_what_ties_them() -> None:
     x = task.load_train().valid["x"]
     mixed = task.jigsaws(x)
     assert torch.equal(mixed.sort(0).values, x.sort(0).values) and not rows(mixed) & rows(x)
-    strength = [np.abs(np.nan_to_num(np.corrcoef(of.numpy()[:, 20:30].T)) - np.eye(10)).mean() for of in (x, mixed)]
-    assert strength[1] < 0.6 * strength[0]
+    varies = x.std(0) > 0
+    strength = [np.abs(np.corrcoef(of[:, varies].numpy().T)).mean() for of in (x, mixed)]  # between as many features, with themselves too
+    assert strength[1] < 0.8 * strength[0]
 
 
 def test_the_task_names_the_network_of_every_method_that_has_one() -> None:
