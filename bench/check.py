@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from elboard.bench.config import BUDGETS, RunSpec, resolve
 from elboard.bench.errors import nearest
+from elboard.bench.identity import IN_KEY
 from elboard.bench.metrics.conventions import bare, better, in_range
 from elboard.bench.options import out_of_bounds
 from elboard.bench.registry import Entry, compatible, discover, find
@@ -120,6 +121,8 @@ def _task(entry: Entry) -> Found:
         yield "card", f"primary {card.primary!r} is not among its metrics"
     if "smoke" not in budgets or not set(budgets) <= set(BUDGETS):
         yield "budgets", f"BUDGETS has {sorted(budgets)}: it needs smoke, and knows {', '.join(BUDGETS)} alone"
+    for section in sorted({section for of in budgets.values() for section in of} - {*IN_KEY}):
+        yield "budgets", f"unknown section {section!r}: {nearest(section, IN_KEY)}"
     if set(data) != set(card.data):
         yield "card", f"data is {sorted(card.data)}, checksums are of {sorted(data)}"
 

@@ -235,11 +235,17 @@ def _schemas(t: Entry, m: Entry) -> dict[str, type]:
 
 @cache
 def _declared_for(t: Entry, m: Entry, budget: str) -> dict[str, dict]:
-    """What a run is before anything is given: defaults <- the task's budget, section by section. Raises UserError without that budget."""
+    """What a run is before anything is given: defaults <- the task's budget, section by section. Raises UserError without that budget.
+
+    A budget's section ``method`` names the network of all methods on the task, by an option (``backbone``): those without it, as detectors
+    on top of another run, have none to name.
+    """
     name, budgets = t.card.name, t.budgets()
     if budget not in budgets:
         raise UserError(f"{name} has no budget {budget!r}: {nearest(budget, budgets)}")
-    given = {section: budgets[budget].get(section, {}) for section in ("task", "train")}
+    given = {section: budgets[budget].get(section, {}) for section in ("task", "train", "method")}
+    own = m.config_class().__dataclass_fields__
+    given["method"] = {option: value for option, value in given["method"].items() if option in own}
     return {of: merge(schema, f"budget {budget} of {name}", given.get(of, {}), of) for of, schema in _schemas(t, m).items()}
 
 

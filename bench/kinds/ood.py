@@ -22,6 +22,13 @@ class OODScorer(ABC):
         """``(B,)``; higher means more out of distribution."""
 
 
+class FeatureScorer(OODScorer):
+    """Scores by the features and logits of one classifier that gives one answer an image: the classifier itself, or what starts from it.
+
+    What a task needs whose networks take long to train: a base run a seed, and a pass of its network for all detectors.
+    """
+
+
 class OutlierOracle(OODScorer):
     """Can be told the very images that are to be detected, which no method may see; its card says so (``oracle``).
 

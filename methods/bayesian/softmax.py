@@ -14,6 +14,7 @@ Its out-of-distribution score is one minus the largest probability; the post-hoc
 from __future__ import annotations
 
 from elboard.bench.card import MethodCard
+from elboard.bench.kinds.ood import FeatureScorer
 from elboard.methods.parts.classifier import ClassifierMethod
 from elboard.methods.parts.low_rank import WholeNetwork
 from elboard.methods.parts.masks import MaskedPasses
@@ -31,5 +32,5 @@ CARD = MethodCard(
 )
 
 
-class Softmax(ClassifierMethod, MaskedPasses, MaximumProbability, WholeNetwork):
+class Softmax(ClassifierMethod, MaskedPasses, MaximumProbability, FeatureScorer, WholeNetwork):
     """The shared classifier, unchanged."""

@@ -31,6 +31,9 @@ CARD = MethodCard(
             "task": {
                 "calibration/mnist-shifted": "calibration/mnist",
                 "calibration/fashion-mnist-shifted": "calibration/fashion-mnist",
+                "calibration/mnist-corrupted": "calibration/mnist",
+                "calibration/fashion-mnist-corrupted": "calibration/fashion-mnist",
+                "calibration/cifar10-corrupted": "ood/cifar10",
             },
         }
     },

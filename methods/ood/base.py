@@ -21,7 +21,7 @@ from torch import Tensor
 
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.classification import Predictor
-from elboard.bench.kinds.ood import OODScorer
+from elboard.bench.kinds.ood import FeatureScorer
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Options
 from elboard.bench.record import save_atomically
@@ -102,7 +102,7 @@ def _save(tensor: Tensor, path: Path) -> None:
         torch.save(tensor, file)
 
 
-class PostHoc(Method, Predictor, OODScorer):
+class PostHoc(Method, Predictor, FeatureScorer):
     """A detector on top of a classifier that is deterministic in evaluation mode.
 
     Raises UserError for a base whose logits are not ``head(features(x))``.

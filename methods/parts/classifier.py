@@ -23,7 +23,7 @@ class ClassifierMethod(Method, Classifier):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        backbone: Literal["mlp", "cnn", "pooled", "resnet20"] = "cnn"  # mlp, cnn, pooled (means of maps) or resnet20
+        backbone: Literal["mlp", "cnn", "pooled", "resnet8", "resnet20"] = "cnn"  # pooled: means of maps
         dropout: Annotated[float, Range(0, below=1)] = 0.0
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):

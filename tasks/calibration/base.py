@@ -54,7 +54,13 @@ Labelled = tuple[np.ndarray, np.ndarray]
 
 
 class Calibration(DataTask):
-    """The family's protocol; a subclass gives the images."""
+    """The family's protocol; a subclass gives the images.
+
+    Attributes:
+        split_seed: of the permutation by which training images are told from validation images.
+    """
+
+    split_seed: ClassVar[int] = 1
 
     sets: ClassVar[Sets] = {
         "shift": Examples(arrays=("log_p_rot*", "y_shift"), metrics=("*/*",)),
@@ -84,7 +90,7 @@ class Calibration(DataTask):
         valid_samples: Count = 8
 
     def source(self, split: str) -> Labelled:
-        """Images ``(N, H, H)`` uint8 with their labels, of "train" or "test"."""
+        """Images ``(N, H, H)`` or ``(N, H, H, C)`` uint8 with their labels, of "train" or "test"."""
         raise NotImplementedError
 
     def _source(self, split: str) -> Labelled:
@@ -93,10 +99,9 @@ class Calibration(DataTask):
 
     def load_train(self) -> Data:
         c, (x, y) = self.config, self._source("train")
-        order = permutation(len(y), 1)
-        train, valid = order[c.n_valid :][: c.n_train or None], order[: c.n_valid]
-        spec = ClassSpec((1, *x.shape[1:]), len(train), n_classes=10)
-        return Data(spec, labelled(x, y, train), labelled(x, y, valid))
+        order = permutation(len(y), self.split_seed)
+        train, valid = (labelled(x, y, part) for part in (order[c.n_valid :][: c.n_train or None], order[: c.n_valid]))
+        return Data(ClassSpec(tuple(train["x"].shape[1:]), len(train["y"]), n_classes=int(y.max()) + 1), train, valid)
 
     def load_test(self, data: Data) -> Test:
         x, y = self._source("test")

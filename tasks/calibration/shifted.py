@@ -1,11 +1,12 @@
 """A trained classifier on shifted test images: how right and how calibrated it stays, by the kind of shift and by its severity.
 
-Protocol, common to the two tasks:
+Protocol, common to ``calibration/*-shifted`` and ``calibration/*-corrupted``:
 
-* Nothing is trained: what is asked are the predictions of a run of the calibration task of the same images, and the training images, test
-  images and draws are that task's.
-* ``n_shift`` of the test images, evenly spaced, are shown clean and under each kind of :mod:`elboard.tasks.parts.shifts` at each of its
-  five severities; all methods see the same images.
+* Nothing is trained: what is asked are the predictions of a run of the task of the same images that its method's card names, and the
+  training images, test images and draws are that task's.
+* ``n_shift`` of the test images, evenly spaced, are shown clean and under each of the task's kinds of :mod:`elboard.tasks.parts.shifts` at
+  each of its five severities; all methods see the same images. ``-shifted`` has eight kinds, from rotation to occlusion; ``-corrupted``
+  the five that leave everything where it is: noise, blur, contrast, brightness and pixelation.
 * accuracy, class_nll, ece: of the clean ones without a slice; ``accuracy/rotation-3`` of one kind and severity, ``accuracy/rotation`` the
   mean of the five, ``accuracy/shifted`` the mean over kinds.
 * Of a base that draws its masks by a learned sampler also ``reward_correlation`` and ``posterior_correlation``, over ``n_masks`` masks for
@@ -29,7 +30,7 @@ from elboard.bench.metrics.masks import correlation
 from elboard.bench.options import Count, Range
 from elboard.bench.task import EXACT, Data, Observed, Test
 from elboard.tasks.calibration.base import Calibration
-from elboard.tasks.parts.shifts import KINDS, SEVERITIES, shifted, spread
+from elboard.tasks.parts.shifts import CORRUPTIONS, KINDS, SEVERITIES, Kinds, shifted, spread
 
 BUDGETS = {
     "smoke": {
@@ -54,9 +55,14 @@ BUDGETS = {
 
 
 class Shifted(Calibration):
-    """The protocol; a subclass gives the images, which are those of the task that the classifier was trained on."""
+    """The protocol; a subclass gives the images, which are those of the task that the classifier was trained on.
+
+    Attributes:
+        kinds: the shifts that images are shown under.
+    """
 
     sets: ClassVar[Sets] = {}
+    kinds: ClassVar[Kinds] = KINDS
 
     @dataclass(kw_only=True)
     class Config(Calibration.Config):
@@ -73,7 +79,7 @@ class Shifted(Calibration):
         def sums(x: Any) -> np.ndarray:
             return _sums(self.probabilities(method, x, n), shown["y"])
 
-        at = [[sums(shifted(shown["x"], kind, severity + 1)) for severity in range(SEVERITIES)] for kind in KINDS]
+        at = [[sums(shifted(shown["x"], kind, severity + 1, self.kinds)) for severity in range(SEVERITIES)] for kind in self.kinds]
         arrays = {"clean": sums(shown["x"]), "shifted": np.array(at), "n": np.array(len(shown["y"]))}
         return Observed(arrays | self._rewards(method.finished, data))
 
@@ -94,7 +100,7 @@ class Shifted(Calibration):
         cells = [[_scores(of, n) for of in kind] for kind in observed["shifted"]]
         for name in tuple(found):
             means = []
-            for kind, scores in zip(KINDS, cells, strict=True):
+            for kind, scores in zip(cls.kinds, cells, strict=True):
                 values = [of[name] for of in scores]
                 found |= {f"{name}/{kind}-{i}": value for i, value in enumerate(values, 1)}
                 means.append(float(np.mean(values)))
@@ -109,6 +115,12 @@ class Shifted(Calibration):
     @classmethod
     def tolerance(cls, metric: str, evidence: Mapping[str, np.ndarray]) -> float:
         return EXACT
+
+
+class Corrupted(Shifted):
+    """The protocol with the kinds of corruption that leave everything where it is."""
+
+    kinds = CORRUPTIONS
 
 
 def _sums(p: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -105,6 +105,20 @@ def cifar_bins(files: Files) -> Arrays:
     return _cifar(images, np.concatenate([rows[f"train_{i}"][:, 0] for i in range(1, 6)]), rows["test"][:, 0])
 
 
+def cifar100_bin(files: Files) -> Arrays:
+    """The original binary version: a byte of the coarse and one of the fine label, then 1024 red, green and blue bytes."""
+    rows = np.frombuffer(files["test"].read_bytes(), np.uint8).reshape(-1, 3074)
+    return {"x": np.ascontiguousarray(rows[:, 2:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), "y": rows[:, 1].copy()}
+
+
+def svhn_mat(files: Files) -> Arrays:
+    """MATLAB's ``X`` (32, 32, 3, N), and ``y`` (N, 1) from 1 to 10, of which 10 is the digit 0."""
+    from scipy.io import loadmat
+
+    found = loadmat(files["test"], variable_names=("X", "y"))
+    return {"x": np.ascontiguousarray(found["X"].transpose(3, 0, 1, 2)), "y": (found["y"][:, 0] % 10).astype(np.uint8)}
+
+
 def car_sheets(files: Files) -> Arrays:
     """A sheet a car, in the order of the roles: 4 rows of elevation by 24 columns of azimuth, tiles of 64 x 64 pixels."""
     return {"x": np.stack([_pixels(path).reshape(4, 64, 24, 64, 3).transpose(0, 2, 1, 3, 4) for path in files.values()])}
@@ -199,6 +213,13 @@ def ratings_dslabs(files: Files) -> Arrays:
     out = io.StringIO()
     frame[["userId", "movieId", "rating", "timestamp"]].to_csv(out, index=False)
     return _ratings([line.split(",") for line in out.getvalue().splitlines()[1:]])
+
+
+def labelled_csv(files: Files) -> Arrays:
+    """Tables of the same examples, with a header and the class in the last column: each by its role, (N, D), and ``y`` (N,)."""
+    tables = {role: np.loadtxt(path, delimiter=",", skiprows=1) for role, path in files.items()}
+    (y,) = {tuple(rows[:, -1]) for rows in tables.values()}
+    return {**{role: rows[:, :-1] for role, rows in tables.items()}, "y": np.array(y).astype(np.uint8)}
 
 
 def table(files: Files) -> Arrays:

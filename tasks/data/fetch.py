@@ -231,8 +231,9 @@ def _verify(path: Path, wanted: dict) -> None:
 def _get_url(source: dict, folder: Path) -> None:
     for wanted in [source["archive"]] if "archive" in source else source["files"].values():
         _download(source["urls"], wanted, folder)
-    if "archive" in source:
-        _extract(folder / source["archive"]["path"], folder, [wanted["path"] for wanted in source["files"].values()])
+    members = [wanted["path"] for wanted in source["files"].values()]
+    if "archive" in source and members != [source["archive"]["path"]]:
+        _extract(folder / source["archive"]["path"], folder, members)
 
 
 def _download(bases: list[str], wanted: dict, folder: Path) -> None:

@@ -59,6 +59,18 @@ def cifar10(split: str) -> Labelled:
     return _split("cifar10", split)
 
 
+def cifar100() -> Labelled:
+    """The test part: ``(10000, 32, 32, 3)`` uint8 RGB, fine labels 0 to 99."""
+    data = arrays("cifar100")
+    return data["x"], data["y"].astype(np.int64)
+
+
+def svhn() -> Labelled:
+    """The test part, cropped: ``(26032, 32, 32, 3)`` uint8 RGB, digits."""
+    data = arrays("svhn")
+    return data["x"], data["y"].astype(np.int64)
+
+
 def cars3d() -> np.ndarray:
     """``(61, 4, 24, 64, 64, 3)`` uint8 RGB: car, elevation, azimuth (15 degrees apart); no split of its own."""
     return arrays("cars3d")["x"]
@@ -107,6 +119,12 @@ def planetoid(name: str) -> dict[str, np.ndarray]:
 def efficientnet_lite0() -> dict[str, np.ndarray]:
     """Weights of EfficientNet-Lite0 by the names of the published checkpoint."""
     return arrays("efficientnet-lite0")
+
+
+def mfeat() -> dict[str, np.ndarray]:
+    """Of 2,000 handwritten digits, 200 a class in order: ``fou`` (N, 76) Fourier coefficients, ``fac`` (N, 216) profile correlations,
+    ``kar`` (N, 64) Karhunen-Loeve coefficients, ``zer`` (N, 47) Zernike moments, ``mor`` (N, 6) morphological features; ``y`` (N,)."""
+    return arrays("mfeat")
 
 
 def uci(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -36,32 +36,26 @@ from elboard.bench.metrics.ood import ood_metrics
 from elboard.bench.options import Count, Natural
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.task import DataTask, HalfPrecision, images, permutation, upsampled_digits
+from elboard.tasks.parts.open_set import Labelled, separate
 
 CHUNK = 250  # images scored at once: on CPUs faster than larger batches
 DIGITS_TEST = 497  # of scikit-learn's digits, which have no split of their own
 SPLIT_SEED, SUBSET_SEED, NOISE_SEED, JIGSAW_SEED = 0, 1, 2, 3
 
-Labelled = tuple[np.ndarray, np.ndarray]
-
-
-def separate(x: np.ndarray, y: np.ndarray, held_out: tuple[int, ...]) -> tuple[Labelled, np.ndarray]:
-    """Images and labels of the classes that remain, renumbered from 0 in their order, and the images of the classes held out."""
-    out = np.isin(y, held_out)
-    return (x[~out], np.unique(y[~out], return_inverse=True)[1]), x[out]
-
 
 def jigsaw(x: np.ndarray, block: int, seed: int) -> np.ndarray:
-    """Images ``(N, H, W)`` cut into squares of ``block`` x ``block`` pixels, put together in an order drawn for each image."""
-    n, height, width = x.shape
+    """Images ``(N, H, W)`` or ``(N, H, W, C)`` cut into squares of ``block`` x ``block`` pixels, put together in an order drawn for each
+    image."""
+    n, height, width, *channels = x.shape
     rows, columns = height // block, width // block
-    squares = x.reshape(n, rows, block, columns, block).swapaxes(2, 3).reshape(n, rows * columns, block, block)
+    squares = x.reshape(n, rows, block, columns, block, *channels).swapaxes(2, 3).reshape(n, rows * columns, block, block, *channels)
     order = np.random.default_rng(seed).permuted(np.tile(np.arange(rows * columns), (n, 1)), axis=1)
-    mixed = np.take_along_axis(squares, order[:, :, None, None], axis=1)
-    return mixed.reshape(n, rows, columns, block, block).swapaxes(2, 3).reshape(x.shape)
+    mixed = squares[np.arange(n)[:, None], order]
+    return mixed.reshape(n, rows, columns, block, block, *channels).swapaxes(2, 3).reshape(x.shape)
 
 
 def noise(n: int, shape: tuple[int, ...], levels: int, seed: int) -> np.ndarray:
-    """``n`` images of ``shape`` (H, W), each pixel a level of 0 to ``levels - 1`` with equal probability."""
+    """``n`` images of ``shape`` (H, W) or (H, W, C), each value a level of 0 to ``levels - 1`` with equal probability."""
     return np.random.default_rng(seed).integers(0, levels, (n, *shape), dtype=np.uint8)
 
 
@@ -109,7 +103,7 @@ class Detection(DataTask):
 
     @abstractmethod
     def source(self, split: str) -> Labelled:
-        """Images ``(N, H, W)`` with labels, of "train" or "test"."""
+        """Images ``(N, H, W)`` or ``(N, H, W, C)`` with labels, of "train" or "test"."""
 
     @abstractmethod
     def strangers(self) -> tuple[np.ndarray, ...]:
@@ -135,10 +129,15 @@ class Detection(DataTask):
         """Scores ``(N,)`` in float32."""
         return torch.cat([method.ood_score(part.to(self.device)).float().cpu() for part in x.split(CHUNK)]).numpy()
 
+    def jigsaws(self, x: Tensor) -> Tensor:
+        """What the validation images ``x`` (N, C, H, W) are told from at validation."""
+        mixed = jigsaw(x.permute(0, 2, 3, 1).numpy(), self.block, JIGSAW_SEED)
+        return torch.from_numpy(mixed).permute(0, 3, 1, 2).contiguous()
+
     def _against_jigsaws(self, method: Any, data: Data) -> dict[str, np.ndarray]:
         """Scores of the validation images and of their jigsaws."""
         x = data.valid["x"]
-        jigsaws = torch.from_numpy(jigsaw(x[:, 0].numpy(), self.block, JIGSAW_SEED))[:, None]
+        jigsaws = self.jigsaws(x)
         scorer = self.told(method, jigsaws)
         return {"valid_id": self.scores(scorer, x), "valid_jigsaw": self.scores(scorer, jigsaws)}
 
@@ -197,8 +196,8 @@ class OODDetection(HalfPrecision, Detection):
         order = permutation(len(y), SPLIT_SEED)
         valid, kept = order[: c.n_valid], order[c.n_valid :][: c.n_train or None]
         known = {"likelihood": "discretised-logistic", "levels": self.levels, "n_classes": int(y.max()) + 1}
-        spec = OODSpec((1, *x.shape[1:]), len(kept), **known)
-        return Data(spec, self._batch(x[kept], y[kept]), self._batch(x[valid], y[valid]))
+        train = self._batch(x[kept], y[kept])
+        return Data(OODSpec(tuple(train["x"].shape[1:]), len(kept), **known), train, self._batch(x[valid], y[valid]))
 
     def load_test(self, data: Data) -> Test:
         """ID images with labels as ``id``, the sets of the two groups as ``near`` and ``far``."""

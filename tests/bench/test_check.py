@@ -105,6 +105,7 @@ def test_a_breach_is_one_line(tmp_path: Path, old: str, new: str, check_name: st
         ('"class_nll"),', '"class_nil"),', "no metric 'class_nil'"),
         ('selection="accuracy"', 'selection="entropy"', "has no direction"),
         ('"smoke": {', '"smoke2": {', "it needs smoke"),
+        ('"smoke": {', '"smoke": {"methd": {"lr": 0.1}, ', "unknown section 'methd': did you mean 'method'"),
         ('selection="accuracy"', 'selection="accuracy", data=("digits",)', "checksums are of []"),
         (
             "spread: float = 1.0",

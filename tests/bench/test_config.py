@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from elboard.bench.card import missing
 from elboard.bench.cli import main
-from elboard.bench.config import RunSpec, parse_overrides, resolve
+from elboard.bench.config import RunSpec, parse_overrides, resolve, restated
 from elboard.bench.errors import UserError
 from elboard.bench.identity import difference, flatten
 from elboard.bench.registry import compatible, discover, find
@@ -69,6 +69,26 @@ def test_layers() -> None:
     assert spec.config["method"]["lr"] == 0.5
     assert spec.config["train"]["epochs"] == 3 and spec.config["task"]["n"] == 200
     assert spec_of(**{"train.epochs": 7}).config["train"]["epochs"] == 7
+
+
+def test_a_budget_names_the_network_of_the_methods_that_have_one() -> None:
+    """As an option at its default it has no word in the key, and none in a label; what is given goes before it."""
+    named, other = resolve("ood/tabular", "softmax"), resolve("ood/mnist", "softmax")
+    assert (named.config["method"]["backbone"], other.config["method"]["backbone"]) == ("mlp", "cnn")
+    assert named.options == {} and resolve("ood/tabular", "softmax", overrides={"backbone": "mlp"}).key == named.key
+    cnn = resolve("ood/tabular", "softmax", overrides={"backbone": "cnn"})
+    assert cnn.options == {"method": {"backbone": "cnn"}} and cnn.key != named.key
+    detector = resolve("ood/tabular", "energy")
+    assert "backbone" not in detector.config["method"] and detector.starts_from() == [named]
+    assert restated(detector) == detector
+
+
+def test_a_network_that_no_method_has_is_refused(tmp_path: Path) -> None:
+    text = (Path(PLUGINS[0]) / "blobs.py").read_text().replace("test/blobs", "test/named")
+    text = text.replace('"smoke": {', '"smoke": {"method": {"lr": "fast"}, ', 1)
+    (tmp_path / "blobs.py").write_text(text)
+    with pytest.raises(UserError, match="budget smoke of test/named: lr='fast' is no"):
+        resolve("test/named", "test-linear", budget="smoke", paths=(*PLUGINS, str(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -55,21 +55,25 @@ def cases() -> list[Case]:
         asked.append(Case(entry["tasks"][0], method, tuple((name, json.loads(value)) for name, value in built_of)))
     first: dict[tuple[str, ...], Case] = {}
     for case in (case for case in asked if case[:2] in compatible()):
-        options = structure(case.task)
+        options = structure(case.task, case.method)
         first.setdefault((case.task.split("/")[0], case.method, repr(case.set), repr(sorted(options.items()))), case)
     return list(first.values())
 
 
-def structure(task: str) -> dict[str, Any]:
-    """The options of ``task`` at full that decide what is built, where they are others than at smoke."""
+def structure(task: str, method: str) -> dict[str, Any]:
+    """The options of ``task`` at full that decide what is built, where they are others than at smoke, and the network that it names, of
+    ``method`` or of the run that it starts from."""
     at = {budget: resolve(task, next(method for of, method in compatible() if of == task), budget=budget) for budget in ("smoke", "full")}
     smoke, full = (at[budget].config["task"] for budget in ("smoke", "full"))
-    return {f"task.{name}": value for name, value in full.items() if name not in SIZES and value != smoke[name]}
+    own, budgets = discover("method")[method].config_class().__dataclass_fields__, discover("task")[task].budgets()
+    smallest, named = (budgets[budget].get("method", {}) for budget in ("smoke", "full"))
+    network = {name if name in own else f"base.{name}": value for name, value in named.items() if value != smallest.get(name)}
+    return network | {f"task.{name}": value for name, value in full.items() if name not in SIZES and value != smoke[name]}
 
 
 def specification(case: Case, **trainer: str) -> RunSpec:
     """The run of ``case`` on the data of smoke: networks, objective and options are those of full."""
-    options = {**structure(case.task), **dict(case.set), **{f"trainer.{name}": value for name, value in trainer.items()}}
+    options = {**structure(case.task, case.method), **dict(case.set), **{f"trainer.{name}": value for name, value in trainer.items()}}
     return resolve(case.task, case.method, budget="smoke", overrides={"trainer.accelerator": "cpu", **options})
 
 

@@ -88,6 +88,7 @@ def defaults() -> dict[str, Any]:
         by_budget = {budget: of.budgets().get(budget, {}) for budget in BUDGETS}
         found[f"{name}@{of.card.version}"] = {
             budget: {section: merge(schema, name, settings.get(section, {})) for section, schema in schemas.items()}
+            | ({"method": settings["method"]} if "method" in settings else {})
             for budget, settings in by_budget.items()
         }
     return found

@@ -24,7 +24,7 @@ def test_each_method_is_there() -> None:
     assert {case.method for case in CASES} == {method for of, method in full.compatible()}
 
 
-@pytest.mark.parametrize("case", of_tasks([case for case in CASES if case.set or full.structure(case.task)]))
+@pytest.mark.parametrize("case", of_tasks([case for case in CASES if case.set or full.structure(case.task, case.method)]))
 def test_a_step_and_an_evaluation_with_the_options_of_full(case: full.Case, root: Path) -> None:
     """Of those whose options or networks are others than at smoke, where :mod:`test_pairs` has the rest."""
     assert check.light(full.specification(case), root)

@@ -71,7 +71,7 @@ def _passes_of_detection(task: str, c: dict[str, Any], of: dict[str, str], passe
     n_sets = len(TASKS[task].load().foreign) + 2
     fixed = sizes[0] + c.get("n_samples", 0) * of.get("*", 0) + 2 * c["n_valid"]
     assert sizes[0] == of.get("*", sizes[0]) and fixed + n_sets * least <= passes <= fixed + n_sets * most, "draws, and scores of all sets"
-    assert of["*/validation"] == f"{c['n_valid']} against {c['n_valid']}"
+    assert of["*/validation"] == f"{c['n_valid']:,} against {c['n_valid']:,}"
 
 
 def _passes_of_sequences(task: str, c: dict[str, Any], of: dict[str, str], passes: int) -> None:
@@ -86,9 +86,9 @@ def _passes_of_sequences(task: str, c: dict[str, Any], of: dict[str, str], passe
 def _passes_of_classification(task: str, c: dict[str, Any], of: dict[str, Any], passes: int, examples: int) -> None:
     if task.startswith("continual/"):
         _passes_of_sequences(task, c, of, passes)
-    elif task.endswith("-shifted"):
-        rewards = c["n_masks"] * c["n_fit"]
-        assert passes == c["n_samples"] * c["n_shift"] * (1 + 8 * 5) + rewards, "draws of clean and of shifted images, and masks"
+    elif task.endswith(("-shifted", "-corrupted")):
+        rewards, kinds = c["n_masks"] * c["n_fit"], 8 if task.endswith("-shifted") else 5
+        assert passes == c["n_samples"] * c["n_shift"] * (1 + kinds * 5) + rewards, "draws of clean and of shifted images, and masks"
         assert of == {"*_correlation": f"{c['n_fit']} training images", "*": c["n_shift"]}
     elif task.startswith("calibration/"):
         assert passes == c["n_samples"] * (c["n_test"] + c["n_shift"] * len(c["angles"])), "draws of clean and of turned images"

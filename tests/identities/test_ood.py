@@ -75,7 +75,7 @@ def brute_force(method: VRA, z: np.ndarray, train: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-@pytest.mark.parametrize("backbone", ["mlp", "cnn", "pooled", "resnet20"])
+@pytest.mark.parametrize("backbone", ["mlp", "cnn", "pooled", "resnet8", "resnet20"])
 def test_msp_is_the_score_of_the_classifier(backbone: str) -> None:
     of, x = base(backbone), images(20, 2)
     assert torch.equal(scores(fitted(MSP, of), x), scores(of, x))
@@ -237,7 +237,7 @@ def test_thresholds_are_of_each_dimension() -> None:
     assert len(method.beta.unique()) > 10 and quantile(train, 1.0).equal(train.max(0).values)
 
 
-@pytest.mark.parametrize("backbone", ["mlp", "cnn", "pooled", "resnet20"])
+@pytest.mark.parametrize("backbone", ["mlp", "cnn", "pooled", "resnet8", "resnet20"])
 def test_backbones_give_non_negative_features(backbone: str) -> None:
     assert base(backbone).features(images(20, 2)).min() >= 0
 

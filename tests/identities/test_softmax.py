@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from elboard.bench.kinds.classification import ClassSpec
@@ -38,3 +39,13 @@ def test_the_score_is_one_minus_the_largest() -> None:
         p = method.predict(X)
         assert p.shape == (1, 12, 4) and torch.allclose(p.sum(2), torch.ones(1, 12))
         assert torch.equal(method.ood_score(X), 1 - p[0].max(1).values)
+
+
+@pytest.mark.parametrize(("name", "n"), [("resnet20", 269_722), ("resnet8", 75_290)])
+def test_residual_networks_are_as_large_as_those_of_he_et_al(name: str, n: int) -> None:
+    """Of 10 classes: 3x3 convolutions of 16, 32 and 64 maps without biases, two values of each normalised map, and the last layer."""
+    method = Softmax(Softmax.Config(backbone=name), ClassSpec((3, 32, 32), 100, n_classes=10))
+    blocks = 3 if name == "resnet20" else 1
+    shapes = [(3, 16), *[(16, 16)] * (2 * blocks), (16, 32), *[(32, 32)] * (2 * blocks - 1), (32, 64), *[(64, 64)] * (2 * blocks - 1)]
+    assert n == sum(9 * a * b + 2 * b for a, b in shapes) + 64 * 10 + 10 == sum(of.numel() for of in method.parameters())
+    assert method.features(torch.rand(2, 3, 32, 32)).shape == (2, 64)

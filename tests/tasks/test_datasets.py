@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from elboard.bench.registry import discover
 from elboard.tasks.data import convert, fetch, loaders
@@ -91,6 +92,48 @@ def test_labelled_images(name: str) -> None:
         load("tset")
     if name != "mnist":
         assert np.bincount(found["train_y"]).tolist() == [n["train"] // 10] * 10
+
+
+def test_multiple_features() -> None:
+    found = here("mfeat")
+    assert {name: of.shape[1] for name, of in found.items() if name != "y"} == {"fac": 216, "fou": 76, "kar": 64, "mor": 6, "zer": 47}
+    assert all(len(of) == 2000 and np.isfinite(of).all() for of in found.values()) and loaders.mfeat().keys() == found.keys()
+    assert (found["y"] == np.repeat(np.arange(10), 200)).all()
+
+
+def test_tables_with_labels_belong_together(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("0,1,0\n1.5,2,7\n3,4,8\n")
+    (tmp_path / "b.csv").write_text("0,0\n-1,7\n-2,8\n")
+    files = {"a": tmp_path / "a.csv", "b": tmp_path / "b.csv"}
+    found = convert.labelled_csv(files)
+    assert found["a"].tolist() == [[1.5, 2], [3, 4]] and found["b"].tolist() == [[-1], [-2]] and found["y"].tolist() == [7, 8]
+    (tmp_path / "b.csv").write_text("0,0\n-1,8\n-2,7\n")
+    with pytest.raises(ValueError):
+        convert.labelled_csv(files)
+
+
+def test_images_that_are_fetched_as_one_file(tmp_path: Path) -> None:
+    """Made files in the publishers' forms: the binary version of CIFAR-100, and MATLAB's of SVHN."""
+    x = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    fine = np.array([3, 99, 0, 41], np.uint8)
+    planes = x.transpose(0, 3, 1, 2).reshape(4, -1)
+    (tmp_path / "test.bin").write_bytes(np.concatenate([fine[:, None] // 5, fine[:, None], planes], 1).tobytes())
+    found = convert.cifar100_bin({"test": tmp_path / "test.bin"})
+    assert (found["x"] == x).all() and (found["y"] == fine).all()
+    digit = np.array([[10], [1], [9], [10]], np.uint8)
+    savemat(tmp_path / "test.mat", {"X": x.transpose(1, 2, 3, 0), "y": digit})
+    found = convert.svhn_mat({"test": tmp_path / "test.mat"})
+    assert (found["x"] == x).all() and found["y"].tolist() == [0, 1, 9, 0] and found["x"].dtype == found["y"].dtype == np.uint8
+
+
+def test_a_file_that_is_no_archive_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("svhn", "cifar100"):
+        unpacked: list[Path] = []
+        monkeypatch.setattr(fetch, "_download", lambda bases, wanted, folder: None)
+        monkeypatch.setattr(fetch, "_extract", lambda archive, folder, members, to=unpacked: to.append(archive))
+        (source,) = SETS[name]["sources"]
+        fetch._get_url(source, tmp_path)
+        assert len(unpacked) == (name == "cifar100"), name
 
 
 def test_notmnist() -> None:
