@@ -11,10 +11,12 @@ The first moves what is to be forgotten out of the reach of h_f and keeps what r
 remains at the original ones and drives those to be forgotten away. Losses are sums, so that rates go with the batch size; the temperature
 divides c_f alone. No label is looked at: of an example only whether it is to be forgotten. The head stays what it was.
 
-An epoch passes over what remains once; x_f are drawn with replacement. ``unlearn=false`` and ``align=false`` leave out a step (ablation).
+An epoch has as many batches as it takes to pass over what is to be forgotten, whose x_f are drawn with replacement; the rest of the task's
+batches are left unused. ``unlearn=false`` and ``align=false`` leave out a step (ablation).
 
 Differences from the paper: no sigmoid behind the decoder, which cannot give embeddings that have no bounds; s by the mean of q(z|e); rates
-are five times those of the paper for MNIST, as at lite there are fewer steps; how batches are paired was not verified.
+are five times those of the paper for MNIST, as at lite there are fewer steps; how batches are paired, and where an epoch ends, was not
+verified.
 """
 
 from __future__ import annotations
@@ -119,7 +121,9 @@ class LAF(Unlearning):
         return alignment(c[: len(remaining)], c[len(remaining) :], self.config.temperature)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Overridden because of the two steps: the second loss is that of the weights after the first."""
+        """Overridden because of the two steps: the second loss is that of the weights after the first. Nothing once the epoch is over."""
+        if batch_idx * len(batch["x"]) * self.trainer.world_size >= len(self.images):
+            return
         remaining = batch["x"][~batch["forget"]]
         forgotten = self.images[torch.randint(len(self.images), (max(1, len(remaining)),))].to(remaining.device)
         steps = zip(("unlearn", "align"), self.optimizers(), (self.unlearning_loss, self.alignment_loss), strict=True)
