@@ -23,8 +23,9 @@ def membership(members: np.ndarray, others: np.ndarray, of: np.ndarray) -> np.nd
     """Which of ``of`` (M, C) an attack takes for training examples, boolean ``(M,)``, by probabilities of the model that it attacks.
 
     It is trained on the probabilities of known ``members`` (N, C) of the training data and of ``others`` (K, C), each vector sorted, so
-    that it knows how sure a model is and not of what; both sides have equal weight, so that one in two is chance. With XGBoost's usual
-    settings: 100 trees of depth 6, rate 0.3, ridge penalty 1, histograms of 255 bins. None where a side is empty.
+    that it knows how sure a model is and not of what; both sides have equal weight, and where they are about as many one in two is
+    chance. Boosted trees of scikit-learn in the place of XGBoost's, with the latter's usual settings: 100 trees of depth 6, rate 0.3, ridge
+    penalty 1, histograms of 255 bins. None where a side is empty.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
