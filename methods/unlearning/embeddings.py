@@ -38,13 +38,14 @@ class EmbeddingVAE(nn.Module):
         """Squared distances of embeddings from their reconstructions, ``(B,)``."""
         return ((e - self(e)) ** 2).sum(1)
 
-    def learn(self, e: Tensor, epochs: int, batch_size: int) -> None:
-        """Train on ``e`` (N, size); then it is fixed."""
+    def learn(self, e: Tensor, steps: int, batch_size: int) -> None:
+        """Train on ``e`` (N, size) for so many batches, of permutations one after the other; then it is fixed."""
         optimizer = torch.optim.Adam(self.parameters(), lr=LR)
         self.requires_grad_(True)
-        for _ in range(epochs):
-            for part in torch.randperm(len(e)).split(batch_size):
-                optimizer.zero_grad()
-                self.loss(e[part.to(e.device)]).backward()
-                optimizer.step()
+        for i in range(steps):
+            if (at := i % -(-len(e) // batch_size)) == 0:
+                order = torch.randperm(len(e)).split(batch_size)
+            optimizer.zero_grad()
+            self.loss(e[order[at].to(e.device)]).backward()
+            optimizer.step()
         self.requires_grad_(False)

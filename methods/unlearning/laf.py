@@ -15,7 +15,9 @@ An epoch has as many batches as it takes to pass over what is to be forgotten, w
 batches are left unused. ``unlearn=false`` and ``align=false`` leave out a step (ablation).
 
 Differences from the paper: no sigmoid behind the decoder, which cannot give embeddings that have no bounds; s by the mean of q(z|e); rates
-are five times those of the paper for MNIST, as at lite there are fewer steps; how batches are paired, and where an epoch ends, was not
+are five times those of the paper for MNIST, as at lite there are fewer steps. Either VAE takes ``vae_epochs`` of all examples, in steps: with
+as many epochs of the few to be forgotten alone, the other setting that was tried, h_f knew them less well, and the distance from the
+retrained model was larger by validation (0.023 instead of 0.007 with one seed). How batches are paired, and where an epoch ends, was not
 verified.
 """
 
@@ -45,7 +47,7 @@ CARD = MethodCard(
     paper="027",
     cite="Shen et al. 2024",
     bases={"original": {"method": "original"}},
-    defaults="paper",
+    defaults={"trials": 2, "on": "unlearning/mnist", "by": "retrain_gap", "options": ("vae_epochs",), "rest": "paper"},
 )
 
 
@@ -72,7 +74,7 @@ class LAF(Unlearning):
         """Starts afresh: of each of two optimisers the rate."""
 
         latent_dim: Count = 8  # d, the paper for MNIST
-        vae_epochs: Count = 10  # the paper
+        vae_epochs: Count = 10  # of all examples; the paper
         unlearn: bool = True  # the step on L_UE
         align: bool = True  # the step on L_RA
         unlearn_lr: NonNegative = 2.5e-4  # 5e-5 in the paper
@@ -97,9 +99,10 @@ class LAF(Unlearning):
     def fit(self, data: Data, training: Any) -> None:
         """Train the VAEs, then unlearn."""
         size = training.config["train"]["batch_size"]
+        steps = self.config.vae_epochs * -(-len(data.train["x"]) // size)
         for vae, x in ((self.known, data.train["x"]), (self.forgotten, self.images)):
             e = self.embedded(x)
-            vae.to(e.device).learn(e, self.config.vae_epochs, size)
+            vae.to(e.device).learn(e, steps, size)
         training.run(self)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
