@@ -15,7 +15,7 @@ An epoch has as many batches as it takes to pass over what is to be forgotten, w
 batches are left unused. ``unlearn=false`` and ``align=false`` leave out a step (ablation).
 
 Differences from the paper: no sigmoid behind the decoder, which cannot give embeddings that have no bounds; s by the mean of q(z|e); rates
-are five times those of the paper for MNIST, as at lite there are fewer steps. Either VAE takes ``vae_epochs`` of all examples, in steps: with
+are five times those of the paper for MNIST, as at lite there are fewer steps. Either VAE takes as many steps as ``vae_epochs`` of all: with
 as many epochs of the few to be forgotten alone, the other setting that was tried, h_f knew them less well, and the distance from the
 retrained model was larger by validation (0.023 instead of 0.007 with one seed). How batches are paired, and where an epoch ends, was not
 verified.
