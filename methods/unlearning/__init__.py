@@ -1,0 +1,1 @@
+"""Making a trained classifier forget some of its training examples."""

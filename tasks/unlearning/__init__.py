@@ -1,0 +1,1 @@
+"""Trained classifiers that are to forget some of their training examples."""
