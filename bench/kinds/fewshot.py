@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeSpec(DataSpec):
-    """A batch holds M episodes of ``way`` classes, row c of which is class c: ``support`` (M, way, shot, ...), ``query`` (M, way, queries, ...).
+    """A batch holds M episodes of ``way`` classes by class: ``support`` (M, way, shot, ...) and ``query`` (M, way, queries, ...).
 
     Attributes:
         n_train: images that an epoch shows.

@@ -42,7 +42,7 @@ CARD = MethodCard(
     paper="011",
     cite="Sun et al. 2023",
     aliases=("hierarchical-variational-metamodulation",),
-    defaults="paper",
+    defaults="library",
 )
 
 

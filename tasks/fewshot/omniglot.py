@@ -58,7 +58,7 @@ BUDGETS = {
         "train": {"epochs": 2, "batch_size": 2, "keep": "best"},
         "task": {"n_classes": 8, "episodes": 4, "queries": 5, "n_valid": 5, "n_test": 20},
     },
-    "lite": {"train": {"epochs": 15, "batch_size": 4, "keep": "best"}},
+    "lite": {"train": {"epochs": 10, "batch_size": 4, "keep": "best"}},
     "full": {"train": {"epochs": 500, "batch_size": 4, "validate_every": 5, "keep": "best"}, "task": {"shrink": 1, "queries": 15}},
 }
 WAY, SHOTS, QUERIES = 5, (1, 5), 15  # of test episodes
