@@ -1,0 +1,1 @@
+"""Episodes of classes that training has not seen."""
