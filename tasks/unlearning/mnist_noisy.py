@@ -2,7 +2,8 @@
 
 The wrong ones are a tenth of the digits 0 to 4, each given another digit at random, all alike; the card of the paper says that labels 0 to
 4 are partly flipped, and how was not verified. Accuracy on what is to be forgotten is by the wrong labels: what the model has learned by
-heart. No class is forgotten.
+heart. No class is forgotten. At lite 3,000 images are seen for 30 epochs: of 10,000 in 10 epochs 3 % of the wrong labels were learned by
+heart, which leaves nothing to forget, of these 73 % (seed 1000).
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ CARD = TaskCard(
     data=("mnist",),
     papers=("027",),
     full="all of MNIST but 5,000 validation images, for the 20 epochs of Shen et al. 2024",
-    work={"lite": (10_000, 40_000), "full": (55_000, 130_000)},
+    work={"lite": (3000, 26_000), "full": (55_000, 130_000)},
 )
 BUDGETS = {
     "smoke": {
         "train": {"epochs": 2, "batch_size": 32},
         "task": {"n_train": 300, "n_valid": 100, "n_test": 200, "n_attack": 100, "rate": 0.2},
     },
-    "lite": {"train": {"epochs": 10, "batch_size": 64, "validate_every": 5}, "task": {}},
+    "lite": {"train": {"epochs": 30, "batch_size": 64, "validate_every": 10}, "task": {"n_train": 3000}},
     "full": {"train": {"epochs": 20, "batch_size": 64, "validate_every": 5}, "task": {"n_train": 0, "n_valid": 5000}},
 }
 CORRUPTION_SEED = 2027
