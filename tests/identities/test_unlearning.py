@@ -213,6 +213,16 @@ def test_a_batch_is_two_steps_of_two_optimisers(tmp_path: Path) -> None:
         assert all(close) is not summed
 
 
+def test_an_epoch_passes_once_over_what_is_to_be_forgotten(tmp_path: Path) -> None:
+    """Of batches of 19, 19 and 2 examples the first is enough for 10 images; of five of 8 two are. 0 is one batch of all."""
+    for size, steps in ((19, 1), (8, 2), (0, 1)):
+        method, seen = laf(), []
+        loss = method.alignment_loss
+        method.alignment_loss = lambda *of, loss=loss, seen=seen: seen.append(of) or loss(*of)
+        fitted(method, tmp_path / str(size), epochs=3, batch_size=size)
+        assert len(seen) == 3 * steps
+
+
 def test_vaes_of_embeddings_have_no_bounds_and_are_fixed() -> None:
     """Their loss by hand where q does not depend on e and the decoder is a number."""
     torch.manual_seed(0)
@@ -245,6 +255,8 @@ def test_the_repair_moves_the_last_layer_along_its_gradient(tmp_path: Path) -> N
     moved = method.head[-1].weight - base.head[-1].weight
     torch.testing.assert_close(moved[sure], -0.01 * gradient.sign()[sure], rtol=1e-3, atol=1e-5)
     assert method.retrained is base.retrained
+    whole = fitted(built(LAFR, bases={"unlearned": base}, share=1.0, lr=0.01), tmp_path / "whole", batch_size=0)
+    assert same(whole, method), "0 is one batch of all"
 
 
 def test_the_repair_sees_no_label_of_what_is_to_be_forgotten(tmp_path: Path) -> None:
