@@ -16,7 +16,8 @@ depend on the number of shots.
 Differences from the paper: what its equations say and the released code does not. There the networks of the offsets are made anew in each
 step and are never trained (``rebuilt=true`` does the same), the KL has a prior of variance e and is of the last block's beta alone, one
 mean and variance normalise the whole tensor, and 100 draws of an offset are averaged, which leaves a tenth of its deviation (``draws``).
-How q_l sees level l - 1 was not verified. The modulation is drawn for a batch, in the code for each task.
+How q_l sees level l - 1 was not verified; here a^ of both tasks are of the same statistics there. The modulation is drawn for a batch, in
+the code for each task. There the partner is the task itself in some batches, here in none, and support and query have a KL each.
 """
 
 from __future__ import annotations

@@ -98,8 +98,10 @@ class LAF(Unlearning):
 
     def fit(self, data: Data, training: Any) -> None:
         """Train the VAEs, then unlearn."""
-        size = training.config["train"]["batch_size"]
-        steps = self.config.vae_epochs * -(-len(data.train["x"]) // size)
+        n = len(data.train["x"])
+        size = min(training.config["train"]["batch_size"] or n, n)
+        self.used = -(-len(self.images) // size)  # batches of an epoch
+        steps = self.config.vae_epochs * -(-n // size)
         for vae, x in ((self.known, data.train["x"]), (self.forgotten, self.images)):
             e = self.embedded(x)
             vae.to(e.device).learn(e, steps, size)
@@ -125,7 +127,7 @@ class LAF(Unlearning):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Overridden because of the two steps: the second loss is that of the weights after the first. Nothing once the epoch is over."""
-        if batch_idx * len(batch["x"]) * self.trainer.world_size >= len(self.images):
+        if batch_idx >= self.used:
             return
         remaining = batch["x"][~batch["forget"]]
         forgotten = self.images[torch.randint(len(self.images), (max(1, len(remaining)),))].to(remaining.device)

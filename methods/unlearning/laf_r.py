@@ -50,7 +50,7 @@ class LAFR(Unlearning):
         few = known[torch.randperm(len(known))[: max(1, round(self.config.share * len(known)))]]
         layer = self.head[-1]
         optimizer = torch.optim.Adam(layer.parameters(), lr=self.config.lr)
-        for part in few.split(training.config["train"]["batch_size"]):
+        for part in few.split(training.config["train"]["batch_size"] or len(few)):
             with torch.no_grad():
                 inputs = self.head[:-1](self.extractor(data.train["x"][part].to(device)))
             optimizer.zero_grad()

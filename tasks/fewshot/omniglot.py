@@ -6,7 +6,7 @@ Protocol, as of Vinyals et al. 2016 and Snell, Swersky and Zemel 2017 but for th
   the task gives 60 of them to the test, 40 to validation and 142 to training. Of the latter the first ``n_classes`` are trained on: few of
   them are few tasks (Yao, Zhang and Finn 2022). Beyond 142 come the same ones turned by 90, 180 and 270 degrees.
 * A training episode has 5 classes, ``shot`` drawings of each to know and ``queries`` others to classify; ``train.batch_size`` of them are a
-  batch, ``episodes`` an epoch.
+  batch, ``episodes`` an epoch, which ends with a whole batch.
 * Test episodes have 5 classes with 5 + 15 drawings each, the same ones for all methods: ``accuracy/shot1`` with the first drawing of each
   known, ``accuracy/shot5`` with five, of the same queries. Both are of the one network, which is trained with ``shot`` drawings.
 * Epochs and options are chosen by ``accuracy/shot1`` of episodes of the validation classes, which never change either.
@@ -73,7 +73,8 @@ def draw_episodes(n: int, classes: int, images_of: int, generator: Generator) ->
 
 
 class Episodes(OwnBatches):
-    """Batches of ``size`` episodes of ``x`` (classes, drawings, ...), ``spec`` says of what each is made; ``episodes`` an epoch."""
+    """Batches of ``size`` episodes of ``x`` (classes, drawings, ...), ``spec`` says of what each is made; ``episodes`` an epoch, or what
+    more it takes to fill the last batch."""
 
     def __init__(self, x: Tensor, spec: EpisodeSpec, episodes: int, size: int, seed: int):
         super().__init__(seed, math.ceil(episodes / size))
@@ -123,7 +124,8 @@ class FewShotOmniglot(DataTask):
         return {"x": self._classes("test")}
 
     def batches(self, data: Data, train: Mapping[str, Any], seed: int) -> Episodes:
-        return Episodes(data.train["x"], data.spec, self.config.episodes, train["batch_size"], seed)
+        episodes = self.config.episodes
+        return Episodes(data.train["x"], data.spec, episodes, train["batch_size"] or episodes, seed)
 
     def _log_p(self, method: Any, x: Tensor, n: int, seed: int, shot: int) -> Iterator[Tensor]:
         """Log-probabilities of the right class of the queries of ``n`` episodes of the classes ``x``, and whether it is the most

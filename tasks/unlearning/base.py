@@ -6,9 +6,9 @@ on D_r from the start. A method is to come as near to that as it can, by every m
     accuracy on D_r, on D_f by the given labels, on test images; success of a membership attack on D_f
 
 ``retrain_gap`` is the mean absolute difference of these from the retrained model of the same seed, which each method brings along
-(:class:`elboard.bench.kinds.unlearning.Unlearner`): an oracle on this board, with the gap 0. Options and epochs are chosen by the same gap
-with validation images in the place of test images; who unlearns in earnest has no such reference, so this is one more thing that all
-methods are given alike.
+(:class:`elboard.bench.kinds.unlearning.Unlearner`): an oracle on this board, with the gap 0. Options are chosen by the same gap with
+validation images in the place of test images, and epochs where ``train.keep`` is "best": the budgets keep the last one. Who unlearns in
+earnest has no such reference, so this is one more thing that all methods are given alike.
 
 The attack (:func:`elboard.bench.metrics.unlearning.membership`) learns from sorted probabilities of D_r against those of test images, of
 classes that are not forgotten, ``n_attack`` of either evenly spaced; its success is the share of D_f that it takes for training images. 0.5

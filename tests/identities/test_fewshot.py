@@ -183,6 +183,13 @@ def test_a_box_is_the_same_for_support_and_query() -> None:
     assert ((rows.diff(dim=1) != 0).sum(1) <= 2).all() and rows.sum(1).max() == 7, "of half the side where no border cuts them"
 
 
+def test_shares_are_of_a_symmetric_beta() -> None:
+    for alpha in (0.5, 2.0):
+        found = build(MLTI, alpha=alpha).shares(torch.zeros(20_000, 1))
+        assert found.mean().item() == pytest.approx(0.5, abs=0.01)
+        assert found.var().item() == pytest.approx(1 / (8 * alpha + 4), rel=0.03)
+
+
 def test_originals_are_weighed_beside_what_is_mixed() -> None:
     plain, both = (build(MLTI, space="images", mixed=1.0, original=of) for of in (0.0, 0.3))
     own = build(ProtoNet).loss(batch())["loss"]

@@ -179,6 +179,13 @@ def test_what_remains_is_held_and_what_is_to_be_forgotten_driven_away() -> None:
     errors = [vae.errors(e) for vae in (method.known, method.forgotten)]
     expected = torch.exp(errors[0][:9] / (errors[0][:9] + 1)).sum() - torch.exp(errors[1][9:] / (errors[1][9:] + 1)).sum()
     assert method.unlearning_loss(x[:9], x[9:]).item() == pytest.approx(expected.item(), abs=1e-4)
+    with torch.no_grad():
+        method.extractor[-1].weight.add_(0.05 * torch.randn_like(method.extractor[-1].weight))
+        pairs = zip(method.extractor(x).double(), e.double(), strict=True)
+        turned = torch.stack([1 - a @ b / (a.norm() * b.norm()) for a, b in pairs])
+    assert turned.min() > 0.01, "distances, not similarities"
+    expected = alignment(turned[:9], turned[9:], method.config.temperature)
+    assert method.alignment_loss(x[:9], x[9:]).item() == pytest.approx(expected.item(), abs=1e-3)
     c = torch.tensor([0.2, 0.3])
     assert alignment(c + 0.1, c, 5.0) > alignment(c, c, 5.0) > alignment(c, c + 0.1, 5.0)
 
@@ -213,6 +220,25 @@ def test_a_batch_is_two_steps_of_two_optimisers(tmp_path: Path) -> None:
         assert all(close) is not summed
 
 
+def test_one_vae_is_of_all_examples_and_the_other_of_what_is_to_be_forgotten(tmp_path: Path) -> None:
+    first = fitted(laf(), tmp_path / "plain")
+    for forget in (False, True):
+        other = examples()
+        other["x"][other["forget"] == forget] += 1
+        second = fitted(laf(other), tmp_path / str(forget), other)
+        assert not same(first.known, second.known) and same(first.forgotten, second.forgotten) is not forget
+
+
+def test_an_epoch_passes_once_over_what_is_to_be_forgotten(tmp_path: Path) -> None:
+    """Of batches of 19, 19 and 2 examples the first is enough for 10 images; of five of 8 two are. 0 is one batch of all."""
+    for size, steps in ((19, 1), (8, 2), (0, 1)):
+        method, seen = laf(), []
+        loss = method.alignment_loss
+        method.alignment_loss = lambda *of, loss=loss, seen=seen: seen.append(of) or loss(*of)
+        fitted(method, tmp_path / str(size), epochs=3, batch_size=size)
+        assert len(seen) == 3 * steps
+
+
 def test_vaes_of_embeddings_have_no_bounds_and_are_fixed() -> None:
     """Their loss by hand where q does not depend on e and the decoder is a number."""
     torch.manual_seed(0)
@@ -228,6 +254,7 @@ def test_vaes_of_embeddings_have_no_bounds_and_are_fixed() -> None:
     torch.testing.assert_close(vae.errors(e), errors)
     before = copy.deepcopy(vae)
     vae.learn(e, 30, 4)
+    assert vae.errors(e).equal(vae.errors(e)), "by the mean of z"
     assert vae.errors(e).mean() < before.errors(e).mean() and not any(p.requires_grad for p in vae.parameters())
 
 
@@ -245,6 +272,8 @@ def test_the_repair_moves_the_last_layer_along_its_gradient(tmp_path: Path) -> N
     moved = method.head[-1].weight - base.head[-1].weight
     torch.testing.assert_close(moved[sure], -0.01 * gradient.sign()[sure], rtol=1e-3, atol=1e-5)
     assert method.retrained is base.retrained
+    whole = fitted(built(LAFR, bases={"unlearned": base}, share=1.0, lr=0.01), tmp_path / "whole", batch_size=0)
+    assert same(whole, method), "0 is one batch of all"
 
 
 def test_the_repair_sees_no_label_of_what_is_to_be_forgotten(tmp_path: Path) -> None:

@@ -91,6 +91,14 @@ def test_training_episodes_are_of_rows_of_classes(marked: FewShotOmniglot) -> No
     assert all(len(set(row)) == 6 for row in numbers.flatten(0, 1).tolist())
 
 
+def test_an_epoch_may_be_one_batch(marked: FewShotOmniglot) -> None:
+    marked.config.episodes = 6
+    data = marked.load_train()
+    for size, steps in ((0, 1), (4, 2)):
+        batches = marked.batches(data, {"batch_size": size}, 0)
+        assert [len(batch["query"]) for batch in batches] == steps * [size or 6]
+
+
 def test_test_episodes_are_the_same_for_all_and_hide_the_order(marked: FewShotOmniglot) -> None:
     data, test = loaded(marked)
     one, two = Telling(), Telling()

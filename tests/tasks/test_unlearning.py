@@ -14,6 +14,7 @@ from elboard.bench.evidence import scored
 from elboard.bench.kinds.unlearning import RetrainingOracle, Unlearner
 from elboard.bench.registry import discover, find
 from elboard.tasks.data.task import permutation, stand_in
+from elboard.tasks.unlearning import base
 
 TASKS = [name for name, entry in discover("task").items() if "Unlearner" in entry.card.needs]
 
@@ -102,6 +103,27 @@ def test_the_reference_is_at_no_distance_and_others_at_that_of_their_values(name
         assert found["remaining_accuracy/test"] == found["remaining_accuracy/train"] == 0
     else:
         assert found["remaining_accuracy/test"] == pytest.approx((classes == 0).mean())
+
+
+class Inked(Known):
+    """Whose probabilities are the ink of an image, ten times."""
+
+    def predict(self, x: Tensor, n_samples: int = 1) -> Tensor:
+        return x.mean((1, 2, 3))[None, :, None].expand(1, -1, 10)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_attack_learns_from_what_remains_and_judges_what_is_to_be_forgotten(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, given = make(name), []
+    data, test = loaded(task)
+    monkeypatch.setattr(base, "membership", lambda *of: given.append([p[:, 0] for p in of]) or np.ones(len(of[2]), bool))
+    task.observe(Inked(Reference()), data, test, [])
+    ink, held = (of["x"].mean((1, 2, 3)).numpy() for of in (data.train, test))
+    forget, others = data.train["forget"].numpy(), held[~np.isin(test["y"].numpy(), task.forgotten)]
+    members, strangers, judged = given[0]
+    assert np.allclose(judged, ink[forget], atol=1e-6)
+    for few, of in ((members, ink[~forget]), (strangers, others)):
+        assert np.allclose(few, of[:: -(-len(of) // 100)], atol=1e-6) and 50 < len(few) <= 100
 
 
 def test_validation_sees_no_test_image() -> None:
