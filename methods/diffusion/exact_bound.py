@@ -74,7 +74,9 @@ class ExactDiffusionBound(Method, ExactBound):
     # --- the process ---------------------------------------------------------------------------
 
     def abar(self, step: Tensor, steps: int) -> Tensor:
-        """abar_t, 1 of step 0."""
+        """abar_t, 1 of step 0. A ``ValueError`` where ``steps`` are fewer than 2."""
+        if steps < 2:
+            raise ValueError(f"a bound of {steps} steps: its first time and its last are two, so that it takes at least 2")
         if self.config.spacing == "time":
             return self.path.alpha(step * (self.path.latest / steps)).square()
         times = times_of(self.path, steps - 1, "log-snr", dtype=step.dtype).flip(0).to(step.device)  # of the steps from 1 on

@@ -76,7 +76,7 @@ def _first_order(path: Path, x: Tensor, noise: Tensor, t: Tensor, s: Tensor) -> 
 
 
 def dpm_solver_2(model: Model, path: Path, x: Tensor, times: Tensor) -> Tensor:
-    """The noise at the middle of a step in log(alpha / sigma) (Lu et al. 2022, algorithm 1 with r = 1/2)."""
+    """The noise at the middle of a step in log(alpha / sigma) (Lu et al. 2022, algorithm 1)."""
     for t, s in _steps(times):
         middle = path.time_of(0.5 * (path.half_log_snr(t) + path.half_log_snr(s)))
         between = _first_order(path, x, model(x, t).noise, t, middle)

@@ -38,7 +38,7 @@ def score(x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
 
 def log_density(x: Tensor) -> Tensor:
     """log p (B,) of data (B, 2), in nats."""
-    one, variance = torch.ones((), dtype=x.dtype), torch.tensor(SPREAD**2, dtype=x.dtype)
+    one, variance = x.new_ones(()), x.new_tensor(SPREAD**2)
     _, logits = _logits(x, one, variance)
     return logits.logsumexp(1) - math.log(MODES) - math.log(2 * math.pi * SPREAD**2)
 

@@ -244,6 +244,18 @@ def test_both_forms_of_the_bound_have_one_mean() -> None:
     assert single["consistency"].std() > single["matching"].std()
 
 
+@pytest.mark.parametrize("spacing", ["log-snr", "time"])
+def test_the_first_time_and_the_last_are_those_of_the_path(spacing: str) -> None:
+    of, (x, _, _) = bound(spacing=spacing), some()
+    for steps in (2, 1000):
+        ends = of.abar(torch.tensor([0.0, 1.0, steps], dtype=DOUBLE), steps)
+        first = EARLIEST if spacing == "log-snr" else of.path.latest / steps
+        times = torch.tensor([0.0, first, of.path.latest], dtype=DOUBLE)
+        torch.testing.assert_close(ends, of.path.alpha(times).square(), rtol=1e-12, atol=0)
+    with pytest.raises(ValueError, match="at least 2"):
+        of.bound(known.score, x, 1)
+
+
 def gaps(*steps: int, **options: str) -> list[float]:
     torch.manual_seed(0)
     x, of = known.draw(1000, torch.Generator().manual_seed(0)), bound(**options)

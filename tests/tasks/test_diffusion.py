@@ -75,6 +75,12 @@ def test_seeds_draw_other_points_and_noise() -> None:
     assert not torch.equal(tests[0]["noise"], tests[2]["noise"]) and not torch.equal(tests[0]["x"], tests[0]["noise"])
 
 
+def test_the_known_density_stays_on_the_device_of_its_points() -> None:
+    x = torch.zeros(5, 2, dtype=torch.float64, device="meta")
+    assert known.log_density(x).device == x.device
+    assert known.score(x, x.new_ones(()), x.new_ones((5, 1))).device == x.device
+
+
 class Shifted(ExactBound):
     """The density itself less 1 / T, and terms that differ by a hundredth."""
 
