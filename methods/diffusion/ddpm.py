@@ -9,7 +9,8 @@ of Nichol and Dhariwal 2021).
 
 Differences from the paper: times are continuous, with beta(t) = 0.1 + 19.9 t, of which T steps of the linear schedule are a grid; networks
 of thousands instead of millions of weights; 100 instead of 1,000 steps; images are clipped to their range at each step, as the released
-code does (not verified); decay 0.999 instead of 0.9999 of the average of the weights, as training is a hundredth as long.
+code does (not verified); decay 0.999 instead of 0.9999 of the average of the weights, as training is a hundredth as long; samples
+end at t = 0.001 and keep the noise there, a hundredth of a unit.
 """
 
 from __future__ import annotations

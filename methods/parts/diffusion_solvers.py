@@ -147,7 +147,7 @@ def steps_for(sampler: SamplerName, evaluations: int) -> int:
     return max(1, evaluations // CALLS.get(sampler, 1))
 
 
-def guided(conditional: Model, unconditional: Model, weight: float, path: Path) -> Model:
+def guided(conditional: Model, unconditional: Model, weight: float) -> Model:
     """Classifier-free guidance: noise = n + w (c - n) of the unconditional n and the conditional c, so that w = 1 is no guidance (Luo 2022,
     eq. 168); scores, data and velocities mix alike."""
 

@@ -170,9 +170,9 @@ def test_guidance_of_weight_one_is_none() -> None:
     path, model, _ = exact("vp-linear")
     other = lambda x, t: path.view("score", -x, x, t)  # noqa: E731
     x, t = some()[0], torch.tensor(0.3, dtype=DOUBLE)
-    torch.testing.assert_close(guided(model, other, 1.0, path)(x, t), model(x, t))
-    torch.testing.assert_close(guided(model, other, 0.0, path)(x, t), other(x, t))
-    torch.testing.assert_close(guided(model, other, 3.0, path)(x, t).noise, 3 * model(x, t).noise - 2 * other(x, t).noise)
+    torch.testing.assert_close(guided(model, other, 1.0)(x, t), model(x, t))
+    torch.testing.assert_close(guided(model, other, 0.0)(x, t), other(x, t))
+    torch.testing.assert_close(guided(model, other, 3.0)(x, t).noise, 3 * model(x, t).noise - 2 * other(x, t).noise)
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
