@@ -168,7 +168,22 @@ def test_numbers_are_written_as_by_python(visit: Visit) -> None:
     made = [
         rng.normal(rng.normal(0, 10.0**scale), 10.0**spread, n) for scale in range(-3, 5) for spread in range(-5, 4) for n in (1, 2, 5, 7)
     ]
-    ties = [[0.125], [0.375], [-0.125], [2.5, 2.5], [0.00125], [12.0625], [1e9 + 0.5], [0.5, 1.0], [-0.00001], [0.0]]
+    ties = [
+        [0.125],
+        [0.375],
+        [-0.125],
+        [2.5, 2.5],
+        [0.00125],
+        [12.0625],
+        [1e9 + 0.5],
+        [1.25e6],
+        [-1.35e7],
+        [9.96e8],
+        [3e17, 5e17],
+        [0.5, 1.0],
+        [-0.00001],
+        [0.0],
+    ]
     found = [summarise(values) for values in [*made, *ties]]
     page = visit("metrics.html")
     texts = page.evaluate("cells => cells.map(ELB.number)", [{"mean": c.mean, "low": c.low, "high": c.high} for c in found])

@@ -12,6 +12,14 @@
     return even ? (value < 0 ? "-" : "") + below : text;
   };
 
+  // `value` with one decimal and an exponent of two digits, as Python's ".1e": exact ties go to the even digit too.
+  ELB.exponent = function (value) {
+    const [long, power] = Math.abs(value).toExponential(60).split("e");
+    const even = /^\d\.[02468]50*$/.test(long);
+    const text = even ? `${value < 0 ? "-" : ""}${long.slice(0, 3)}e${power}` : value.toExponential(1);
+    return text.replace(/e([+-])(\d)$/, (_, sign, digit) => `e${sign}0${digit}`);
+  };
+
   // The same text as results/board/render.py::number: `mean ± half` with the digits that the interval supports; half is its larger side.
   // A saturated value has a ceiling, and is a bound.
   ELB.number = function (cell) {
@@ -21,9 +29,10 @@
     const reference = half > 0 ? half : Math.abs(cell.mean) / 1000;
     let digits = 4;
     while (digits > 0 && reference >= 2 * 10 ** (1 - digits)) digits -= 1;
-    const text = ELB.fixed(cell.mean, Math.max(digits, 1));
-    if (cell.ceiling) return `≥ ${text}`;
-    return single ? text : `${text} ± ${ELB.fixed(half, Math.max(digits, 1))}`;
+    const large = Math.max(Math.abs(cell.mean), half) >= 1e6;
+    const form = (value) => (large ? ELB.exponent(value) : ELB.fixed(value, Math.max(digits, 1)));
+    if (cell.ceiling) return `≥ ${form(cell.mean)}`;
+    return single ? form(cell.mean) : `${form(cell.mean)} ± ${form(half)}`;
   };
 
   // A number of any size with three significant digits, for costs and axes.
