@@ -16,12 +16,17 @@ from elboard.bench.task import Data
 from elboard.methods.diffusion.ddpm import DDPM
 from elboard.methods.diffusion.exact_bound import ExactDiffusionBound, gaussian_kl
 from elboard.methods.diffusion.flow_matching import FlowMatching
+from elboard.methods.diffusion.solver_ddim import DDIMSolver
+from elboard.methods.diffusion.solver_dpm_2 import DPMSolver2
+from elboard.methods.diffusion.solver_dpm_2m import DPMSolver2M
+from elboard.methods.diffusion.solver_euler import EulerSolver
+from elboard.methods.diffusion.solver_heun import HeunSolver
 from elboard.methods.parts.diffusion_networks import TimeMLP, UNet
 from elboard.methods.parts.diffusion_paths import PathName, Target, View, VPLinear, path_of
 from elboard.methods.parts.diffusion_solvers import CALLS, EARLIEST, SAMPLERS, guided, posterior_deviation, steps_for, times_of
 from elboard.tasks.diffusion import base as known
 
-SOLVERS = ("test_the_flow_of_a_gaussian", "test_evaluations_are_those_that_are_paid")
+SOLVERS = ("test_a_solver_is_its_sampler_on_the_flow", "test_the_flow_of_a_gaussian", "test_evaluations_are_those_that_are_paid")
 EXACT = "test_one_step_is_exact_for_a_single_point"
 IDENTITIES = {
     "euler-solver": (*SOLVERS, "test_euler_on_the_straight_path_is_ddim"),
@@ -186,6 +191,34 @@ def test_evaluations_are_those_that_are_paid(sampler: str) -> None:
 
     SAMPLERS[sampler](counted, path, some()[0], times_of(path, steps_for(sampler, 10), "time", dtype=DOUBLE))
     assert len(calls) == 10 // CALLS.get(sampler, 1) * CALLS.get(sampler, 1) <= 10
+
+
+SOLVING = {
+    "euler": EulerSolver,
+    "heun": HeunSolver,
+    "ddim": DDIMSolver,
+    "dpm-solver-2": DPMSolver2,
+    "dpm-solver++2m": DPMSolver2M,
+}
+
+
+@pytest.mark.parametrize("sampler", SOLVING)
+def test_a_solver_is_its_sampler_on_the_flow(sampler: str) -> None:
+    """From solver_euler, solver_heun, solver_ddim, solver_dpm_2 and solver_dpm_2m; solving gives them the exact model and the flow."""
+    cls, (x, noise, _) = SOLVING[sampler], some()
+    solver = cls(cls.Config(path="vp-cosine"), KnownSpec((2,), 1))
+    path, model, _ = exact("vp-cosine")
+
+    def score(of: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return -of / ((0.5 * alpha).square() + sigma.square())
+
+    first, times = torch.tensor(path.latest, dtype=DOUBLE), times_of(path, 9, "log-snr", dtype=DOUBLE)
+    start = solver.start(x, noise)
+    torch.testing.assert_close(start, path.noised(x, noise, first))
+    assert solver.ends == (path.latest, EARLIEST) and solver.calls == CALLS.get(sampler, 1)
+    torch.testing.assert_close(solver.solve(score, start, 9), SAMPLERS[sampler](model, path, start, times))
+    t = torch.tensor(0.4, dtype=DOUBLE)
+    torch.testing.assert_close(solver.slope(score, x, 0.4), path.velocity(model(x, t), t))
 
 
 # --- the bound with an exact score -------------------------------------------------------------
