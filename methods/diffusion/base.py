@@ -73,9 +73,7 @@ class Diffusion(Method, Generator):
 
     def out(self, x_t: Tensor, t: Tensor, network: nn.Module | None = None, **known: Tensor | None) -> Tensor:
         """What the network gives for ``x_t`` (B, *shape) at times (B,)."""
-        time = self.wide(t)
-        inside = (self.path.alpha(time).square() + self.path.sigma(time).square()).rsqrt()
-        return (network or self.network)(inside * x_t, t, **known)
+        return (network or self.network)(x_t / self.path.magnitude(self.wide(t)), t, **known)
 
     def wide(self, t: Tensor) -> Tensor:
         """Times (B,) that broadcast against examples."""
@@ -128,6 +126,7 @@ class Diffusion(Method, Generator):
         c, like = self.config, self.centre
         steps = steps_for(c.sampler, c.evaluations)
         times = times_of(self.path, steps, c.spacing, dtype=like.dtype).to(like.device)
-        first = (self.path.alpha(times[0]).square() + self.path.sigma(times[0]).square()).sqrt()
-        x = SAMPLERS[c.sampler](self.model, self.path, first * torch.randn(n, *self.spec.shape, device=like.device), times)
+        x = SAMPLERS[c.sampler](
+            self.model, self.path, self.path.magnitude(times[0]) * torch.randn(n, *self.spec.shape, device=like.device), times
+        )
         return self.centre + self.scale * x

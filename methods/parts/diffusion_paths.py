@@ -48,6 +48,10 @@ class Path(ABC):
     def time_of(self, half_log_snr: Tensor) -> Tensor:
         """The time at which log(alpha / sigma) is ``half_log_snr``."""
 
+    def magnitude(self, t: Tensor) -> Tensor:
+        """Root mean square of x_t of data of unit scale: 1 on variance-preserving paths."""
+        return (self.alpha(t).square() + self.sigma(t).square()).sqrt()
+
     def half_log_snr(self, t: Tensor) -> Tensor:
         """lambda_t = log(alpha_t / sigma_t), which falls (Lu et al. 2022)."""
         return self.alpha(t).log() - self.sigma(t).log()

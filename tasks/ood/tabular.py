@@ -17,6 +17,8 @@ Smoke needs no download: scikit-learn's digits, their 64 pixels in a row.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -132,9 +134,15 @@ class TabularOOD(OODDetection):
 
     def _standardised(self, x: np.ndarray) -> np.ndarray:
         """By the training rows; a feature that does not vary among them tells nothing."""
+        varies, mean, deviation = self._moments
+        return np.where(varies, (x - mean) / deviation, 0.0)
+
+    @cached_property
+    def _moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the training rows, which are read once for it: which features vary, their means, and their deviations or 1."""
         (train, _), _ = self._train()
         varies = (train != train[0]).any(0)
-        return np.where(varies, (x - train.mean(0)) / np.where(varies, train.std(0), 1.0), 0.0)
+        return varies, train.mean(0), np.where(varies, train.std(0), 1.0)
 
     def _batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, Tensor]:
         return {"x": torch.from_numpy(x).float(), "y": torch.from_numpy(y)}
