@@ -30,7 +30,8 @@ from elboard.sweeps.plan import Plan
 from elboard.sweeps.work import Extend, Outcome, Outcomes, Resources, Watch, outcome_of, unwritable, write_death
 
 GRACE = 20.0  # seconds for a worker to save a checkpoint and leave
-STARTS = 3  # attempts at starting a worker
+STARTS = 3  # workers that die before they begin until their run is given up
+PAUSES = (0.0, 0.1, 0.3, 1.0, 3.0)  # seconds before each attempt at starting a worker
 RECYCLE = 50  # runs after which a worker is replaced: memory that a run does not give back must not add up
 LOOK = 2.0  # seconds between looks at runs that other processes have claimed
 
@@ -194,10 +195,11 @@ class Pool:
         return self.workers[-1]
 
     def _new(self, devices: tuple[str, ...], threads: int) -> Worker:
-        for _ in range(STARTS):
+        for pause in PAUSES:
+            time.sleep(pause)
             try:
                 return Worker(self.context, (self.root, self.tracker, self.force), self.has_gpus, devices, threads)
-            except (OSError, EOFError) as error:  # the server that forks them died just now; the next attempt begins another
+            except (OSError, EOFError) as error:  # the server that forks them died; another begins once the system has said so
                 failed = error
         raise UserError(f"no worker process can be started ({type(failed).__name__}: {failed}); --jobs 1 does without")
 

@@ -52,7 +52,7 @@ CARD = TaskCard(
     work={"lite": (1, 2000), "full": (1, 20_000)},
 )
 BUDGETS = {
-    "smoke": {"train": {"epochs": 1}, "task": {"n_test": 50, "steps": [10, 100], "repeats": 20}},
+    "smoke": {"train": {"epochs": 1}, "task": {"n_test": 50, "steps": [10, 100, 1000], "repeats": 20}},
     "lite": {"train": {"epochs": 1}},
     "full": {"train": {"epochs": 1}, "task": {"n_test": 20_000}},
 }

@@ -150,7 +150,9 @@ def test_where_all_columns_are_shown_nothing_is_said(visit: Visit) -> None:
     page = visit("compare.html", width=1280)
     page.locator(".tabulator-row").first.wait_for()
     assert page.evaluate(BEYOND) == [] and page.locator(".further:visible").count() == 0 and page.locator(".more").count() == 0
-    page = visit("index.html", width=1280)
+    page = visit("index.html", width=390)
+    assert page.locator(".further:visible").count() == 0
+    page.locator("details", has_text="generation").locator("summary").first.click()
     seen(page.locator(".further:visible")).to_contain_text("more columns")
     assert page.locator(".matrix.more").count() == 1
 

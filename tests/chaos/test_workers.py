@@ -144,6 +144,23 @@ def test_a_fork_server_that_dies_is_replaced(tmp_path: Path) -> None:
     assert [outcome.state for outcome in found.values()] == ["done"] * 6
 
 
+def test_a_server_whose_death_is_not_known_yet_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the end of its socket and that of its process connections are refused."""
+    from elboard.sweeps.engines import local
+
+    began, whole = [], local.Worker
+
+    def refused(*words: Any) -> Any:
+        began.append(time.monotonic())
+        if began[-1] - began[0] < 0.2:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return whole(*words)
+
+    monkeypatch.setattr(local, "Worker", refused)
+    (outcome,) = pool_of(tmp_path, lambda pool: None, seeds=1).values()
+    assert outcome.state == "done" and len(began) > 2
+
+
 def test_workers_that_die_before_they_begin_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from elboard.sweeps.engines import workers
 

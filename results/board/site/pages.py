@@ -40,7 +40,7 @@ class Page:
 def card_pages(model: Model) -> Iterator[Page]:
     """Overview, boards, methods, metrics and statistics."""
     tasks, methods = families(sorted(model.tasks), model.tasks), families(model.method_names, model.methods)
-    overview = {"claims": summary(model.claims), "leaders": _leaders(model), "task_families": tasks, "method_families": methods}
+    overview = {"claims": summary(model.claims), "leaders": _leaders(model), "task_families": tasks, "matrix": _matrix(model, tasks)}
     yield Page("index.html", "index.html", overview)
     yield Page("boards.html", "boards.html", {"families": tasks}, "boards.html")
     yield Page("methods.html", "methods.html", {"families": methods}, "methods.html")
@@ -59,6 +59,16 @@ def _leaders(model: Model) -> dict[str, list[tuple[Board, Leaders]]]:
         of_lite = [(board, leaders(board)) for board in boards if board.current and board.budget == "lite"]
         found[model.tasks[task].card.family] += [(board, of) for board, of in of_lite if of.rows]
     return {family: of_family for family, of_family in found.items() if of_family}
+
+
+def _matrix(model: Model, tasks: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """For each family of tasks the methods that fit one of them or have runs on it: one table of all would be empty almost everywhere."""
+    found = []
+    for family, names in tasks.items():
+        methods = [method for method in model.method_names if any(model.runs[method][task] or model.fits(method, task) for task in names)]
+        runs = sum(model.runs[method][task] for method in methods for task in names)
+        found.append({"family": family, "tasks": names, "methods": methods, "runs": runs})
+    return found
 
 
 def _metrics(model: Model) -> list[tuple[Any, str, str, list[str]]]:
