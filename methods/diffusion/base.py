@@ -26,14 +26,16 @@ from elboard.bench.options import Count, Share
 from elboard.bench.task import Batch, Data, DataSpec
 from elboard.methods.parts.diffusion_networks import TimeMLP, UNet
 from elboard.methods.parts.diffusion_paths import View, path_of
-from elboard.methods.parts.diffusion_solvers import EARLIEST, SAMPLERS, steps_for, times_of
+from elboard.methods.parts.diffusion_solvers import EARLIEST, SAMPLERS, Model, SamplerName, Spacing, steps_for, times_of
 
 CHUNK = 1000  # samples at a time
 SOON = 10  # the average forgets its start: of step n it keeps at most (1 + n) / (10 + n)
 
 
-class Diffusion(Method, Generator):
-    """Subclasses set the options' defaults."""
+class Diffusion(Method):
+    """Subclasses set the options' defaults, and say what is drawn."""
+
+    n_classes = 0  # that the network knows
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
@@ -61,7 +63,9 @@ class Diffusion(Method, Generator):
         self.register_buffer("averaged", torch.zeros(()))  # steps in the average
 
     def _network(self, config: Any, spec: DataSpec) -> nn.Module:
-        return UNet(spec.shape, config.width, config.levels) if self.pixels else TimeMLP(spec.shape, config.hidden)
+        if self.pixels:
+            return UNet(spec.shape, config.width, config.levels, self.n_classes)
+        return TimeMLP(spec.shape, config.hidden, self.n_classes)
 
     def prepare(self, data: Data) -> None:
         if not self.pixels:
@@ -111,22 +115,30 @@ class Diffusion(Method, Generator):
 
     def model(self, x_t: Tensor, t: Tensor, **known: Tensor | None) -> View:
         """Data and noise of ``x_t`` at the scalar time ``t``, by the averaged weights; data of images within their range."""
-        out = self.out(x_t, t.expand(len(x_t)), self.average, **known)
-        seen = self.path.view(self.config.target, out, x_t, t)
-        if self.pixels and self.config.clip_data:
-            data = seen.data.clamp(-1, 1)
-            seen = View(data, (x_t - self.path.alpha(t) * data) / self.path.sigma(t))
-        return seen
+        return self.clipped(self.unclipped(x_t, t, **known), x_t, t)
+
+    def unclipped(self, x_t: Tensor, t: Tensor, **known: Tensor | None) -> View:
+        return self.path.view(self.config.target, self.out(x_t, t.expand(len(x_t)), self.average, **known), x_t, t)
+
+    def clipped(self, seen: View, x_t: Tensor, t: Tensor) -> View:
+        if not self.pixels or not self.config.clip_data:
+            return seen
+        data = seen.data.clamp(-1, 1)
+        return View(data, (x_t - self.path.alpha(t) * data) / self.path.sigma(t))
 
     @torch.no_grad()
-    def sample(self, n: int) -> Tensor:
-        return torch.cat([self._sampled(min(CHUNK, n - i)) for i in range(0, n, CHUNK)])
+    def solved(self, model: Model, n: int, sampler: SamplerName, evaluations: int, spacing: Spacing) -> Tensor:
+        """``n`` examples from noise by at most ``evaluations`` of ``model``."""
+        like = self.centre
+        times = times_of(self.path, steps_for(sampler, evaluations), spacing, dtype=like.dtype).to(like.device)
+        noise = torch.randn(n, *self.spec.shape, device=like.device)
+        return self.centre + self.scale * SAMPLERS[sampler](model, self.path, self.path.magnitude(times[0]) * noise, times)
 
-    def _sampled(self, n: int) -> Tensor:
-        c, like = self.config, self.centre
-        steps = steps_for(c.sampler, c.evaluations)
-        times = times_of(self.path, steps, c.spacing, dtype=like.dtype).to(like.device)
-        x = SAMPLERS[c.sampler](
-            self.model, self.path, self.path.magnitude(times[0]) * torch.randn(n, *self.spec.shape, device=like.device), times
-        )
-        return self.centre + self.scale * x
+
+class Unconditional(Diffusion, Generator):
+    """Draws from the law of all training examples."""
+
+    def sample(self, n: int) -> Tensor:
+        c = self.config
+        sizes = [min(CHUNK, n - i) for i in range(0, n, CHUNK)]
+        return torch.cat([self.solved(self.model, size, c.sampler, c.evaluations, c.spacing) for size in sizes])

@@ -16,7 +16,7 @@ end at t = 0.001 and keep the noise there, a hundredth of a unit.
 from __future__ import annotations
 
 from elboard.bench.card import MethodCard
-from elboard.methods.diffusion.base import Diffusion
+from elboard.methods.diffusion.base import Unconditional
 
 CARD = MethodCard(
     name="ddpm",
@@ -30,5 +30,5 @@ CARD = MethodCard(
 )
 
 
-class DDPM(Diffusion):
+class DDPM(Unconditional):
     """Noise on the linear variance-preserving path."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 from elboard.bench.card import MethodCard
 from elboard.bench.options import Count
-from elboard.methods.diffusion.base import Diffusion
+from elboard.methods.diffusion.base import Unconditional
 
 CARD = MethodCard(
     name="flow-matching",
@@ -25,11 +25,11 @@ CARD = MethodCard(
 )
 
 
-class FlowMatching(Diffusion):
+class FlowMatching(Unconditional):
     """Velocities on the straight path."""
 
     @dataclass(kw_only=True)
-    class Config(Diffusion.Config):
+    class Config(Unconditional.Config):
         path: Literal["vp-linear", "vp-cosine", "flow", "ve"] = "flow"
         target: Literal["noise", "data", "score", "velocity"] = "velocity"
         sampler: Literal["euler", "heun", "ddim", "dpm-solver-2", "dpm-solver++2m", "ancestral", "euler-maruyama"] = "heun"

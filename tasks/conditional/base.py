@@ -8,7 +8,7 @@ Protocol, common to the family:
 * Quality. ``fd``, ``kid``, ``gen_precision``, ``gen_recall`` in the features of that classifier, of as many samples as test images and with
   the same attributes, as in ``generation/*``.
 * Diversity. Variance of samples of equal attributes over that of the test images with these: 1 is as diverse, 0 one sample an attribute.
-* Likelihood. The terms of the bound on log p(x|y), one sample of z an image.
+* Likelihood, where a task and its methods have one. The terms of the bound on log p(x|y), one sample of z an image.
 
 Samples are decoder means. Evidence: terms and hits (0 or 1 for each attribute of each sample), the pooled variances. Distances need the
 features, which are too large to keep: only running the method again checks them.
@@ -20,14 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from elboard.bench.evidence import Examples, Sets
-from elboard.bench.kinds.conditional import AttributeSpec
+from elboard.bench.kinds.conditional import AttributeSpec, ConditionalLikelihood
 from elboard.bench.options import Count, Form
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.task import DataTask
@@ -45,7 +45,7 @@ class Conditional(DataTask):
 
     attributes: ClassVar[tuple[int, ...]]
     classifier: ClassVar[str]
-    binary: ClassVar[bool] = False  # pixels are 0 or 1; else grey levels, binarised whenever they are shown
+    pixels: ClassVar[Literal["binary", "binarised", "grey"]] = "binarised"  # grey levels are binarised whenever they are shown
 
     sets: ClassVar[Sets] = {
         "images": Examples(arrays=TERMS, metrics=TERMS),
@@ -76,17 +76,18 @@ class Conditional(DataTask):
         for name, n in (("train", c.n_train), ("valid", c.n_valid)):
             x, y = self.examples(name, n)
             parts[name] = {"x": x, "y": torch.from_numpy(y)}
+        kind = "discretised-logistic" if self.pixels == "grey" else "bernoulli"
         spec = AttributeSpec(
-            tuple(parts["train"]["x"].shape[1:]), c.n_train, likelihood="bernoulli", attributes=self.attributes, network=c.network
+            tuple(parts["train"]["x"].shape[1:]), c.n_train, likelihood=kind, attributes=self.attributes, network=c.network
         )
-        if self.binary:
+        if self.pixels != "binarised":
             return Data(spec, **parts)
         return Data(spec, parts["train"], binarise(parts["valid"], torch.Generator().manual_seed(0)), on_batch=binarise)
 
     def load_test(self, data: Data) -> Test:
         x, y = self.examples("test", self.config.n_test)
         test = {"x": x, "y": torch.from_numpy(y), "grey": x}
-        return test if self.binary else binarise(test, torch.Generator().manual_seed(1))
+        return test if self.pixels != "binarised" else binarise(test, torch.Generator().manual_seed(1))
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         y = data.valid["y"][:SELECT_N]
@@ -105,13 +106,9 @@ class Conditional(DataTask):
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         x, y, grey = test["x"], test["y"], test["grey"]
-        seen: dict[str, list[np.ndarray]] = {}
-        for part, of in zip(x.split(BATCH), y.split(BATCH), strict=True):
-            for name, value in method.elbo(part.to(self.device), of.to(self.device)).items():
-                if name in TERMS:
-                    seen.setdefault(name, []).append(value.float().cpu().numpy())
+        arrays = self._bound(method, x, y) if isinstance(method, ConditionalLikelihood) else {}
         fake = self._drawn(method, y)
-        arrays = {name: np.concatenate(parts) for name, parts in seen.items()} | {"hits": self._hits(fake, y)}
+        arrays["hits"] = self._hits(fake, y)
         arrays |= {f"{of}_variance": variance_within(images, y) for of, images in (("real", grey), ("fake", fake))}
         if len(combinations := self.unseen()):
             asked = torch.from_numpy(combinations[np.arange(self.config.n_unseen) % len(combinations)])
@@ -123,6 +120,15 @@ class Conditional(DataTask):
             arrays |= {f"{name}_features": found, f"{name}_mean": found.mean(0), f"{name}_covariance": np.cov(found, rowvar=False)}
         return Observed(arrays, {"samples": grid(self._shown(method, y), 10)})
 
+    def _bound(self, method: Any, x: Tensor, y: Tensor) -> dict[str, np.ndarray]:
+        """Terms of the bound of each image."""
+        seen: dict[str, list[np.ndarray]] = {}
+        for part, of in zip(x.split(BATCH), y.split(BATCH), strict=True):
+            for name, value in method.elbo(part.to(self.device), of.to(self.device)).items():
+                if name in TERMS:
+                    seen.setdefault(name, []).append(value.float().cpu().numpy())
+        return {name: np.concatenate(parts) for name, parts in seen.items()}
+
     def _shown(self, method: Any, y: Tensor) -> Tensor:
         """Three samples of each of ten combinations, one below the other."""
         combinations = torch.unique(y, dim=0)
@@ -131,7 +137,7 @@ class Conditional(DataTask):
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
-        found = {name: mean_of(observed[name]) for name in TERMS}
+        found = {name: mean_of(observed[name]) for name in TERMS if name in observed}
         network = next(name for name in observed if name.startswith("fd[")).partition("[")[2]
         for name, slice_ in (("hits", ""), ("unseen_hits", "/unseen")):
             if name in observed:

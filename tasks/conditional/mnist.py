@@ -43,6 +43,11 @@ class ConditionalMNIST(Conditional):
     classifier = "mnist-cnn"
 
     def examples(self, split: str, n: int) -> tuple[Tensor, np.ndarray]:
+        x, y = self.labelled(split, n)
+        return images(x), y
+
+    def labelled(self, split: str, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images uint8 ``(n, 28, 28)`` of "train", "valid" or "test", and their classes ``(n, 1)``."""
         part = "test" if split == "test" else "train"
         if self.budget == "smoke":
             x, y = stand_in(part)
@@ -52,4 +57,4 @@ class ConditionalMNIST(Conditional):
             order = permutation(len(x), 1)
             order = order[: self.config.n_valid] if split == "valid" else order[self.config.n_valid :]
             x, y = x[order], y[order]
-        return images(x[:n]), y[:n, None].copy()
+        return x[:n], y[:n, None].copy()

@@ -66,7 +66,7 @@ class ConditionalSprites(Conditional):
 
     attributes = (2,) * 6
     classifier = "sprites-cnn"
-    binary = True
+    pixels = "binary"
 
     @dataclass(kw_only=True)
     class Config(Conditional.Config):

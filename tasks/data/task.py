@@ -122,6 +122,13 @@ def stand_in(split: str) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
+def halved(x: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels of images ``(N, 2 H, 2 W, ...)`` uint8, rounded to whole levels: ``(N, H, W, ...)`` uint8."""
+    h, w = x.shape[1] // 2, x.shape[2] // 2
+    sums = x.reshape(len(x), h, 2, w, 2, *x.shape[3:]).sum((2, 4), dtype=np.uint16)
+    return ((sums + 2) // 4).astype(np.uint8)
+
+
 def labelled(x: np.ndarray, y: np.ndarray, part: Any) -> Batch:
     """The images of :func:`images` and the classes of ``part``, a slice or positions."""
     return {"x": images(x[part]), "y": torch.from_numpy(y[part].copy())}

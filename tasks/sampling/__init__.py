@@ -1,0 +1,1 @@
+"""What samplers of one trained model give, by what they cost."""
