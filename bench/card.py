@@ -213,9 +213,12 @@ class TaskCard:
 
 
 def fits(method: MethodCard, task: TaskCard) -> bool:
-    """Whether ``method`` can run on ``task``: it offers every protocol that the task needs, and where the seed splits the data it starts
-    from no runs on them with other seeds, which would have been trained on what it is tested on."""
+    """Whether ``method`` can run on ``task``: it offers every protocol that the task needs, what it starts from is known for this task,
+    and where the seed splits the data it starts from no runs on them with other seeds, which would have been trained on what it is tested
+    on."""
     if any(need not in method.offers for need in task.needs):
+        return False
+    if any(task.name not in words["task"] for words in method.bases.values() if isinstance(words.get("task"), Mapping)):
         return False
     roles = [words for words in method.bases.values() if "task" not in words]
     return "split" not in task.varies or not any("count" in words or "seed" in words for words in roles)

@@ -25,7 +25,7 @@ CARD = TaskCard(
     data=("mnist",),
     papers=("097", "024"),
     full="10,000 samples and a reference of 1,000 steps, as the paper has it, of a model of 300 epochs",
-    work={"lite": (1, 585_000), "full": (1, 12_000_000)},
+    work={"lite": (20_000, 585_000), "full": (50_000, 11_850_000)},
 )
 BUDGETS = {
     "smoke": {

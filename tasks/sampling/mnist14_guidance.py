@@ -40,7 +40,7 @@ CARD = TaskCard(
     data=("mnist",),
     papers=("097",),
     full="10,000 samples of a model of 300 epochs; no paper's own setting",
-    work={"lite": (1, 450_000), "full": (1, 4_500_000)},
+    work={"lite": (20_000, 450_000), "full": (50_000, 4_500_000)},
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 1}, "task": {"n_train": 600, "n_valid": 200, "n_test": 60, "evaluations": 5}},

@@ -59,6 +59,9 @@ PASSES = {  # of the whole evaluation
     "mi/mnist": lambda c: 64 * c["n_test"] * (1 + 3 * len(c["rows"])),  # pairs of four tests
     "domains/rotated-mnist": lambda c: 2 * 5 * c["n_test"],  # probabilities and codes of images of all domains
     "domains/colored-mnist": lambda c: 2 * 4 * c["n_test"],
+    "conditional/mnist14": lambda c: c["n_test"],  # samples; no likelihood
+    "sampling/mnist14": lambda c: c["n_test"] * (c["reference"] + sum(c["evaluations"])),
+    "sampling/mnist14-guidance": lambda c: c["n_test"] * c["evaluations"] * sum(1 if w == 1 else 2 for w in c["weights"]),
     "fewshot/omniglot": lambda c: c["n_test"] * 5 * (1 + 15 + 5 + 15),  # episodes with one and with five images of each class
     "compression/linear": lambda c: 2 * 10,  # maps of all ranks
     "compression/mnist-zoo": lambda c: (1 + 10) * c["n_test"],  # each version of a population, at most ten beside the originals
