@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -58,7 +59,8 @@ def caption(board: Board) -> str:
     shown = [row.ranks[board.primary].state for row in board.rows if board.primary in row.ranks]
     text += "; ranks: what the paired tests leave open (moderated t, Holm, 5 %)" if {"top", "worse"} & {*shown} else ""
     text += "; undecided: not told from the best, nor from those known to be worse" if "undecided" in shown else ""
-    full = [key for key in board.columns if any(saturated(key, row.cells[key].mean) for row in board.rows if key in row.cells)]
+    bounded = [key for key in board.columns if math.isfinite(ceiling(key))]
+    full = [key for key in bounded if any(saturated(key, row.cells[key].mean) for row in board.rows if key in row.cells)]
     text += "".join(f"; ≥: saturated, {key} is at most {ceiling(key):.2f}" for key in full)
     handed = sorted({row.oracle for row in board.rows if row.oracle})
     text += f"; [oracle]: is handed {', '.join(handed)}, not ranked" if handed else ""

@@ -56,18 +56,22 @@ def _read(file: Path, pattern: str, state: list[int] | None) -> tuple[list[Attem
         wanted = [name for name in COLUMNS if name not in FILE or covers is None or covers != state]
         rows = f"SELECT {', '.join((*SAID, *wanted))} FROM read_parquet(?) WHERE ? IN ('', task, split_part(task, '/', 1))"
         found = connection.execute(rows, [str(file), pattern]).fetchnumpy()
-    return [_part(wanted, *row) for row in zip(*(column.tolist() for column in found.values()), strict=True)], covers
+    names, *rest = (column.tolist() for column in found.values())
+    parsed = json.loads(f"[{','.join(names)}]")  # all at once, in a fifth of the time
+    return [_part(wanted, tuple(name), *row) for name, *row in zip(parsed, *rest, strict=True)], covers
 
 
-def _part(wanted: Sequence[str], name: str, setting: str, names: str, number: bytes, *columns: bytes) -> Attempts:
+def _part(wanted: Sequence[str], name: tuple, setting: str, names: str, number: bytes, *columns: bytes) -> Attempts:
     """The attempts of one row, of their COLUMNS those that are ``wanted``."""
-    of_bytes = dict(zip(wanted, columns, strict=True))
-    n = len(of_bytes["seed"]) // 8
-    of = {
-        column: np.frombuffer(data, COLUMNS[column] if column not in TEXTS else f"S{len(data) // n}") for column, data in of_bytes.items()
-    }
-    of |= zip(_names(names), np.frombuffer(number, NUMBER).reshape(-1, n), strict=True)
-    return Attempts(tuple(json.loads(name)), setting, of)
+    n = len(columns[wanted.index("seed")]) // 8
+    of: dict[Any, Any] = {of: np.frombuffer(data, _type(of, len(data) // n)) for of, data in zip(wanted, columns, strict=True)}
+    of.update(zip(_names(names), np.frombuffer(number, NUMBER).reshape(-1, n), strict=True))
+    return Attempts(name, setting, of)
+
+
+@cache
+def _type(column: str, size: int) -> np.dtype:
+    return np.dtype(f"S{size}" if column in TEXTS else COLUMNS[column])
 
 
 @cache
