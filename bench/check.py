@@ -33,6 +33,7 @@ from elboard.bench.runs import Runs
 from elboard.bench.source import tree, ways_to_test_data
 
 FEW = 16  # examples of each split in a light check
+MANY = 20  # from which on an option `n_*` is taken for a number of examples, by which arrays grow
 KEPT = ("running_mean", "running_var", "num_batches_tracked")  # what batch normalisation may change in a loss
 LOADED: dict[str, Any] = {}  # the data of tasks at smoke, read once a process
 
@@ -236,6 +237,11 @@ def _evidence(spec: RunSpec, folder: Path, record: Any) -> Found:
     task = find("task", spec.task, tuple(map(Path, spec.paths))).load()
     with np.load(folder / record.files["evidence"][0], allow_pickle=False) as archive:
         evidence = dict(archive)
+    of_sets = {name for examples in task.sets.values() for name in examples.among(evidence)}
+    counts = {n: name for name, n in spec.config["task"].items() if name.startswith("n_") and isinstance(n, int) and n >= MANY}
+    for name, array in evidence.items():
+        if name not in of_sets and (over := counts.keys() & {*array.shape}):
+            yield "evidence", f"{name} {array.shape} grows with {counts[min(over)]}, is of none of `sets` and so is left out where it is large"
     found = task.score(evidence, record.metrics)
     if bare(record.primary) not in map(bare, found):
         yield "evidence", f"does not give the primary metric {record.primary}"

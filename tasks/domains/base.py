@@ -16,7 +16,7 @@ Protocol, common to the family:
 The test images of all domains are views of the same ones, so that domains differ in nothing else; a half is one of images, and no
 neighbour is the same digit turned.
 
-Evidence: ``hit`` (D, N), ``nll`` (D, N) and ``told`` (D, M), the domain that the vote says.
+Evidence: ``hit`` (N, D) and ``nll`` (N, D) of each image in each domain, and ``told`` (M, D), the domain that the vote says.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.domains import DomainSpec
 from elboard.bench.metrics.calibration import FLOOR
 from elboard.bench.options import Count
@@ -59,6 +60,10 @@ def by_domain(batch: Batch, generator: Generator) -> Batch:
 class Domains(DataTask):
     """A subclass gives the domains and what an image and its class are in each."""
 
+    sets: ClassVar[Sets] = {
+        "images": Examples(("hit", "nll"), ("accuracy", "accuracy/*", "class_nll", "class_nll/*")),
+        "votes": Examples(("told",), ("domain_accuracy", "domain_gap")),
+    }
     sources: ClassVar[int]  # the first ones
     targets: ClassVar[int]
     n_classes: ClassVar[int] = 10
@@ -120,8 +125,8 @@ class Domains(DataTask):
             hits.append(p.argmax(1) == y)
             nlls.append(-p.gather(1, y[:, None])[:, 0].double().clamp(min=FLOOR).log())
             codes.append(self._of(method, x, "codes"))
-        told = told_domains(torch.stack(codes))
-        arrays = {"hit": torch.stack(hits).to(torch.uint8), "nll": torch.stack(nlls).float(), "told": told.to(torch.uint8)}
+        told = told_domains(torch.stack(codes)).T
+        arrays = {"hit": torch.stack(hits, 1).to(torch.uint8), "nll": torch.stack(nlls, 1).float(), "told": told.to(torch.uint8)}
         return Observed({name: value.numpy() for name, value in arrays.items()} | {"sources": np.array(self.sources)})
 
     @classmethod
@@ -129,11 +134,11 @@ class Domains(DataTask):
         sources, told = int(observed["sources"]), observed["told"]
         found, worst = {}, {"accuracy": np.min, "class_nll": np.max}
         for name, of in (("accuracy", observed["hit"]), ("class_nll", observed["nll"])):
-            means = of.astype(np.float64).mean(1)
+            means = of.astype(np.float64).mean(0)
             found |= {f"{name}/d{d}": float(value) for d, value in enumerate(means)}
             parts = {"source": means[:sources].mean(), "target": means[sources:].mean(), "worst": worst[name](means[sources:])}
             found |= {f"{name}/{part}": float(value) for part, value in parts.items()}
-        right, chance = float((told == np.arange(len(told))[:, None]).mean()), 1 / len(told)
+        right, chance = float((told == np.arange(told.shape[1])).mean()), 1 / told.shape[1]
         return found | {"domain_accuracy": right, "domain_gap": max(0.0, (right - chance) / (1 - chance))}
 
 

@@ -86,7 +86,7 @@ def test_gaps_are_one_of_domains_apart_and_about_none_of_domains_alike() -> None
     base = torch.randn(4, 600, 3, generator=torch.Generator().manual_seed(0))
     apart = base + 50 * torch.arange(4)[:, None, None]
     for codes, gap in ((apart, 1.0), (base, 0.0), (torch.zeros(4, 600, 3), 0.0)):
-        arrays = {"hit": np.ones((4, 5)), "nll": np.zeros((4, 5)), "told": told_domains(codes).numpy(), "sources": np.array(2)}
+        arrays = {"hit": np.ones((5, 4)), "nll": np.zeros((5, 4)), "told": told_domains(codes).numpy().T, "sources": np.array(2)}
         assert RotatedMNIST.measure(arrays, None)["domain_gap"] == pytest.approx(gap, abs=0.04)
 
 
