@@ -241,7 +241,8 @@ def _evidence(spec: RunSpec, folder: Path, record: Any) -> Found:
     counts = {n: name for name, n in spec.config["task"].items() if name.startswith("n_") and isinstance(n, int) and n >= MANY}
     for name, array in evidence.items():
         if name not in of_sets and (over := counts.keys() & {*array.shape}):
-            yield "evidence", f"{name} {array.shape} grows with {counts[min(over)]}, is of none of `sets` and so is left out where it is large"
+            said = f"{name} {array.shape} grows with {counts[min(over)]} and is of none of `sets`"
+            yield "evidence", f"{said}: where it is large it is left out"
     found = task.score(evidence, record.metrics)
     if bare(record.primary) not in map(bare, found):
         yield "evidence", f"does not give the primary metric {record.primary}"
