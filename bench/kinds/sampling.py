@@ -19,7 +19,7 @@ class StepSampler(ABC):
         """An example ``(n, *shape)``, in data units, for each row of ``y`` (n, K), by at most ``evaluations`` of the guided model.
 
         ``guidance`` is the weight w of what the condition changes: 1 is the conditional model, 0 one that does not know the condition.
-        Where w is neither, an evaluation of the guided model is two of the network.
+        Where w is not 1, an evaluation of the guided model is two of the network.
         """
 
     @abstractmethod

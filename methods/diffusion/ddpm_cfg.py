@@ -3,15 +3,16 @@
     loss:    E |eps - eps_theta(x_t, t, c)|^2, c replaced by the class that stands for none with probability ``drop``
     samples: eps^ = eps_theta(x_t, none) + w (eps_theta(x_t, c) - eps_theta(x_t, none)),   w the option ``guidance``
 
-w = 1 is no guidance: the conditional model alone, one evaluation of the network a step; w = 0 does not know the class. Other weights take
-two. The range of images is imposed on what guidance gives, not on its parts. Several attributes are one class for each combination.
+w = 1 is no guidance: the conditional model alone, one evaluation of the network a step. Other weights take two; w = 0 does not know the
+class. The range of images is imposed on what guidance gives, not on its parts. Several attributes are one class for each combination.
 
 Which sampler draws (``sampler``, ``evaluations``) is no matter of training: :mod:`elboard.methods.diffusion.diffusion_sampler` compares
 them on one trained network. Recipes: ``ddim`` (50 evaluations, Song et al. 2021), ``guided`` (w = 2), ``cosine`` (the path of Nichol and
 Dhariwal 2021).
 
-Differences from the report: 14 x 14 pixels and a network of 0.1 million weights; times are continuous (see ``ddpm``); no latent variant;
-the report's own sizes and numbers were not at hand (not verified).
+Differences from the report: 14 x 14 pixels and a network of 0.1 million weights; times are continuous, 100 steps instead of 1,000 and a
+decay of 0.999 instead of 0.9999 of the average of the weights (see ``ddpm``); no latent variant, no quadratic or sigmoid schedule; the
+report's own sizes and numbers were not at hand (not verified).
 """
 
 from __future__ import annotations

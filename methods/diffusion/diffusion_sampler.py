@@ -6,8 +6,8 @@
     dpm-solver-2, dpm-solver++2m    solvers of the second order                         Lu et al. 2022, 2023
     euler-maruyama   the reverse stochastic equation                                    Song et al. 2021, eq. 6
 
-The reference is the ancestral sampler, for which the model was made. Steps are even in time (``spacing``), as in the report. Nothing is
-trained: ``base.path=vp-cosine`` takes a model of another schedule.
+The reference is the ancestral sampler, for which the model was made. Steps are even in time (``spacing``), as the linear sub-sequences of
+DDIM are (which ones the report took: not verified). Nothing is trained: ``base.path=vp-cosine`` takes a model of another schedule.
 """
 
 from __future__ import annotations

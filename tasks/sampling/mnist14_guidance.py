@@ -1,9 +1,10 @@
 """Weights of classifier-free guidance (Ho and Salimans 2022) of a class-conditional diffusion of MNIST on 14 x 14 pixels, in a fixed number
 of evaluations of the guided model, each of which is two of the network where the weight is not 1.
 
-``/wW``: with the weight W; 1 is no guidance. ``fd_fall`` is the distance without guidance minus that of the middle weight, ``fd_rise``
-that of the largest weight minus it: a curve with its bottom in the middle has both above 0. ``guidance_trend`` is the Spearman correlation
-of weights and control accuracies, 1 where the accuracy rises throughout. See :mod:`elboard.tasks.sampling.base`.
+``/wW``: with the weight W; 1 is no guidance. ``fd_fall`` is the distance without guidance minus that of the middle weight (of an even
+number the upper one), ``fd_rise`` that of the largest weight minus it: a curve with its bottom in the middle has both above 0. Where 1 is
+not among the weights there is no ``fd_fall``. ``guidance_trend`` is the Spearman correlation of weights and control accuracies, 1 where the
+accuracy rises throughout. See :mod:`elboard.tasks.sampling.base`.
 """
 
 from __future__ import annotations
@@ -71,10 +72,11 @@ class Guidance(Sampling):
     def derived(cls, found: dict[str, float], observed: Mapping[str, np.ndarray], parameters: str) -> dict[str, float]:
         weights = observed["guidance"]
         fd = np.array([found[f"fd{parameters}/{cls.named(0, w)}"] for w in weights.tolist()])
-        middle = fd[len(fd) // 2]
+        order = weights.argsort()
+        middle = fd[order[len(fd) // 2]]
         return {
-            f"fd_fall{parameters}": float(fd[0] - middle),
-            f"fd_rise{parameters}": float(fd[-1] - middle),
+            **{f"fd_fall{parameters}": float(of - middle) for of in fd[weights == 1][:1]},
+            f"fd_rise{parameters}": float(fd[order[-1]] - middle),
             f"best_guidance{parameters}": float(weights[fd.argmin()]),
             "guidance_trend": spearman(weights, observed["hits"].mean(0, dtype=np.float64)),
         }

@@ -132,6 +132,19 @@ def test_evidence_must_give_the_metrics(tmp_path: Path, measured: str, said: str
     assert found.check == "evidence" and said in found.said
 
 
+@pytest.mark.parametrize(("held", "loose"), [("none", ""), ("loose", "of_all (66, 2)"), ("of a set", "")])
+def test_arrays_that_grow_with_the_examples_are_of_a_set(tmp_path: Path, held: str, loose: str) -> None:
+    """Whose smoke is small enough that all are kept: where there are more examples an array of no set would be left out."""
+    task = TASK.replace("n: int = 200", "n: int = 200\n        n_test: int = 66")
+    if held != "none":
+        more = '{"p": p, "y": test["y"].numpy(), "of_all": np.zeros((66, 2), np.float32)}'
+        task = task.replace('{"p": p, "y": test["y"].numpy()}', more)
+    if held == "of a set":
+        task = task.replace('arrays=("p", "y")', 'arrays=("p", "y", "of_*")')
+    found = findings(tmp_path, METHOD, task)
+    assert [(one.check, one.said.partition(" grows with ")[0]) for one in found] == ([("evidence", loose)] if loose else []), found
+
+
 def test_what_methods_see_must_be_no_view_of_more(tmp_path: Path) -> None:
     task = TASK.replace("third].clone()", "third]", 1)
     assert task != TASK

@@ -96,6 +96,24 @@ def test_the_trend_is_of_weights_and_accuracies(rising: bool) -> None:
     assert found["fd_fall[mnist-cnn,n=10]"] == 2 and found["fd_rise[mnist-cnn,n=10]"] == 1 and found["best_guidance[mnist-cnn,n=10]"] == 2
 
 
+@pytest.mark.parametrize("weights", [[1.0, 2.0, 5.0], [5.0, 1.0, 2.0], [0.5, 5.0, 2.0]])
+def test_falls_and_rises_are_of_weights_and_not_of_places(weights: list[float]) -> None:
+    """No guidance, the middle weight and the largest one, in whatever order they are given."""
+    cls, fd = find("task", "sampling/mnist14-guidance").load(), {0.5: 9.0, 1.0: 3.0, 2.0: 1.0, 5.0: 1.5}
+    arrays = {
+        "fd[mnist-cnn": np.array([fd[w] for w in weights]),
+        "samples": np.array(10),
+        "hits": np.ones((10, 3), np.uint8),
+        "variance": np.ones(3),
+        "real_variance": np.array(1.0),
+        "evaluations": np.array([50] * 3),
+        "guidance": np.array(weights),
+    }
+    found = cls.measure(arrays, None)
+    assert found["fd_rise[mnist-cnn,n=10]"] == 0.5
+    assert found.get("fd_fall[mnist-cnn,n=10]") == (2.0 if 1.0 in weights else None)
+
+
 def test_classes_are_those_that_were_asked_for() -> None:
     task = made("sampling/mnist14", n_test=200, evaluations=[10])
     data, test = loaded(task)
