@@ -62,10 +62,12 @@ METRICS = (
         "bits",
         "lower",
         0.0,
-        note="of a window by itself, without what stands before it; ``exact``: -log2 p; ``bound``: an upper bound on that, never compared with it",
+        note="of a window by itself, without what stands before it; ``exact``: -log2 p; ``bound``: an upper bound on that",
         of=("bound", "exact"),
     ),
-    Convention("bits_sd", "standard deviation of one draw of the bound", "bits", "lower", 0.0, note="a character; within windows, mean of them"),
+    Convention(
+        "bits_sd", "standard deviation of one draw of the bound", "bits", "lower", 0.0, note="a character; within windows, mean of them"
+    ),
     Convention(
         "trigram_excess",
         "bits a character of samples above those of text, by trigrams",
@@ -75,6 +77,8 @@ METRICS = (
     ),
     Convention("nelbo", "negative evidence lower bound", "nats", "lower", 0.0, note="a sequence, mean over the law of the data"),
     Convention("nelbo_sd", "standard deviation of one draw of the bound", "nats", "lower", 0.0, note="within sequences, mean over the law"),
-    Convention("bound_excess", "bound minus the entropy of the data", "nats", "lower", note="with the law's own conditionals as the predictor"),
+    Convention(
+        "bound_excess", "bound minus the entropy of the data", "nats", "lower", note="with the law's own conditionals as the predictor"
+    ),
     Convention("least_gap", "least of log p minus the bound", "nats", "none", note="over all sequences; below 0 it were no bound"),
 )

@@ -53,7 +53,15 @@ class Transformer(nn.Module):
     """
 
     def __init__(
-        self, length: int, width: int, depth: int, heads: int, dropout: float = 0.0, causal: bool = False, timed: bool = False, known: int = 0
+        self,
+        length: int,
+        width: int,
+        depth: int,
+        heads: int,
+        dropout: float = 0.0,
+        causal: bool = False,
+        timed: bool = False,
+        known: int = 0,
     ):
         super().__init__()
         if width % heads:

@@ -6,8 +6,8 @@ what KL(q(z_s | z_t, x) || p(z_s | z_t)) is of a network that gives mu and never
 independently of each other, which costs: with T = 1 it is the product of the letters' own laws, and as T grows it falls to the bound of
 MD4. ``steps`` is T in training, bound and samples. The uniform transitions of the paper are not here.
 
-Differences from the paper: without its auxiliary cross-entropy (weight 0.01 on images, 0 on text8); 16 steps instead of 1,000, which is what
-the comparison with continuous time is about; the network of :mod:`elboard.methods.text.md4`, of its sizes and its training, without time.
+Differences from the paper: without its auxiliary cross-entropy; 16 steps instead of 1,000, which is what the comparison with continuous
+time is about; the network of :mod:`elboard.methods.text.md4`, of its sizes and its training, without time.
 """
 
 from __future__ import annotations

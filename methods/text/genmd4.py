@@ -13,8 +13,8 @@ Reverse step: v is revealed with probability mu_v (alpha_(s,v) - alpha_(t,v)) / 
 
 Differences from the paper: those of :mod:`elboard.methods.text.md4`; two passes an example and step, so that its control is MD4 with
 ``draws=2``; the term e log K at t = 1. The best mu depends on the time where w differ, of which the network sees the number of masks only
-unless ``timed``. How the paper's network is told the time was not verified. The paper's w has the rate of the network, as here; the range of
-w is in the curves.
+unless ``timed``. Whether the paper's network is told the time, and at which rate its w are learned, was not verified: here it is not, and w
+have the rate of the network. The range of w is in the curves.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ The law of the data is a Markov chain, whose start and transitions the seed draw
 time stand for a network: ``true``, the chain's own conditionals given any letters, and ``other``, a mixture of 0.6 of these and 0.4 of a
 table of random laws for each sequence with masks, which belong to no joint law.
 
-``bound_excess``: the negative bound with the true conditionals minus the entropy of the chain, 0 where nothing is lost. ``nelbo/other``: the
-negative bound with the other predictor. ``bound_gap`` and ``least_gap``: log p minus the bound with it, mean over the law of the data and
-least over all 81 sequences, where log p is that of the process that reveals, by all its paths. ``nelbo_sd/...``: deviation of an estimate
-from one time and one set of masks, within a sequence. All in nats a sequence and double precision, sums over the 16 sets of masks; times by
-quadrature, which says nothing of a deviation without bounds, as of the linear schedule from 0 on.
+``bound_excess``: the negative bound with the true conditionals minus the entropy of the chain, 0 where nothing is lost. ``nelbo/other``:
+the negative bound with the other predictor. ``bound_gap`` and ``least_gap``: log p minus the bound with it, mean over the law of the data
+and least over all 81 sequences, where log p is that of the process that reveals, by all its paths. ``nelbo_sd/...``: deviation of an
+estimate from one time and one set of masks, within a sequence. All in nats a sequence and double precision, sums over the 16 sets of masks;
+times by quadrature, which says nothing of a deviation without bounds, as of the linear schedule from 0 on.
 
 Evidence: of each sequence its probability and the numbers of both predictors.
 """

@@ -1,8 +1,8 @@
 """Tiny Shakespeare by characters: bits a character of windows, exact or by a bound, and what samples look like.
 
-* Data: 1,115,394 characters of 65 kinds. The first 90 % train, the next 5 % validate, the last 5 % test, blocks of the text, cut into windows
-  of ``length`` characters; at the start of each block ``stride`` apart in training, else without overlap, the first ``n_valid`` and
-  ``n_test`` of which count. A window stands by itself: nothing before it is seen.
+* Data: 1,115,394 characters of 65 kinds. Three blocks of the text: the first 90 % train, the next 5 % validate, the last 5 % test. Windows
+  of ``length`` characters lie ``stride`` apart in training and else side by side, of which the first ``n_valid`` and ``n_test`` count. A
+  window stands by itself: nothing before it is seen.
 * ``bits_per_char[exact]`` is of models with a likelihood, ``bits_per_char[bound]`` of those with a bound on it: two columns, of which one
   says nothing of what the other would be. The bound is the mean of ``draws`` draws of each window, whose times are even up to one
   uniform draw; ``bits_sd`` is the deviation of one of them.

@@ -17,7 +17,7 @@ from elboard.methods.parts.masked_diffusion import Schedule, ancestral, reverse_
 from elboard.methods.parts.token_networks import TokenTransformer
 from elboard.methods.text.ar_transformer import ARTransformer
 from elboard.methods.text.d3pm import D3PM
-from elboard.methods.text.genmd4 import E, T1, GenMD4
+from elboard.methods.text.genmd4 import T1, E, GenMD4
 from elboard.methods.text.md4 import MD4
 from elboard.tasks.text.enumerated import LENGTH, LETTERS, Chain
 
@@ -92,7 +92,13 @@ def test_the_offset_costs_little_and_never_less_than_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("cls", "options"),
-    [(MD4, {}), (MD4, {"masking": "cosine", "offset": 0.01}), (D3PM, {"steps": 1}), (D3PM, {"steps": 3}), (D3PM, {"steps": 16, "offset": 0.02})],
+    [
+        (MD4, {}),
+        (MD4, {"masking": "cosine", "offset": 0.01}),
+        (D3PM, {"steps": 1}),
+        (D3PM, {"steps": 3}),
+        (D3PM, {"steps": 16, "offset": 0.02}),
+    ],
 )
 def test_a_bound_is_below_the_likelihood_of_its_own_process(cls: type, options: dict[str, Any]) -> None:
     method = made(cls, **options)
@@ -190,7 +196,7 @@ def test_weights_are_minus_the_slope_of_alpha_and_not_clipped(kind: str) -> None
 def test_times_of_a_batch_are_even_and_each_uniform() -> None:
     times = stratified(4000, 8, torch.zeros(1))
     assert (times.sort(1).values.diff(dim=1) - 1 / 8).abs().max() < 1e-6
-    assert times[:, 3].mean() == pytest.approx(0.5, abs=0.02) and 0 <= times.min() and times.max() < 1
+    assert times[:, 3].mean() == pytest.approx(0.5, abs=0.02) and times.min() >= 0 and times.max() < 1
     for grid in ("cosine", "uniform"):
         ends = times_of(5, grid)
         assert ends[0] == 1 and ends[-1] == 0 and sorted(ends, reverse=True) == ends
