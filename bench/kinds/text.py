@@ -51,6 +51,10 @@ class MaskedBound(ABC):
         """Negative bound on log p of ``x`` (B, L), and standard deviation of its estimate from one time and one set of masks, nats (B,)."""
 
     @abstractmethod
+    def under_schedules(self, predict: Predictor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`bound_moments` on each of S schedules of masking, ``(B, S)``."""
+
+    @abstractmethod
     def log_mass(self, predict: Predictor, x: Tensor) -> Tensor:
         """log p(x) (B,) of the process that reveals, in nats."""
 
@@ -80,5 +84,14 @@ METRICS = (
     Convention(
         "bound_excess", "bound minus the entropy of the data", "nats", "lower", note="with the law's own conditionals as the predictor"
     ),
+    Convention(
+        "schedule_spread",
+        "largest difference of bounds of two schedules",
+        "nats",
+        "lower",
+        0.0,
+        note="over all sequences",
+    ),
+    Convention("sd_ratio", "largest deviation of one draw over the least, over schedules", "", "none", 1.0, note="of means over the law"),
     Convention("least_gap", "least of log p minus the bound", "nats", "none", note="over all sequences; below 0 it were no bound"),
 )

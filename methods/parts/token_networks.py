@@ -12,15 +12,34 @@ TIME = 64  # width of the embedding of times
 SPREAD = 0.02  # deviation of embeddings at the start, as of GPT-2
 
 
+class Distances(nn.Module):
+    """A learned number for each head and distance, added to the logits of attention (Raffel et al. 2020); ``causal``: none of what follows.
+
+    Head h begins at -|distance| / 2^h (after Press et al. 2022), so that the first ones look near: in few steps nothing else is learned.
+    """
+
+    def __init__(self, length: int, heads: int, causal: bool):
+        super().__init__()
+        self.heads, self.causal, self.length = heads, causal, length
+        distance = torch.arange(1 - length, length).abs()
+        self.bias = nn.Parameter(-(distance / 2.0 ** torch.arange(heads)[:, None]))
+
+    def forward(self, length: int) -> Tensor:
+        """``(heads, length, length)``."""
+        at = torch.arange(length, device=self.bias.device)
+        bias = self.bias[:, at - at[:, None] + self.length - 1]
+        return bias.masked_fill(at > at[:, None], -torch.inf) if self.causal else bias
+
+
 class _Block(nn.Module):
     """Attention and a layer of 4 ``width`` GELU units, each around a shortcut behind layer normalisation (pre-norm).
 
     What is ``known`` of the whole sequence scales and shifts both normalisations (adaptive layer normalisation; Peebles and Xie 2023).
     """
 
-    def __init__(self, width: int, heads: int, dropout: float, causal: bool, known: int):
+    def __init__(self, length: int, width: int, heads: int, dropout: float, causal: bool, known: int):
         super().__init__()
-        self.heads, self.causal = heads, causal
+        self.near = Distances(length, heads, causal)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
@@ -31,8 +50,8 @@ class _Block(nn.Module):
             nn.init.zeros_(self.condition.bias)
 
     def attend(self, h: Tensor) -> Tensor:
-        q, k, v = self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.mix(F.scaled_dot_product_attention(q, k, v, is_causal=self.causal).transpose(1, 2).flatten(2))
+        q, k, v = self.qkv(h).unflatten(2, (3, self.near.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.mix(F.scaled_dot_product_attention(q, k, v, attn_mask=self.near(h.shape[1]).to(q.dtype)).transpose(1, 2).flatten(2))
 
     def forward(self, h: Tensor, known: Tensor | None = None) -> Tensor:
         first, second = self.norm1(h), None
@@ -70,7 +89,7 @@ class Transformer(nn.Module):
         self.time = nn.Linear(TIME, width) if timed else None
         self.of_known = nn.Linear(known, width) if known else None
         told = width if timed or known else 0
-        self.blocks = nn.ModuleList([_Block(width, heads, dropout, causal, told) for _ in range(depth)])
+        self.blocks = nn.ModuleList([_Block(length, width, heads, dropout, causal, told) for _ in range(depth)])
         self.norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
 
     def forward(self, h: Tensor, t: Tensor | None = None, known: Tensor | None = None) -> Tensor:

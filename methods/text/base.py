@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from elboard.bench.kinds.text import TokenModel, TokenSpec
+from elboard.bench.kinds.text import MaskedBound, Predictor, TokenModel, TokenSpec
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, Positive, Range, Share
 from elboard.bench.task import Batch
 from elboard.methods.parts.averaging import follow
-from elboard.methods.parts.masked_diffusion import Schedule, ancestral, noised, stratified, surprise
+from elboard.methods.parts.enumerated_masks import surprises
+from elboard.methods.parts.masked_diffusion import Kind, Schedule, ancestral, noised, stratified, surprise
 from elboard.methods.parts.token_networks import TokenTransformer
 
 ROWS = 2048  # sequences a forward pass of an evaluation
@@ -33,7 +34,7 @@ class TokenMethod(Method, TokenModel):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
-        lr: Positive = 2e-3
+        lr: Positive = 4e-3
         optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
         weight_decay: float = 0.03  # of the paper's text8
         schedule: Literal["constant", "cosine"] = "cosine"
@@ -64,8 +65,8 @@ class TokenMethod(Method, TokenModel):
         follow(self.average, self.network, self.averaged, self.config.ema)
 
 
-class MaskedDiffusion(TokenMethod):
-    """Subclasses give the weighted terms of their bound."""
+class MaskedDiffusion(TokenMethod, MaskedBound):
+    """Subclasses give the weighted terms of their bound, drawn and enumerated."""
 
     @dataclass(kw_only=True)
     class Config(TokenMethod.Config):
@@ -111,3 +112,19 @@ class MaskedDiffusion(TokenMethod):
     def grid(self) -> list[float]:
         """The times of the reverse process, from 1 to 0."""
         raise NotImplementedError
+
+    # --- by enumeration, of short sequences -------------------------------------------------------
+
+    def enumerated(self, found: Tensor, process: Schedule) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (B,) of the terms on the schedule ``process``, of the surprises ``found`` (B, 2^L, L)."""
+        raise NotImplementedError
+
+    def bound_moments(self, predict: Predictor, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, deviation = self.enumerated(surprises(predict, x, self.letters), self.process)
+        return mean + self.process.ends(x.shape[1], self.letters), deviation
+
+    def under_schedules(self, predict: Predictor, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = surprises(predict, x, self.letters)
+        each = [self.enumerated(found, replace(self.process, kind=kind)) for kind in get_args(Kind)]
+        means, deviations = (torch.stack(of, 1) for of in zip(*each, strict=True))
+        return means + self.process.ends(x.shape[1], self.letters), deviations

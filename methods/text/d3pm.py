@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.kinds.text import MaskedBound, Predictor
+from elboard.bench.kinds.text import Predictor
 from elboard.bench.options import Count
 from elboard.methods.parts.enumerated_masks import log_mass_of_steps, moments, surprises
-from elboard.methods.parts.masked_diffusion import times_of
+from elboard.methods.parts.masked_diffusion import Schedule, times_of
 from elboard.methods.text.base import MaskedDiffusion
 
 CARD = MethodCard(
@@ -35,7 +35,7 @@ CARD = MethodCard(
 )
 
 
-class D3PM(MaskedDiffusion, MaskedBound):
+class D3PM(MaskedDiffusion):
     """See the module."""
 
     @dataclass(kw_only=True)
@@ -48,17 +48,16 @@ class D3PM(MaskedDiffusion, MaskedBound):
     def grid(self) -> list[float]:
         return times_of(self.config.steps, "uniform")
 
-    def bound_moments(self, predict: Predictor, x: Tensor) -> tuple[Tensor, Tensor]:
-        at, weight = self.weighted(self._starts(x))
-        share, p = self.process.masked(at), torch.full_like(at, 1 / self.config.steps)
-        mean, deviation = moments(surprises(predict, x, self.letters), share, weight, p)
-        return mean + self.process.ends(x.shape[1], self.letters), deviation
+    def enumerated(self, found: Tensor, process: Schedule) -> tuple[Tensor, Tensor]:
+        steps = self.config.steps
+        at, weight = process.step(self._middles(found), steps)
+        return moments(found, process.masked(at), weight, torch.full_like(at, 1 / steps))
 
     def log_mass(self, predict: Predictor, x: Tensor) -> Tensor:
-        reveal = (self.weighted(self._starts(x))[1] / self.config.steps).flip(0).tolist()  # from t = 1 on
+        reveal = (self.weighted(self._middles(x))[1] / self.config.steps).flip(0).tolist()  # from t = 1 on
         return log_mass_of_steps(surprises(predict, x, self.letters), self.letters, self.process.offset, reveal)
 
-    def _starts(self, like: Tensor) -> Tensor:
+    def _middles(self, like: Tensor) -> Tensor:
         """The middle of each step, from t = 0 on."""
         steps = self.config.steps
         return (torch.arange(steps, dtype=torch.float64, device=like.device) + 0.5) / steps

@@ -7,8 +7,10 @@ table of random laws for each sequence with masks, which belong to no joint law.
 ``bound_excess``: the negative bound with the true conditionals minus the entropy of the chain, 0 where nothing is lost. ``nelbo/other``:
 the negative bound with the other predictor. ``bound_gap`` and ``least_gap``: log p minus the bound with it, mean over the law of the data
 and least over all 81 sequences, where log p is that of the process that reveals, by all its paths. ``nelbo_sd/...``: deviation of an
-estimate from one time and one set of masks, within a sequence. All in nats a sequence and double precision, sums over the 16 sets of masks;
-times by quadrature, which says nothing of a deviation without bounds, as of the linear schedule from 0 on.
+estimate from one time and one set of masks, within a sequence. ``schedule_spread`` and ``sd_ratio`` are of the other predictor on the
+linear, the cosine and the polynomial schedule: the largest difference of bounds of a sequence, and the largest deviation over the least. All
+in nats a sequence and double precision, sums over the 16 sets of masks; times by quadrature, which says nothing of a deviation without
+bounds, as of the linear schedule from 0 on.
 
 Evidence: of each sequence its probability and the numbers of both predictors.
 """
@@ -35,7 +37,7 @@ CARD = TaskCard(
     title="Bounds of masked diffusion on a chain of 4 letters of 3 kinds, by enumeration",
     needs=("MaskedBound",),
     primary="bound_excess",
-    metrics=("bound_excess", "nelbo/other", "bound_gap", "least_gap", "nelbo_sd/true", "nelbo_sd/other"),
+    metrics=("bound_excess", "nelbo/other", "nelbo_sd/other", "schedule_spread", "sd_ratio", "bound_gap", "least_gap"),
     selection="bound_excess",
     varies="seed and split",
     papers=("079",),
@@ -103,6 +105,7 @@ class Enumerated(Task):
         with torch.no_grad():
             for name, predict in predictors.items():
                 seen[f"nelbo_{name}"], seen[f"sd_{name}"] = method.bound_moments(predict, chain.x)
+            seen["nelbo_kinds"], seen["sd_kinds"] = method.under_schedules(chain.other, chain.x)
             seen |= {"p": chain.p, "log_mass": method.log_mass(chain.other, chain.x)}
         return {name: value.numpy() for name, value in seen.items()}
 
@@ -116,4 +119,6 @@ class Enumerated(Task):
         gap = observed["log_mass"] + observed["nelbo_other"]
         found = {f"nelbo_sd/{name}": float(p @ observed[f"sd_{name}"]) for name in ("true", "other")}
         found |= {"bound_excess": float(p @ observed["nelbo_true"]) - entropy, "nelbo/other": float(p @ observed["nelbo_other"])}
+        kinds = p @ observed["sd_kinds"]
+        found |= {"schedule_spread": float(np.ptp(observed["nelbo_kinds"], axis=1).max()), "sd_ratio": float(kinds.max() / kinds.min())}
         return found | {"bound_gap": float(p @ gap), "least_gap": float(gap.min())}

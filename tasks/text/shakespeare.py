@@ -60,7 +60,7 @@ BUDGETS = {
         "method": {"width": 16, "depth": 1, "heads": 2},
         "task": {"length": 12, "stride": 12, "n_valid": 20, "n_test": 40, "draws": 8, "samples": 16},
     },
-    "lite": {"train": {"epochs": 3, "batch_size": 32, "keep": "last", "validate_every": 0}},
+    "lite": {"train": {"epochs": 2, "batch_size": 32, "keep": "last", "validate_every": 0}},
     "full": {
         "train": {"epochs": 40, "batch_size": 64, "keep": "last", "validate_every": 10},
         "method": {"width": 384, "depth": 6, "heads": 6, "dropout": 0.1},
