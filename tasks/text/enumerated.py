@@ -8,8 +8,8 @@ table of random laws for each sequence with masks, which belong to no joint law.
 the negative bound with the other predictor. ``bound_gap`` and ``least_gap``: log p minus the bound with it, mean over the law of the data
 and least over all 81 sequences, where log p is that of the process that reveals, by all its paths. ``nelbo_sd/...``: deviation of an
 estimate from one time and one set of masks, within a sequence. ``schedule_spread`` and ``sd_ratio`` are of the other predictor on the
-linear, the cosine and the polynomial schedule: the largest difference of bounds of a sequence, and the largest deviation over the least. All
-in nats a sequence and double precision, sums over the 16 sets of masks; times by quadrature, which says nothing of a deviation without
+linear, the cosine and the polynomial schedule: the largest difference of bounds of a sequence, and the largest deviation over the least.
+All in nats a sequence and double precision, sums over the 16 sets of masks; times by quadrature, which says nothing of a deviation without
 bounds, as of the linear schedule from 0 on.
 
 Evidence: of each sequence its probability and the numbers of both predictors.
