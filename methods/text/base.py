@@ -17,7 +17,7 @@ from torch import Tensor
 
 from elboard.bench.kinds.text import MaskedBound, Predictor, TokenModel, TokenSpec
 from elboard.bench.method import Bases, Method
-from elboard.bench.options import Count, Positive, Range, Share
+from elboard.bench.options import Count, NonNegative, Positive, Range, Share
 from elboard.bench.task import Batch
 from elboard.methods.parts.averaging import follow
 from elboard.methods.parts.enumerated_masks import surprises
@@ -36,10 +36,10 @@ class TokenMethod(Method, TokenModel):
     class Config(Method.Config):
         lr: Positive = 4e-3
         optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
-        weight_decay: float = 0.03  # of the paper's text8
+        weight_decay: NonNegative = 0.03  # of the paper's text8
         schedule: Literal["constant", "cosine"] = "cosine"
         warmup: Share = 0.05
-        clip: float = 1.0
+        clip: NonNegative = 1.0
         width: Count = 64
         depth: Count = 3
         heads: Count = 4

@@ -11,9 +11,8 @@ Sampling: from masks alone, on the times cos(pi i / 2 T) (``grid``), each masked
 
 Differences from the paper: a transformer of 0.16 million weights instead of one of 85 million, windows of 64 characters, without
 dropout, two epochs at a rate of 4e-3 instead of 3e-4 to 5e-4 over a million steps; the weights' average has a decay of 0.999 instead of
-0.9999; the network is not told the time, which the paper leaves open, and has learned numbers
-for distances; the bound has what the offset costs at both ends, where the paper's
-leaves out that at t = 1. ``draws`` above 1 is a control for GenMD4, which looks twice at an example.
+0.9999; the network is not told the time, which the paper leaves open, and has learned numbers for distances; the bound has what the offset
+costs at both ends, where the paper's leaves out that at t = 1. ``draws`` above 1 is a control for GenMD4, which looks twice at an example.
 """
 
 from __future__ import annotations
