@@ -24,12 +24,12 @@ from elboard.bench.kinds.generation import Generator
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, Share
 from elboard.bench.task import Batch, Data, DataSpec
+from elboard.methods.parts.averaging import follow
 from elboard.methods.parts.diffusion_networks import TimeMLP, UNet
 from elboard.methods.parts.diffusion_paths import View, path_of
 from elboard.methods.parts.diffusion_solvers import EARLIEST, SAMPLERS, Model, SamplerName, Spacing, steps_for, times_of
 
 CHUNK = 1000  # samples at a time
-SOON = 10  # the average forgets its start: of step n it keeps at most (1 + n) / (10 + n)
 
 
 class Diffusion(Method):
@@ -106,10 +106,7 @@ class Diffusion(Method):
 
     def after_step(self, batch: Batch, batch_idx: int) -> None:
         self.averaged += 1
-        kept = torch.clamp((1 + self.averaged) / (SOON + self.averaged), max=self.config.ema)
-        with torch.no_grad():
-            for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(now, 1 - kept)
+        follow(self.average, self.network, self.averaged, self.config.ema)
 
     # --- sampling ------------------------------------------------------------------------------
 

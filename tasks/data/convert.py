@@ -226,3 +226,8 @@ def table(files: Files) -> Arrays:
     """Rows of numbers, of which one column is the target: ``x`` (N, D) and ``y`` (N,), double precision as written."""
     rows, features, target = (np.loadtxt(files[role]) for role in ("rows", "features", "target"))
     return {"x": rows[:, np.atleast_1d(features).astype(int)], "y": rows[:, int(target)]}
+
+
+def text_bytes(files: Files) -> Arrays:
+    """The bytes of a text of one byte a character, ``text`` (N,)."""
+    return {"text": np.frombuffer(files["text"].read_bytes(), np.uint8).copy()}

@@ -24,6 +24,7 @@ LAWS = {
     "ExactBound",
     "TwoTeachers",
     "RankedMaps",
+    "MaskedBound",
 }  # tested is a law or training: no examples
 ANEW = {"mi/gaussian"}  # whose pairs are drawn from laws that are known
 
