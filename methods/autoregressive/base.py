@@ -139,7 +139,7 @@ class Autoregressive(Method, Generator, GreyLikelihood):
 
     def _drawn(self, n: int) -> Tensor:
         network, (_, height, width), memory = self.average, self.image, {}
-        v = torch.zeros(n, *self.image, device=self.centre.device)
+        v = self.centre.new_zeros(n, *self.image)
         for i in range(height):
             known = network.rows(with_ones(v), Place(i, None, width, memory))
             for j in range(width):

@@ -7,8 +7,9 @@
 Without blind spot, as v sees all columns of all rows above. The head may be a mixture of logistics too, as that of ``pixelcnnpp`` may be
 a softmax.
 
-Differences from the paper: few layers and filters, kernels of 7 x 7 and then 3 x 3 pixels; channels of a pixel are conditioned on in the head, where the paper masks thirds of all
-maps; weight normalisation and the average of weights of ``pixelcnnpp``, with which it is compared; no classes.
+Differences from the paper: few layers and filters, kernels of 7 x 7 and then 3 x 3 pixels; channels of a pixel are conditioned on in the
+head, where the paper masks thirds of all maps; weight normalisation and the average of weights of ``pixelcnnpp``, with which it is
+compared; no classes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Convolutions that see what comes earlier in an image, row by row and in each row from the left, of whole images or as these are drawn.
 
-Of ``kind`` "rows" one sees rows up to its own, and all columns; of kind "pixels" rows up to its own, and of these the columns up to its own.
-Where it is ``strict`` its own row, or its own column, is left out: that is for the layer that sees the image itself. Both by padding (van den
-Oord et al. 2016; Salimans et al. 2017).
+Of ``kind`` "rows" one sees rows up to its own, and columns at both sides; of kind "pixels" rows up to its own, and of these the columns up
+to its own. Where it is ``strict`` its own row, or its own column, is left out: that is for the layer that sees the image itself. Both by
+padding (van den Oord et al. 2016; Salimans et al. 2017).
 
 While images are drawn, a layer is called with the :class:`Place` that is new: a row for kind "rows", one pixel for kind "pixels". It keeps
 those rows of its inputs that it may still see, so that nothing is computed twice (after Ramachandran et al. 2017).
@@ -66,7 +66,7 @@ class Place:
         return self.of(self.memory[key])
 
     def window(self, key: Hashable, x: Tensor, size: tuple[int, int], left: int, right: int) -> Tensor:
-        """What a kernel of ``size`` sees of all that was given as x, with x ``(B, C, 1, width or 1)`` in its last row: ``(B, C, h, ...)``."""
+        """What a kernel of ``size`` (h, w) sees of all that was given as x: ``(B, C, h, ...)``, x ``(B, C, 1, width or 1)`` in the last row."""
         seen = self.memory.get(key)
         if seen is None:
             seen = x.new_zeros(*x.shape[:2], size[0], left + self.width + right)
@@ -162,7 +162,7 @@ class Grow(Normalised):
 
 @torch.no_grad()
 def start(network: nn.Module, x: Tensor) -> None:
-    """Set lengths and biases so that on ``x`` each layer's outputs have mean 0 and, where they vary, deviation ``scale``, one after another."""
+    """Set lengths and biases so that on ``x`` each layer's outputs have mean 0 and, where they vary, deviation ``scale``."""
 
     def rescale(layer: Normalised, _: Any, out: Tensor) -> Tensor:
         mean, deviation = out.mean((0, 2, 3)), out.std((0, 2, 3))

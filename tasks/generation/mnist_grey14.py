@@ -5,10 +5,10 @@ other likelihoods. Protocol as of the family, and beside it:
 
 * ``bits_per_dim[...]/early``: of the first ``track_n`` test images after a quarter of the epochs (rounded up to one that was validated), by
   which one sees who learns faster in the same number of steps. Exact, or by the bound of 50 samples, as the key says.
-* ``bits_gap[...]``: bits per dimension of these test images minus those of the first ``track_n`` training images, after the last epoch, whichever
-  epoch is chosen: how far training images are learned by heart.
+* ``bits_gap[...]``: bits per dimension of these test images minus those of the first ``track_n`` training images, after the last epoch,
+  whichever epoch is chosen: how far training images are learned by heart.
 
-Evidence has these three means, in the order in which epochs were validated.
+Evidence has the three means that these are of, ``followed``: early and at the end of test images, at the end of training images.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 Protocol, common to the family:
 
 * Likelihood. ``elbo[n=...]``, ``kl``, ``reconstruction`` with one sample of z over the n test images; ``nll[k=...,n=...]`` by the k-sample
-  importance bound on the first n of them, or ``nll[exact,n=...]`` of methods that give the likelihood itself, which have no bound and none
-  of its terms: an exact value and a bound never stand in one column. Bernoulli tasks draw one binary version of the validation and test images, with a seed that
-  belongs to the task; training images are binarised afresh every time they are shown (Burda et al. 2016; fixed binarisation gives other
-  numbers).
+  importance bound on the first n of them. Methods that give the likelihood itself have ``nll[exact,n=...]``, and neither bound nor terms: an
+  exact value and a bound never stand in one column. Bernoulli tasks draw one binary version of the validation and test images, with a seed
+  that belongs to the task; training images are binarised afresh every time they are shown (Burda et al. 2016; fixed binarisation gives
+  other numbers).
 * Selection. The NLL of the first 500 validation images by the bound of 50 samples, for every method: a bound of one sample, or a method's
   own objective, would choose epochs of some methods by another quantity than the one that is reported.
 * Samples. Frechet and kernel distances between features of n samples (decoder means) and of the grey test images, and Kynkaanniemi's
@@ -16,10 +16,10 @@ Protocol, common to the family:
 * Codes. ``active_units``, ``mutual_information``, ``mse`` of decoding the code's mean, of at most 10,000 test images, whose number is in
   the keys; for methods with codes. The mutual information is a lower bound that cannot exceed the logarithm of that number.
 
-Evidence: the terms of the bound and ``log_evidence`` of each image, ``nll_k`` or ``exact``; moments of the features, and under the name of distance and
-network (``fd[mnist-cnn-49f47c8a]``) the number of samples; mean, log variance and standardised sample of the codes in half precision
-(``code_mean``, ``code_logvar``, ``code_noise``), ``squared_error`` of each image. Kernel distance, precision and recall need the features
-themselves, which are too large to keep: only running the method again checks them.
+Evidence: the terms of the bound and ``log_evidence`` of each image, ``nll_k`` or ``exact``; moments of the features, and under the name of
+distance and network (``fd[mnist-cnn-49f47c8a]``) the number of samples; mean, log variance and standardised sample of the codes in half
+precision (``code_mean``, ``code_logvar``, ``code_noise``), ``squared_error`` of each image. Kernel distance, precision and recall need the
+features themselves, which are too large to keep: only running the method again checks them.
 
 The primary metric is the NLL: it is a bound on a proper score, while the distances depend on a network.
 """
