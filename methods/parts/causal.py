@@ -66,7 +66,7 @@ class Place:
         return self.of(self.memory[key])
 
     def window(self, key: Hashable, x: Tensor, size: tuple[int, int], left: int, right: int) -> Tensor:
-        """What a kernel of ``size`` (h, w) sees of all that was given as x: ``(B, C, h, ...)``, x ``(B, C, 1, width or 1)`` in the last row."""
+        """What a kernel of ``size`` (h, w) sees of all that was given as x, ``(B, C, h, ...)``; x ``(B, C, 1, ...)`` is its last row."""
         seen = self.memory.get(key)
         if seen is None:
             seen = x.new_zeros(*x.shape[:2], size[0], left + self.width + right)

@@ -3,7 +3,7 @@
 Protocol, common to the family:
 
 * Likelihood. ``elbo[n=...]``, ``kl``, ``reconstruction`` with one sample of z over the n test images; ``nll[k=...,n=...]`` by the k-sample
-  importance bound on the first n of them. Methods that give the likelihood itself have ``nll[exact,n=...]``, and neither bound nor terms: an
+  importance bound on the first n of them. Methods that give the likelihood itself have ``nll[exact,n=...]``, and no bound nor terms: an
   exact value and a bound never stand in one column. Bernoulli tasks draw one binary version of the validation and test images, with a seed
   that belongs to the task; training images are binarised afresh every time they are shown (Burda et al. 2016; fixed binarisation gives
   other numbers).
