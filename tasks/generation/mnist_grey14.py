@@ -1,7 +1,7 @@
 """MNIST at 14 x 14 pixels with 256 grey levels: likelihoods that are exact, and bounds, each in columns of their own.
 
 Grey levels are means of 2 x 2 pixels, rounded. Splits are those of ``generation/mnist``, sizes are smaller; images of another size have
-other likelihoods. Protocol as of the family, and beside it:
+other likelihoods. At lite autoregressive models take about three minutes of a core. Protocol as of the family, and beside it:
 
 * ``bits_per_dim[...]/early``: of the first ``track_n`` test images after a quarter of the epochs (rounded up to one that was validated), by
   which one sees who learns faster in the same number of steps. Exact, or by the bound of 50 samples, as the key says.
