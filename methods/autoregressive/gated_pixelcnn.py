@@ -2,7 +2,7 @@
 
     v <- tanh(a) * sigmoid(b),       (a, b) = conv_{n x n}(v)                            vertical stack: all rows above
     h <- h + W tanh(a) * sigmoid(b),   (a, b) = conv_{1 x n}(h) + W' conv_{n x n}(v)       horizontal stack: the row so far, and v
-    p(x_i | x_<i) = softmax over the 256 levels of W'' relu(W' relu(h))                    (section 2 and figure 2)
+    p(x_i | x_<i) = softmax over the 256 levels of W'' relu(W' relu(h))
 
 Without blind spot, as v sees all columns of all rows above. The head may be a mixture of logistics too, as that of ``pixelcnnpp`` may be
 a softmax.

@@ -1,7 +1,7 @@
 """PixelCNN++ (Salimans, Karpathy, Chen and Kingma 2017).
 
     p(x) = prod_i p(x_i | x_<i)
-    p(x_i | x_<i) = sum_k pi_k prod_c [sigmoid((v_c + h - mu'_kc) / s_kc) - sigmoid((v_c - h - mu'_kc) / s_kc)]     (eqs. 1 to 3)
+    p(x_i | x_<i) = sum_k pi_k prod_c [sigmoid((v_c + h - mu'_kc) / s_kc) - sigmoid((v_c - h - mu'_kc) / s_kc)]
     resnet(u, a) = u + p * sigmoid(q),   (p, q) = conv(dropout(f(conv(f(u)) + linear(f(a))))),   f(u) = elu([u, -u])
 
 Two streams: of rows by 2 x 3 convolutions, of pixels by 2 x 2 ones, whose resnets see the same layer of the first. Each goes from the whole
@@ -9,12 +9,11 @@ resolution to a half and a quarter of it (``levels``, fewer where sides cannot b
 mirror image of the way down (``short_cuts``). Channels of a pixel are conditioned on linearly, in the mixture. ``head=softmax`` has 256
 levels without order instead; ``levels=1`` stays at the whole resolution.
 
-Section 3 and the released code: 160 filters, 5 resnets at each resolution, 10 components, dropout 0.5, Adam with a rate of 0.001, average
+The paper and its released code: 160 filters, 5 resnets at each resolution, 10 components, dropout 0.5, Adam with a rate of 0.001, average
 of the weights with 0.9995, weight normalisation that starts by data.
 
 Differences from the paper: 16 filters and one resnet at each resolution; the rate is constant and Adam's betas are its usual ones; the
-average begins faster; no class labels; masses of levels without the released code's approximation where they are small (not
-verified that they were); samples are rounded to levels before they are seen, so that they are draws of the masses.
+average begins faster; no class labels; masses of levels without the released code's approximation where they are small; samples are rounded to levels before they are seen, so that they are draws of the masses.
 """
 
 from __future__ import annotations

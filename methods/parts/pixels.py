@@ -16,7 +16,7 @@ def level_of(v: Tensor, levels: int) -> Tensor:
 
 
 class LogisticMixture(nn.Module):
-    """A mixture of logistics, integrated over the cells of the levels (Salimans et al. 2017, section 2.1 and 2.2).
+    """A mixture of logistics, integrated over the cells of the levels (Salimans et al. 2017).
 
         p(v) = sum_k pi_k prod_c [sigmoid((v_c + h - mu'_kc) / s_kc) - sigmoid((v_c - h - mu'_kc) / s_kc)]
         mu'_kc = mu_kc + sum_{d<c} tanh(a_kcd) v_d,   log s >= -7,   h = 1 / (levels - 1)

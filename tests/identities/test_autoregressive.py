@@ -97,7 +97,7 @@ def test_the_mass_of_a_level_is_a_difference_of_sigmoids() -> None:
 
 
 def test_a_channel_is_conditioned_on_linearly() -> None:
-    """mu' of blue is mu + tanh(c1) r + tanh(c2) g: one and the same mass where means are moved instead (paper, section 2.2)."""
+    """mu' of blue is mu + tanh(c1) r + tanh(c2) g: one and the same mass where means are moved instead."""
     head = LogisticMixture(3, 256, 1)
     out = torch.tensor([0.0, 0.1, -0.2, 0.3, -2.0, -2.5, -3.0, 0.5, -0.6, 0.7])[None, :, None, None]
     v = torch.tensor([0.2, -0.4, 0.6])[None, :, None, None]
