@@ -13,7 +13,8 @@ The paper and its released code: 160 filters, 5 resnets at each resolution, 10 c
 of the weights with 0.9995, weight normalisation that starts by data.
 
 Differences from the paper: 16 filters and one resnet at each resolution; the rate is constant and Adam's betas are its usual ones; the
-average begins faster; no class labels; masses of levels without the released code's approximation where they are small; samples are rounded to levels before they are seen, so that they are draws of the masses.
+average begins faster; no class labels; masses of levels without the released code's approximation where they are small; samples are
+rounded to levels before they are seen, so that they are draws of the masses.
 """
 
 from __future__ import annotations
