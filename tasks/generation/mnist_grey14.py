@@ -8,6 +8,8 @@ other likelihoods. At lite autoregressive models take about three minutes of a c
 * ``bits_gap[...]``: bits per dimension of these test images minus those of the first ``track_n`` training images, after the last epoch,
   whichever epoch is chosen: how far training images are learned by heart.
 
+Both sides of the gap, and the early value, are of equally many images: of all training images where these are fewer than ``track_n``.
+
 Evidence has the three means that these are of, ``followed``: early and at the end of test images, at the end of training images.
 """
 
@@ -78,7 +80,11 @@ class MNISTGrey14(Generation):
         return halved(stand_in(split)[0])
 
     def track(self, method: Any, data: Data, test: Test) -> dict[str, float]:
-        return {name: self._bits(method, x[: self.config.track_n]) for name, x in (("test", test["x"]), ("train", data.train["x"]))}
+        return {name: self._bits(method, x[: self._followed(data, test)]) for name, x in (("test", test["x"]), ("train", data.train["x"]))}
+
+    def _followed(self, data: Data, test: Test) -> int:
+        """How many images of each split: as many of one as of the other."""
+        return min(self.config.track_n, len(test["x"]), len(data.train["x"]))
 
     def _bits(self, method: Any, x: Tensor) -> float:
         """Bits per dimension of ``x`` (N, 1, H, W), exact or by 50 samples."""
@@ -92,7 +98,7 @@ class MNISTGrey14(Generation):
             quarter = len(history) / 4  # epochs, which are numbered from 0
             first = next(i for i, row in enumerate(rows) if row["epoch"] + 1 >= quarter)
             seen.arrays["followed"] = np.array([rows[first]["track/test"], rows[-1]["track/test"], rows[-1]["track/train"]])
-            seen.arrays["followed_n"] = np.array(min(self.config.track_n, len(test["x"]), len(data.train["x"])))
+            seen.arrays["followed_n"] = np.array(self._followed(data, test))
         return seen
 
     @classmethod

@@ -124,6 +124,17 @@ def test_draws_have_the_masses(head: torch.nn.Module) -> None:
     assert ((counts - masses).abs() < 5 * (masses / n).sqrt() + 1e-4).all()
 
 
+def test_real_draws_have_the_density() -> None:
+    """Kolmogorov's distance of 20,000 draws from the integral of the density."""
+    torch.manual_seed(0)
+    head, n = LogisticMixture(1, 0, 3), 20_000
+    out, axis = torch.randn(1, head.n_outputs, 1, 1), torch.linspace(-60, 60, 24_001)
+    density = head.log_prob(axis[:, None, None, None], out.expand(len(axis), -1, -1, -1)).flatten().double().exp()
+    drawn = head.draw(out.expand(n, -1, -1, -1)).flatten().sort().values
+    distance = (torch.searchsorted(drawn, axis) / n - density.cumsum(0) * 0.005).abs().max()
+    assert distance < 2 / n**0.5
+
+
 # --- networks --------------------------------------------------------------------------------------
 
 
@@ -220,15 +231,18 @@ def test_weights_start_by_data() -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_real_vectors_are_images_of_one_row(name: str) -> None:
-    """Their density, in units of the data, integrates to one."""
+    """Their density, in units of the data, integrates to one; of two coordinates over the second one to the density of the first."""
+    t = torch.linspace(-9, 9, 3601)  # points are 3 + sinh(t), so that wide components are whole and narrow ones are resolved
+    points, widths = 3 + t.sinh(), t.double().cosh() * 0.005
     for d in (1, 2):
         spec = LikelihoodSpec((d,), 500, likelihood="gaussian")
         torch.manual_seed(0)
         method = CLASSES[name](discover("method")[name].config_class()(width=8), spec)
         method.prepare(Data(spec, {"x": 3 + 2 * torch.randn(500, d)}))
         assert method.eval().sample(7).shape == (7, d)
-        if d == 1:
-            axis = torch.linspace(-300, 300, 20_001)[:, None]
+        for first in (None,) if d == 1 else (1.0, 3.0, 4.0):
+            x = points[:, None] if d == 1 else torch.stack([torch.full_like(points, first), points], 1)
             with torch.no_grad():
-                total = method.log_evidence(axis, 1).double().exp().sum() * 0.03
-            assert total.item() == pytest.approx(1, abs=1e-3)
+                total, v = (method.log_evidence(x, 1).double().exp() * widths).sum().item(), method.values(x[:1])
+                of_first = method.average.head.log_prob(v, method.average(with_ones(v)))[0, 0, 0].exp() / method.scale
+            assert total == pytest.approx(1.0 if d == 1 else of_first.item(), rel=1e-4)

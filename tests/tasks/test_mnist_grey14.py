@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -87,3 +89,18 @@ def test_what_is_tracked() -> None:
     method = Uniform(False, wrong=196 * np.log(2.0))
     found = task.track(method, data, test)
     assert found == pytest.approx({"test": 9.0, "train": 9.0}) and set(method.asked) == {50}
+
+
+def test_as_many_test_as_training_images_are_tracked() -> None:
+    """Where training images are fewer the key's n is theirs, and test images beyond it count for nothing."""
+    _, task, data, test = observed(MNISTGrey14, True, [])
+    few = replace(data, train={"x": data.train["x"][:20]})
+    seen = []
+    method = Uniform(True)
+    method.log_evidence = lambda x, k: (seen.append(len(x)), torch.zeros(len(x)))[1]
+    task.track(method, few, test)
+    assert seen == [20, 20]
+    method = Uniform(True)
+    method.side = 14
+    history = [{"epoch": 0, "track/test": 1.0, "track/train": 1.0}]
+    assert "bits_gap[exact,n=20]" in scored(MNISTGrey14, task.observe(method, few, test, history)).metrics
