@@ -82,8 +82,9 @@ class LikelihoodSpec(DataSpec):
 
 METRICS = (
     Convention("elbo", "evidence lower bound", "nats", "higher", note="one sample of z an example, mean over examples", counted=True),
-    Convention("nll", "negative log likelihood", "nats", "lower", note="minus the k-sample bound (Burda et al. 2016, eq. 8); k in the key"),
-    Convention("bits_per_dim", "bits per dimension", "bits", "lower", note="nats / (D ln 2)"),
+    Convention("nll", "negative log likelihood", "nats", "lower", note="minus the k-sample bound (Burda et al. 2016, eq. 8); or ``exact``"),
+    Convention("bits_per_dim", "bits per dimension", "bits", "lower", note="nats / (D ln 2); ``exact``, or a bound of k samples"),
+    Convention("bits_gap", "bits per dimension of test minus of training images", "bits", "none", note="after the last epoch"),
     Convention("kl", "KL(q(z|x) || p(z))", "nats", "none", counted=True),
     Convention("layer_kl", "KL of one layer's codes", "nats", "none", 0.0, note="z_1 (``@1``) is next to the example; near 0: collapsed"),
     Convention("reconstruction", "-E_q log p(x|z)", "nats", "lower", counted=True),

@@ -3,9 +3,10 @@
 Protocol, common to the family:
 
 * Likelihood. ``elbo[n=...]``, ``kl``, ``reconstruction`` with one sample of z over the n test images; ``nll[k=...,n=...]`` by the k-sample
-  importance bound on the first n of them. Bernoulli tasks draw one binary version of the validation and test images, with a seed that
-  belongs to the task; training images are binarised afresh every time they are shown (Burda et al. 2016; fixed binarisation gives other
-  numbers).
+  importance bound on the first n of them. Methods that give the likelihood itself have ``nll[exact,n=...]``, and no bound nor terms: an
+  exact value and a bound never stand in one column. Bernoulli tasks draw one binary version of the validation and test images, with a seed
+  that belongs to the task; training images are binarised afresh every time they are shown (Burda et al. 2016; fixed binarisation gives
+  other numbers).
 * Selection. The NLL of the first 500 validation images by the bound of 50 samples, for every method: a bound of one sample, or a method's
   own objective, would choose epochs of some methods by another quantity than the one that is reported.
 * Samples. Frechet and kernel distances between features of n samples (decoder means) and of the grey test images, and Kynkaanniemi's
@@ -15,10 +16,10 @@ Protocol, common to the family:
 * Codes. ``active_units``, ``mutual_information``, ``mse`` of decoding the code's mean, of at most 10,000 test images, whose number is in
   the keys; for methods with codes. The mutual information is a lower bound that cannot exceed the logarithm of that number.
 
-Evidence: the terms of the bound and ``log_evidence`` of each image, ``nll_k``; moments of the features, and under the name of distance and
-network (``fd[mnist-cnn-49f47c8a]``) the number of samples; mean, log variance and standardised sample of the codes in half precision
-(``code_mean``, ``code_logvar``, ``code_noise``), ``squared_error`` of each image. Kernel distance, precision and recall need the features
-themselves, which are too large to keep: only running the method again checks them.
+Evidence: the terms of the bound and ``log_evidence`` of each image, ``nll_k`` or ``exact``; moments of the features, and under the name of
+distance and network (``fd[mnist-cnn-49f47c8a]``) the number of samples; mean, log variance and standardised sample of the codes in half
+precision (``code_mean``, ``code_logvar``, ``code_noise``), ``squared_error`` of each image. Kernel distance, precision and recall need the
+features themselves, which are too large to keep: only running the method again checks them.
 
 The primary metric is the NLL: it is a bound on a proper score, while the distances depend on a network.
 """
@@ -62,6 +63,7 @@ class Generation(DataTask):
     bernoulli = True
     levels = 256
     network = "mnist-cnn"
+    exact_apart = True  # whether exact likelihoods have keys of their own
 
     sets: ClassVar[Sets] = {
         "images": Examples(arrays=TERMS, metrics=TERMS),
@@ -134,9 +136,12 @@ class Generation(DataTask):
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         c, x = self.config, test["x"]
-        arrays = self._map(lambda part: {name: value for name, value in method.elbo(part).items() if name in TERMS}, x)
+        exact, arrays = self.exact_apart and getattr(method, "exact", False), {}
+        if not exact:
+            arrays |= self._map(lambda part: {name: value for name, value in method.elbo(part).items() if name in TERMS}, x)
         arrays |= self._map(lambda part: {"log_evidence": method.log_evidence(part, c.nll_k)}, x[: c.nll_n], size=100)
-        seen = Observed({**arrays, "nll_k": np.array(c.nll_k), "dimensions": np.array(x[0].numel())})
+        stated = {"exact": np.array(1)} if exact else {"nll_k": np.array(c.nll_k)}
+        seen = Observed({**arrays, **stated, "dimensions": np.array(x[0].numel())})
         for part in (self._samples(method, test["grey"]), self._codes(method, x)):
             seen.arrays |= part.arrays
             seen.pictures |= part.pictures
@@ -176,7 +181,8 @@ class Generation(DataTask):
         if "dimensions" in observed:
             bounds["bits_per_dim"] = likelihood.bits_per_dim(nll, int(observed["dimensions"]))
         for name, value in bounds.items():
-            found |= dict.fromkeys(_stated(name, f"k={observed['nll_k']},n={n}" if "nll_k" in observed else "", f",n={n}", keys), value)
+            stated = f"exact,n={n}" if "exact" in observed else f"k={observed['nll_k']},n={n}" if "nll_k" in observed else ""
+            found |= dict.fromkeys(_stated(name, stated, f",n={n}", keys), value)
         codes = {name[5:]: array.astype(np.float32) for name, array in observed.items() if name.startswith("code_")}
         if codes:
             found[f"active_units[n={len(codes['mean'])}]"] = float(likelihood.active_units(codes["mean"]))

@@ -1,0 +1,1 @@
+"""Models that draw an image pixel by pixel, whose likelihood is exact."""
