@@ -86,7 +86,7 @@ class TabularMixtures(Method, TabularMixture):
         """Prior, pixels and posteriors of the best restart; examples ``x`` (X, M, P)."""
         found = [seen(x, mask) for mask in self.subsets(case)]
         y = torch.cat([of for of, _ in found])
-        weight = torch.cat([torch.bincount(number) / (len(x) * len(found)) for _, number in found]).to(x)
+        weight = torch.cat([torch.bincount(number) for _, number in found]).to(x) / (len(x) * len(found))
         restarts = self.config.restarts if case.modalities <= 2 else max(1, self.config.restarts // 16)
         pixels = torch.rand(restarts, case.states, y.shape[1]).to(x)
         prior = torch.full((restarts, case.states), 1 / case.states).to(x)

@@ -3,8 +3,8 @@
     s, u_1 .. u_M fair bits,   x_m = (s, u_m repeated D times),   Bernoulli decoder that factorises over all M (D + 1) pixels
 
 A mixture-based bound has encoders that see a subset A of the modalities only. Then E log p(x|z) <= -H(X_rest | X_A) (Daunhawer et al.
-2022), and where private content spans several pixels (D >= 2) the whole bound stays below -H(X), whatever the encoders and the decoder: the gap.
-With D = 1 the decoder's noise can itself be the private bit, and with D = 0 the modalities determine each other: no gap.
+2022), and where private content spans several pixels (D >= 2) the whole bound stays below -H(X), whatever the encoders and the decoder:
+the gap. With D = 1 the decoder's noise can itself be the private bit, and with D = 0 the modalities determine each other: no gap.
 
 Laws: M = 2 with D = 0 to 6 (codes of 16 states), and D = 2 with M = 1, 3, 4 (2^(M + 2) states), as slices ``/m2-d3``, in bits:
 
