@@ -1,8 +1,8 @@
 """The networks that look at the pictures of ``multimodal/poly-digits``: one feature network for all modalities, a classifier for each.
 
 ``poly-cnn`` ships with the package (``python -m elboard.tasks.multimodal.train_networks`` made it); its hash is part of the metric's name.
-The features are those by which a network tells the digit *and* where in its texture the crop lies, so that a distance in them sees what
-a modality has of its own; the classifiers were trained on pictures of their modality alone, half of them without background.
+The features are those by which a network tells the digit *and* the mean colours on a grid, so that a distance in them sees what a modality
+has of its own; the classifiers were trained on pictures of their modality alone, half of them without background.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elboard.tasks.multimodal.pictures import CELLS, MODALITIES
+from elboard.tasks.multimodal.pictures import MODALITIES
 from elboard.tasks.parts.features import stored
 
-NAME, FEATURES, CLASSES, SIDE = "poly-cnn", 24, 10, 14
+NAME, FEATURES, CLASSES, GRID, SIDE = "poly-cnn", 24, 10, 4, 14
 
 
 class PolyCNN(nn.Module):
@@ -43,7 +43,7 @@ class Networks(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.extractor = PolyCNN(CLASSES + MODALITIES * CELLS**2)
+        self.extractor = PolyCNN(CLASSES + 3 * GRID**2)
         self.classifiers = nn.ModuleList([PolyCNN(CLASSES) for _ in range(MODALITIES)])
 
 

@@ -10,7 +10,6 @@ are 14 x 14: 2 x 2 means of digits and textures.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,14 +19,7 @@ from torch import Tensor
 from elboard.tasks.parts.textures import textures
 
 MODALITIES, TEXTURES, BRIGHTEST = 5, 67, 0.4
-SIDE, TIMES, CELLS = 28, 4, 4  # of a digit; of a texture in digits; a side's cells that say where in it a crop lies
-
-
-class Pictures(NamedTuple):
-    """``x`` (n, M, 3, H, W), and the cell of the texture that each crop's corner lies in, ``cell`` (n, M) from 0 to 15."""
-
-    x: Tensor
-    cell: Tensor
+SIDE, TIMES = 28, 4  # of a digit; of a texture in digits
 
 
 @functools.lru_cache(maxsize=2)
@@ -48,18 +40,17 @@ def partners(y: np.ndarray, modalities: int, rng: np.random.Generator) -> np.nda
     return found
 
 
-def compose(digits: Tensor, background: bool, rng: np.random.Generator, first: int = 0) -> Pictures:
-    """Pictures of digits ``(n, M, H, W)`` in [0, 1], of 28 or 14 pixels a side; column m is of modality ``first + m``."""
+def compose(digits: Tensor, background: bool, rng: np.random.Generator, first: int = 0) -> Tensor:
+    """Pictures ``(n, M, 3, H, W)`` of digits ``(n, M, H, W)`` in [0, 1], 28 or 14 pixels a side; column m is of modality ``first + m``."""
     n, modalities, side = digits.shape[:3]
     free = (TIMES - 1) * side + 1
     corner = torch.from_numpy(rng.integers(free, size=(n, modalities, 2)))
-    cell = (corner * CELLS // free) @ torch.tensor([CELLS, 1])
     d = digits[:, :, None]
     if not background:
-        return Pictures(d.expand(-1, -1, 3, -1, -1).contiguous(), cell)
+        return d.expand(-1, -1, 3, -1, -1).contiguous()
     span, columns = torch.arange(side), []
     for m, texture in enumerate(backgrounds(side < SIDE)[first : first + modalities]):
         rows, across = (corner[:, m, axis, None] + span for axis in (0, 1))
         columns.append(texture[:, rows[:, :, None], across[:, None]].transpose(0, 1))
     b = torch.stack(columns, dim=1)
-    return Pictures(b * (1 - d) + d * (1 - b), cell)
+    return b * (1 - d) + d * (1 - b)

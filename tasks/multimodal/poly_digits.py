@@ -72,7 +72,7 @@ CARD = TaskCard(
     data=("mnist",),
     papers=("067",),
     full="28 x 28 pictures of five modalities, 50,000 for 300 epochs; PolyMNIST's own backgrounds are not to be had by an address",
-    work={"lite": (10_000, 30_000), "full": (50_000, 300_000)},
+    work={"lite": (10_000, 75_000), "full": (50_000, 710_000)},
 )
 BUDGETS = {
     "smoke": {
@@ -131,7 +131,7 @@ class PolyDigits(DataTask):
         found: Batch = {}
         for m, name in enumerate(self.names):  # one modality after the other, so that more of them leave the first as they are
             own = digits[partners(y, 2, rng)[:, 1]] if m and c.pairing == "class" else digits
-            found[name] = compose(own[:, None], c.background, rng, m).x[:, 0]
+            found[name] = compose(own[:, None], c.background, rng, m)[:, 0]
         return found, torch.from_numpy(y).long()
 
     def load_train(self) -> Data:
