@@ -175,7 +175,7 @@ def test_each_example_has_one_component(cls: type[MultimodalVAE]) -> None:
 
 def test_the_bound_has_every_subset_with_equal_weight_and_all_modalities() -> None:
     method, x = make(MoPoE), batch()
-    with torch.no_grad():  # with log-variances of -60 the noise is gone, and the bound a sum
+    with torch.no_grad():  # experts that say the same of every example, so that the divergences are known
         for coder in method.coders.values():
             coder.encoder[1].weight.zero_()
             coder.encoder[1].bias.copy_(torch.tensor([0.4, -0.2, 0.0, 0.0]))
