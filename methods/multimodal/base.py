@@ -7,7 +7,8 @@
 in precisions, the prior an expert among them: precision 1 + sum 1 / sigma_m^2, mean (sum mu_m / sigma_m^2) / precision. All methods have
 the prior in it, also those that never multiply two experts, so that with one modality all of them are the same autoencoder.
 
-Training draws one subset for each example, all of S equally often in a batch up to one; the reported bound has all of them. Networks,
+Training draws one subset for each example, all of S equally often in a batch up to one, so that the loss of a mixture is not split into
+parts of a batch (the card's ``splits``); the reported bound has all of them. Networks,
 likelihood and the weights of modalities (1) are the same for all methods; layers are those of the paper's card for this scale.
 """
 

@@ -23,7 +23,6 @@ CARD = MethodCard(
     home="multimodal/poly-digits",
     paper="067",
     cite="Shi, Siddharth, Paige and Torr 2019",
-    splits=True,
     defaults="convention",
 )
 

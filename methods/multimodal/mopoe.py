@@ -26,7 +26,6 @@ CARD = MethodCard(
     home="multimodal/poly-digits",
     paper="067",
     cite="Sutter, Daunhawer and Vogt 2021",
-    splits=True,
     defaults="convention",
 )
 
