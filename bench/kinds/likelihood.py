@@ -76,7 +76,7 @@ class AmortisedLikelihood(LikelihoodModel):
 class LikelihoodSpec(DataSpec):
     """What a density is of."""
 
-    likelihood: str  # bernoulli, discretised-logistic or gaussian
+    likelihood: str  # bernoulli, discretised-logistic, gaussian or laplace
     levels: int = 256  # of grey, under discretised-logistic
 
 

@@ -86,12 +86,30 @@ class Gaussian(nn.Module):
         return mean
 
 
-def likelihood(spec: DataSpec) -> Bernoulli | DiscretisedLogistic | Gaussian:
+class Laplace(nn.Module):
+    """Values in [0, 1] under a Laplace density of one fixed ``scale``; its location is the sigmoid of the output."""
+
+    def __init__(self, scale: float):
+        super().__init__()
+        self.scale = scale
+
+    def log_prob(self, x: Tensor, out: Tensor) -> Tensor:
+        return -(x - out.sigmoid()).abs().sum(-1) / self.scale - out.shape[-1] * math.log(2 * self.scale)
+
+    def mean(self, out: Tensor) -> Tensor:
+        return out.sigmoid()
+
+    def initial_bias(self, mean: Tensor) -> Tensor:
+        return mean.clamp(0.001, 0.999).logit()
+
+
+def likelihood(spec: DataSpec) -> Bernoulli | DiscretisedLogistic | Gaussian | Laplace:
     """The likelihood that the data ask for. Raises UserError for an unknown one."""
     known = {
         "bernoulli": Bernoulli,
         "discretised-logistic": lambda: DiscretisedLogistic(math.prod(spec.shape), spec.levels),
         "gaussian": Gaussian,
+        "laplace": lambda: Laplace(spec.scale),
     }
     if spec.likelihood not in known:
         raise UserError(f"no likelihood {spec.likelihood!r}: {nearest(spec.likelihood, known)}")

@@ -45,22 +45,29 @@ class FeatureCNN(nn.Module):
         return self.head(self.features(x))
 
 
+def stored(name: str, maker: str) -> tuple[str, dict[str, Tensor]]:
+    """Full name (``mnist-cnn-1a2b3c4d``) and weights of a network that ships with the package, which the module ``maker`` makes. Raises
+    UserError where they are not there or damaged."""
+    files = sorted(WEIGHTS.glob(f"{name}-*.pt"))
+    if not files:
+        raise UserError(f"the weights of {name} are not in {WEIGHTS}; make them with `python -m {maker}`")
+    data = files[0].read_bytes()
+    digest = hashlib.sha256(data).hexdigest()[:8]
+    if files[0].stem != f"{name}-{digest}":
+        raise UserError(f"{files[0]} has sha256 {digest}..., which is not in its name: the weights are damaged")
+    return files[0].stem, {key: value.float() for key, value in torch.load(io.BytesIO(data), weights_only=True).items()}
+
+
 @lru_cache(maxsize=4)
 def small_network(name: str) -> tuple[str, FeatureCNN]:
     """Full name (``mnist-cnn-1a2b3c4d``) and network. Raises UserError for an unknown name or damaged weights."""
     if name not in SHAPES:
         raise UserError(f"no feature network {name!r}: {nearest(name, [*SHAPES, 'inception-2015', 'efficientnet-lite0'])}")
-    files = sorted(WEIGHTS.glob(f"{name}-*.pt"))
-    if not files:
-        raise UserError(f"the weights of {name} are not in {WEIGHTS}; make them with `python -m elboard.tasks.parts.train_features {name}`")
-    data = files[0].read_bytes()
-    digest = hashlib.sha256(data).hexdigest()[:8]
-    if files[0].stem != f"{name}-{digest}":
-        raise UserError(f"{files[0]} has sha256 {digest}..., which is not in its name: the weights are damaged")
+    full, state = stored(name, f"elboard.tasks.parts.train_features {name}")
     with torch.random.fork_rng(devices=[]):  # the initial weights must not move the random state of a run that loads first
         network = FeatureCNN(*SHAPES[name])
-    network.load_state_dict({key: value.float() for key, value in torch.load(io.BytesIO(data), weights_only=True).items()})
-    return files[0].stem, network.eval().requires_grad_(False)
+    network.load_state_dict(state)
+    return full, network.eval().requires_grad_(False)
 
 
 def _inception() -> Features:

@@ -36,10 +36,10 @@ from elboard.tasks.data.task import DataTask, images
 from elboard.tasks.parts import features
 from elboard.tasks.parts.beside import beside, kept, measured
 from elboard.tasks.parts.images import Generation, distances
+from elboard.tasks.parts.moments import packed, unpacked
 
 SELECT_N = 500
 PARTS = ("mean", "deviation", "correlation")
-FULL = np.iinfo(np.int16).max  # a correlation of 1
 
 
 class Samples(Generation):
@@ -89,7 +89,7 @@ class Samples(Generation):
 
     @classmethod
     def measure(cls, observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:
-        found = measured(observed) | distances({**observed, **_unpacked(observed)}, asked)
+        found = measured(observed) | distances({**observed, **unpacked(observed, ("real", "fake"))}, asked)
         if "code_counts" in observed:
             found[f"code_perplexity[n={int(observed['code_examples'])}]"] = code_perplexity(observed["code_counts"])
         return found
@@ -99,7 +99,7 @@ class Samples(Generation):
         small = {name: array for name, array in kept(observed).items() if not name.endswith(("_features", "_covariance"))}
         for of in ("real", "fake"):
             if f"{of}_covariance" in observed:
-                small |= {f"{of}_mean": observed[f"{of}_mean"].astype(np.float32), **_packed(of, observed[f"{of}_covariance"])}
+                small |= {f"{of}_mean": observed[f"{of}_mean"].astype(np.float32), **packed(of, observed[f"{of}_covariance"])}
         return small
 
     @classmethod
@@ -109,23 +109,3 @@ class Samples(Generation):
         if sum(array.nbytes for array in small.values()) > 15_000:
             small = {name: array for name, array in small.items() if not name.startswith(("real_", "fake_"))}
         return small
-
-
-def _packed(of: str, covariance: np.ndarray) -> dict[str, np.ndarray]:
-    """Standard deviations and the upper triangle of the correlations."""
-    deviation = np.sqrt(np.diag(covariance))
-    scale = np.where(deviation > 0, deviation, 1.0)
-    correlation = (covariance / scale / scale[:, None])[np.triu_indices(len(deviation), 1)]
-    return {f"{of}_deviation": deviation.astype(np.float32), f"{of}_correlation": np.rint(correlation.clip(-1, 1) * FULL).astype(np.int16)}
-
-
-def _unpacked(observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The covariances of evidence."""
-    found = {}
-    for of in ("real", "fake"):
-        if f"{of}_correlation" in observed:
-            deviation = observed[f"{of}_deviation"].astype(np.float64)
-            upper = np.zeros((len(deviation), len(deviation)))
-            upper[np.triu_indices(len(deviation), 1)] = observed[f"{of}_correlation"] / FULL
-            found[f"{of}_covariance"] = (upper + upper.T + np.eye(len(deviation))) * deviation * deviation[:, None]
-    return found

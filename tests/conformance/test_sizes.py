@@ -68,6 +68,9 @@ PASSES = {  # of the whole evaluation
     "compression/linear": lambda c: 2 * 10,  # maps of all ranks
     "compression/mnist-zoo": lambda c: (1 + 10) * c["n_test"],  # each version of a population, at most ten beside the originals
     "compression/mnist": lambda c: 5 * c["n_test"],  # networks of all sizes
+    "multimodal/toy": lambda c: 10,  # laws
+    # samples jointly and given each set of modalities, bounds by all sets, codes by each modality and by all
+    "multimodal/poly-digits": lambda c: 2 * (2 ** c["modalities"] - 1) * c["n_test"] + (c["modalities"] + 1) * (c["n_test"] + c["n_valid"]),
 }
 
 

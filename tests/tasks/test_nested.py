@@ -25,6 +25,7 @@ LAWS = {
     "TwoTeachers",
     "RankedMaps",
     "MaskedBound",
+    "TabularMixture",
 }  # tested is a law or training: no examples
 ANEW = {"mi/gaussian"}  # whose pairs are drawn from laws that are known
 
@@ -37,6 +38,8 @@ def examples(batch: Mapping[str, torch.Tensor]) -> set[bytes]:
         rows = batch["pairs"].sort(dim=1).values
     elif "row" in batch:  # of a table, of which each seed standardises the inputs otherwise
         rows = batch["row"][:, None]
+    elif "m1" in batch:  # modalities, of which the first is in all
+        rows = batch["m1"]
     elif "anomalous" in batch:
         rows = torch.cat([batch["normal"], batch["anomalous"]])
     else:

@@ -18,7 +18,7 @@ from elboard.bench.run import execute
 from elboard.bench.runs import Runs
 from elboard.tasks.data.toy import Atlas, points
 from elboard.tasks.density.toy_2d import Toy2D
-from elboard.tasks.samples.base import _packed, _unpacked
+from elboard.tasks.parts.moments import packed, unpacked
 from elboard.tasks.samples.toy_2d import ToySamples
 
 
@@ -81,8 +81,8 @@ def test_packed_moments_give_nearly_the_same_distance() -> None:
         mix = rng.normal(size=(64, 64)) * rng.exponential(size=64)
         sets = [np.maximum(rng.normal(size=(2000, 64)) @ mix * 0.3 + shift, 0) for shift in (0.0, rng.normal(size=64))]
         moments = [(x.mean(0), np.cov(x, rowvar=False)) for x in sets]
-        arrays = {name: array for of, (_, c) in zip(("real", "fake"), moments, strict=True) for name, array in _packed(of, c).items()}
-        means, back = [m for m, _ in moments], _unpacked(arrays)
+        arrays = {name: array for of, (_, c) in zip(("real", "fake"), moments, strict=True) for name, array in packed(of, c).items()}
+        means, back = [m for m, _ in moments], unpacked(arrays, ("real", "fake"))
         exact = frechet_distance(*moments[0], *moments[1])
         found = frechet_distance(means[0], back["real_covariance"], means[1], back["fake_covariance"])
         assert abs(found - exact) < tolerance
