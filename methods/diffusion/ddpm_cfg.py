@@ -38,7 +38,6 @@ CARD = MethodCard(
     title="Denoising diffusion with classifier-free guidance",
     family="diffusion",
     home="conditional/mnist14",
-    paper="097",
     cite="Ho and Salimans 2022",
     splits=True,
     defaults="convention",
