@@ -26,11 +26,11 @@ from elboard.bench.kinds.likelihood import GreyLikelihood
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, Share
 from elboard.bench.task import Batch, Data, DataSpec
+from elboard.methods.parts.averaging import follow
 from elboard.methods.parts.causal import Place, start
 from elboard.methods.parts.pixels import LevelSoftmax, LogisticMixture
 
 START = 100  # training images by which weights start
-SOON = 10  # the average forgets its start: of step n it keeps at most (1 + n) / (10 + n)
 AT_ONCE = 500  # images whose likelihood is computed, or which are drawn, together
 
 
@@ -120,10 +120,7 @@ class Autoregressive(Method, Generator, GreyLikelihood):
 
     def after_step(self, batch: Batch, batch_idx: int) -> None:
         self.averaged += 1
-        kept = torch.clamp((1 + self.averaged) / (SOON + self.averaged), max=self.config.ema)
-        with torch.no_grad():
-            for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(now, 1 - kept)
+        follow(self.average, self.network, self.averaged, self.config.ema)
 
     def elbo(self, x: Tensor) -> dict[str, Tensor]:
         """The likelihood itself: nothing is hidden, so that the divergence is 0."""

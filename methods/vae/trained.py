@@ -30,6 +30,7 @@ CARD = MethodCard(
             "method": "vae",
             "task": {
                 "samples/mnist": "generation/mnist",
+                "samples/mnist14": "generation/mnist-grey14",
                 "samples/fashion-mnist": "generation/fashion-mnist",
                 "samples/toy-2d": "density/toy-2d",
             },

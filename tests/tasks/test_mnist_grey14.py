@@ -11,8 +11,9 @@ from loading import loaded
 
 from elboard.bench.evidence import scored
 from elboard.bench.metrics.conventions import bare
+from elboard.tasks.data.task import halved
 from elboard.tasks.generation.mnist_grey import MNISTGrey
-from elboard.tasks.generation.mnist_grey14 import MNISTGrey14, halved
+from elboard.tasks.generation.mnist_grey14 import MNISTGrey14
 
 SMOKE = {"n_train": 60, "n_valid": 20, "n_test": 30, "nll_k": 4, "nll_n": 10, "samples": 600}
 

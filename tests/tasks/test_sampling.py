@@ -12,7 +12,6 @@ from torch import Tensor
 
 from elboard.bench.kinds.sampling import StepSampler
 from elboard.bench.registry import find
-from elboard.tasks.data.task import halved
 from elboard.tasks.sampling.base import Sampling
 
 
@@ -123,13 +122,3 @@ def test_classes_are_those_that_were_asked_for() -> None:
         found = task.score(task.observe(true, data, test, []).arrays)
         (seen[name],) = [value for key, value in found.items() if key.startswith("control_accuracy") and key.endswith("/e10")]
     assert seen["true"] > 0.5 > seen["turned"]
-
-
-def test_means_of_four_pixels() -> None:
-    x = np.random.default_rng(0).integers(0, 256, (3, 8, 6), dtype=np.uint8)
-    for image, small in zip(x, halved(x), strict=True):
-        for i in range(4):
-            for j in range(3):
-                mean = image[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].astype(float).mean()
-                assert abs(small[i, j] - mean) <= 0.5 and small.dtype == np.uint8
-    assert (halved(np.full((1, 4, 4), 255, np.uint8)) == 255).all()
