@@ -108,8 +108,8 @@ class Autoregressive(Method, Generator, GreyLikelihood):
         return ((x - self.centre) / self.scale).view(-1, *self.image)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x) in nats, ``(B,)``; in evaluation by the averaged weights."""
-        network, v = self.network if self.training else self.average, self.values(x)
+        """log p(x) in nats, ``(B,)``; of the present weights while it learns, else of their average."""
+        network, v = self.network if torch.is_grad_enabled() else self.average.eval(), self.values(x)
         found = network.head.log_prob(v, network(with_ones(v))).flatten(1).sum(1)
         return found if self.levels else found - math.prod(self.image) * self.scale.log()
 
