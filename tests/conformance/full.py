@@ -75,6 +75,9 @@ def structure(task: str, method: str) -> dict[str, Any]:
 def specification(case: Case, **trainer: str) -> RunSpec:
     """The run of ``case`` on the data of smoke: networks, objective and options are those of full."""
     options = {**structure(case.task, case.method), **dict(case.set), **{f"trainer.{name}": value for name, value in trainer.items()}}
+    smoke = resolve(case.task, case.method, budget="smoke").config["task"]
+    if smoke.get("samples", 0) > check.FEW and "task.samples" not in options:  # networks of full may draw one pixel after the other
+        options["task.samples"] = check.FEW
     return resolve(case.task, case.method, budget="smoke", overrides={"trainer.accelerator": "cpu", **options})
 
 
