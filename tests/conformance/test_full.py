@@ -31,7 +31,7 @@ def test_a_step_and_an_evaluation_with_the_options_of_full(case: full.Case, root
 
 
 def of_kinds(cases: list[full.Case]) -> list[full.Case]:
-    """One case of those of a family and a method that differ in numbers alone: precision is a matter of what is computed, not of how much."""
+    """One case of those of a family and a method that differ in numbers alone: precision is a matter of what is done, not how often."""
     words = [tuple((name, value) for name, value in case.set if isinstance(value, bool | str)) for case in cases]
     return list({(case.task.split("/")[0], case.method, said): case for case, said in reversed([*zip(cases, words, strict=True)])}.values())
 
