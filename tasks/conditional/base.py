@@ -33,6 +33,7 @@ from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.task import DataTask
 from elboard.tasks.parts import features
 from elboard.tasks.parts.images import binarise, distances, mean_of
+from elboard.tasks.parts.moments import variance_within
 from elboard.tasks.parts.pictures import grid
 
 BATCH, SELECT_N = 500, 500
@@ -161,16 +162,3 @@ def attributes_of(logits: Tensor, sizes: tuple[int, ...]) -> Tensor:
         columns.append((part[:, 0] > 0).long() if size == 2 else part.argmax(1))
         start += width
     return torch.stack(columns, dim=1)
-
-
-def variance_within(x: Tensor, y: Tensor) -> np.ndarray:
-    """Variance of images ``(n, ...)`` of equal attributes ``(n, K)``, summed over pixels and pooled over the combinations: a scalar.
-
-    Half the mean squared distance of two of them. A combination that a single image has tells nothing.
-    """
-    _, group = torch.unique(y, dim=0, return_inverse=True)
-    x = x.flatten(1).double()
-    total = torch.zeros(int(group.max()) + 1, x.shape[1], dtype=torch.float64).index_add_(0, group, x)
-    counts = torch.bincount(group).double()[:, None]
-    scatter = (x - (total / counts)[group]).square().sum()
-    return np.array(float(scatter / (counts - 1).sum().clamp(min=1)))

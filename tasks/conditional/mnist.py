@@ -11,8 +11,8 @@ from torch import Tensor
 
 from elboard.bench.card import TaskCard
 from elboard.tasks.conditional.base import Conditional
-from elboard.tasks.data import loaders
-from elboard.tasks.data.task import images, permutation, stand_in
+from elboard.tasks.data.task import images
+from elboard.tasks.parts.images import digits_of
 
 CARD = TaskCard(
     name="conditional/mnist",
@@ -43,18 +43,5 @@ class ConditionalMNIST(Conditional):
     classifier = "mnist-cnn"
 
     def examples(self, split: str, n: int) -> tuple[Tensor, np.ndarray]:
-        x, y = self.labelled(split, n)
+        x, y = digits_of(split, n, self.config.n_valid, self.budget)
         return images(x), y
-
-    def labelled(self, split: str, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 ``(n, 28, 28)`` of "train", "valid" or "test", and their classes ``(n, 1)``."""
-        part = "test" if split == "test" else "train"
-        if self.budget == "smoke":
-            x, y = stand_in(part)
-        else:
-            x, y = loaders.mnist(part)
-        if part == "train":
-            order = permutation(len(x), 1)
-            order = order[: self.config.n_valid] if split == "valid" else order[self.config.n_valid :]
-            x, y = x[order], y[order]
-        return x[:n], y[:n, None].copy()

@@ -13,6 +13,7 @@ from torch import Tensor
 from elboard.bench.card import TaskCard
 from elboard.tasks.conditional.mnist import ConditionalMNIST
 from elboard.tasks.data.task import halved, images
+from elboard.tasks.parts.images import digits_of
 
 CARD = TaskCard(
     name="conditional/mnist14",
@@ -42,5 +43,5 @@ class ConditionalMNIST14(ConditionalMNIST):
     pixels = "grey"
 
     def examples(self, split: str, n: int) -> tuple[Tensor, np.ndarray]:
-        x, y = self.labelled(split, n)
+        x, y = digits_of(split, n, self.config.n_valid, self.budget)
         return images(halved(x)), y

@@ -41,6 +41,7 @@ from elboard.bench.metrics import generation, likelihood
 from elboard.bench.metrics.conventions import parse
 from elboard.bench.options import Count
 from elboard.bench.task import Batch, Data, Observed, Test
+from elboard.tasks.data import loaders
 from elboard.tasks.data.task import DataTask, chosen_by_likelihood, images, permutation, stand_in
 from elboard.tasks.parts import features
 from elboard.tasks.parts.pictures import grid, shown
@@ -55,6 +56,17 @@ def binarise(batch: Batch, generator: torch.Generator) -> Batch:
     """Pixels drawn from Bernoulli(grey level)."""
     x = batch["x"]
     return {**batch, "x": (torch.rand(x.shape, generator=generator, device=x.device) < x).float()}
+
+
+def digits_of(split: str, n: int, n_valid: int, budget: str) -> tuple[np.ndarray, np.ndarray]:
+    """Digits uint8 ``(n, 28, 28)`` of "train", "valid" or "test" in the splits of ``generation/mnist``, and their classes ``(n, 1)``."""
+    part = "test" if split == "test" else "train"
+    x, y = stand_in(part) if budget == "smoke" else loaders.mnist(part)
+    if part == "train":
+        order = permutation(len(x), 1)
+        order = order[:n_valid] if split == "valid" else order[n_valid:]
+        x, y = x[order], y[order]
+    return x[:n], y[:n, None].copy()
 
 
 class Generation(DataTask):

@@ -1,10 +1,13 @@
-"""Covariances in 16 bits, as evidence keeps them: standard deviations, and the upper triangle of the correlations."""
+"""Moments of features and pictures: covariances in 16 bits, as evidence keeps them (standard deviations, and the upper triangle of the
+correlations), and variances within groups."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import torch
+from torch import Tensor
 
 FULL = np.iinfo(np.int16).max  # a correlation of 1
 
@@ -27,3 +30,16 @@ def unpacked(observed: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[s
             upper[np.triu_indices(len(deviation), 1)] = observed[f"{of}_correlation"] / FULL
             found[f"{of}_covariance"] = (upper + upper.T + np.eye(len(deviation))) * deviation * deviation[:, None]
     return found
+
+
+def variance_within(x: Tensor, y: Tensor) -> np.ndarray:
+    """Variance of images ``(n, ...)`` of equal attributes ``(n, K)``, summed over pixels and pooled over the combinations: a scalar.
+
+    Half the mean squared distance of two of them. A combination that a single image has tells nothing.
+    """
+    _, group = torch.unique(y, dim=0, return_inverse=True)
+    x = x.flatten(1).double()
+    total = torch.zeros(int(group.max()) + 1, x.shape[1], dtype=torch.float64).index_add_(0, group, x)
+    counts = torch.bincount(group).double()[:, None]
+    scatter = (x - (total / counts)[group]).square().sum()
+    return np.array(float(scatter / (counts - 1).sum().clamp(min=1)))

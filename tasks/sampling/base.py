@@ -23,13 +23,14 @@ import torch
 from torch import Tensor
 
 from elboard.bench.evidence import Examples, Sets
+from elboard.bench.kinds.conditional import AttributeSpec
 from elboard.bench.metrics.generation import frechet_distance
 from elboard.bench.options import Count
-from elboard.bench.task import Data, Observed, Test
-from elboard.tasks.conditional.base import variance_within
-from elboard.tasks.conditional.mnist14 import ConditionalMNIST14
-from elboard.tasks.data.task import DataTask
+from elboard.bench.task import Batch, Data, Observed, Test
+from elboard.tasks.data.task import DataTask, halved, images
 from elboard.tasks.parts import features
+from elboard.tasks.parts.images import digits_of
+from elboard.tasks.parts.moments import variance_within
 from elboard.tasks.parts.pictures import grid
 
 BATCH, SELECT_N = 500, 500
@@ -57,15 +58,18 @@ class Sampling(DataTask):
         raise NotImplementedError
 
     def load_train(self) -> Data:
-        """What the sampled model was trained on; nothing is learned from it here."""
-        return self._given().load_train()
+        """What the sampled model was trained on, as on ``conditional/mnist14``; nothing is learned from it here."""
+        c = self.config
+        train, valid = (self._digits(split, n) for split, n in (("train", c.n_train), ("valid", c.n_valid)))
+        spec = AttributeSpec(tuple(train["x"].shape[1:]), c.n_train, likelihood="discretised-logistic", attributes=(10,))
+        return Data(spec, train, valid)
 
     def load_test(self, data: Data) -> Test:
-        return self._given().load_test(data)
+        return self._digits("test", self.config.n_test)
 
-    def _given(self) -> ConditionalMNIST14:
-        c = self.config
-        return ConditionalMNIST14(ConditionalMNIST14.Config(n_train=c.n_train, n_valid=c.n_valid, n_test=c.n_test), self.budget, self.seed)
+    def _digits(self, split: str, n: int) -> Batch:
+        x, y = digits_of(split, n, self.config.n_valid, self.budget)
+        return {"x": images(halved(x)), "y": torch.from_numpy(y)}
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         with torch.random.fork_rng(devices=[]):

@@ -13,8 +13,9 @@ from torch import Tensor
 from elboard.bench.evidence import scored
 from elboard.bench.registry import find
 from elboard.bench.task import Task
-from elboard.tasks.conditional.base import attributes_of, variance_within
+from elboard.tasks.conditional.base import attributes_of
 from elboard.tasks.data.attributes import ATTRIBUTES, WIDTH, draw, every
+from elboard.tasks.parts.moments import variance_within
 
 RNG = np.random.default_rng(0)
 
