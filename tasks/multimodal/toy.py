@@ -104,7 +104,7 @@ class Toy(Task):
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         rows = []
         for case in CASES:
-            x, table = test[case.name], method.table(case)
+            x, table = examples(case), method.table(case)  # the law itself, of which a part would be another one
             table = Table(*(getattr(table, part).cpu() for part in ("prior", "pixels", "subsets", "posteriors")))
             whole = entropy(x.flatten(1))
             unseen = np.mean([whole - entropy(x[:, mask].flatten(1)) for mask in table.subsets])

@@ -13,6 +13,13 @@ from elboard.bench.errors import UserError
 from elboard.bench.registry import discover
 
 CASES = full.cases()
+WIDE, FEWER = 100, 4  # filters from which on an image takes seconds of a core, of which fewer are enough then
+
+
+@pytest.fixture
+def fewer(case: full.Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    if dict(case.set).get("width", 0) > WIDE:
+        monkeypatch.setattr(check, "FEW", FEWER)
 
 
 def of_tasks(cases: list[full.Case]) -> list:
@@ -24,6 +31,7 @@ def test_each_method_is_there() -> None:
     assert {case.method for case in CASES} == {method for of, method in full.compatible()}
 
 
+@pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize("case", of_tasks([case for case in CASES if case.set or full.structure(case.task, case.method)]))
 def test_a_step_and_an_evaluation_with_the_options_of_full(case: full.Case, root: Path) -> None:
     """Of those whose options or networks are others than at smoke, where :mod:`test_pairs` has the rest."""
@@ -36,6 +44,7 @@ def of_kinds(cases: list[full.Case]) -> list[full.Case]:
     return list({(case.task.split("/")[0], case.method, said): case for case, said in reversed([*zip(cases, words, strict=True)])}.values())
 
 
+@pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize("case", of_tasks(of_kinds(CASES)))
 def test_a_step_in_mixed_precision(case: full.Case, root: Path) -> None:
     """Raises nothing but what a method says in words, and gives finite metrics."""
