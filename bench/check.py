@@ -146,8 +146,8 @@ def full(spec: RunSpec, root: Path) -> Found:
         return
     second, folder = execute(spec, root), Runs(root).folder(spec)
     yield from _same("deterministic", "the same seed gives", first.metrics, second.metrics)
-    yield from _evidence(spec, folder, second)
     method = load_trained(spec, root)
+    yield from _evidence(spec, folder, second, method)
     task, data, fresh = build(spec, method.bases)
     yield from _views(data)
     history = [json.loads(line) for line in (folder / "curves.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -231,16 +231,17 @@ def _same(check: str, what: str, first: Mapping[str, float], second: Mapping[str
         yield check, f"{what} other numbers: {name} is {first.get(name)}, then {second.get(name)}"
 
 
-def _evidence(spec: RunSpec, folder: Path, record: Any) -> Found:
+def _evidence(spec: RunSpec, folder: Path, record: Any, method: Any) -> Found:
     import numpy as np
 
     task = find("task", spec.task, tuple(map(Path, spec.paths))).load()
     with np.load(folder / record.files["evidence"][0], allow_pickle=False) as archive:
         evidence = dict(archive)
     of_sets = {name for examples in task.sets.values() for name in examples.among(evidence)}
+    units = {size for weights in method.parameters() for size in weights.shape}  # an array may be by unit, and be as many by chance
     counts = {n: name for name, n in spec.config["task"].items() if name.startswith("n_") and isinstance(n, int) and n >= MANY}
     for name, array in evidence.items():
-        if name not in of_sets and (over := counts.keys() & {*array.shape}):
+        if name not in of_sets and (over := counts.keys() & {*array.shape} - units):
             said = f"{name} {array.shape} grows with {counts[min(over)]} and is of none of `sets`"
             yield "evidence", f"{said}: where it is large it is left out"
     found = task.score(evidence, record.metrics)

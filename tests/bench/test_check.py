@@ -17,6 +17,7 @@ from elboard.bench.task import Data
 PLUGINS = Path(__file__).parents[1] / "plugins"
 METHOD = (PLUGINS / "linear.py").read_text(encoding="utf-8").replace('name="test-linear"', 'name="mine", cite="Gauss 1809"')
 TASK = (PLUGINS / "blobs.py").read_text(encoding="utf-8")
+UNITS = 66
 LOSS = '        return {"loss": loss}\n'
 
 
@@ -143,6 +144,15 @@ def test_arrays_that_grow_with_the_examples_are_of_a_set(tmp_path: Path, held: s
         task = task.replace('arrays=("p", "y")', 'arrays=("p", "y", "of_*")')
     found = findings(tmp_path, METHOD, task)
     assert [(one.check, one.said.partition(" grows with ")[0]) for one in found] == ([("evidence", loose)] if loose else []), found
+
+
+@pytest.mark.parametrize("units", [0, UNITS])
+def test_an_array_by_unit_grows_with_no_examples(tmp_path: Path, units: int) -> None:
+    """Though there be as many test images as a layer has units."""
+    task = TASK.replace("n: int = 200", f"n: int = 200\n        n_test: int = {UNITS}")
+    task = task.replace('"y": test["y"].numpy()}', f'"y": test["y"].numpy(), "of_units": np.zeros({UNITS}, np.float32)}}')
+    method = METHOD.replace("self.head = ", f"self.first = torch.nn.Linear(1, {units})\n        self.head = ") if units else METHOD
+    assert [one.said.partition(" grows with ")[0] for one in findings(tmp_path, method, task)] == ([] if units else [f"of_units ({UNITS},)"])
 
 
 def test_what_methods_see_must_be_no_view_of_more(tmp_path: Path) -> None:
