@@ -152,7 +152,8 @@ def test_an_array_by_unit_grows_with_no_examples(tmp_path: Path, units: int) -> 
     task = TASK.replace("n: int = 200", f"n: int = 200\n        n_test: int = {UNITS}")
     task = task.replace('"y": test["y"].numpy()}', f'"y": test["y"].numpy(), "of_units": np.zeros({UNITS}, np.float32)}}')
     method = METHOD.replace("self.head = ", f"self.first = torch.nn.Linear(1, {units})\n        self.head = ") if units else METHOD
-    assert [one.said.partition(" grows with ")[0] for one in findings(tmp_path, method, task)] == ([] if units else [f"of_units ({UNITS},)"])
+    found = [one.said.partition(" grows with ")[0] for one in findings(tmp_path, method, task)]
+    assert found == ([] if units else [f"of_units ({UNITS},)"])
 
 
 def test_what_methods_see_must_be_no_view_of_more(tmp_path: Path) -> None:
