@@ -141,8 +141,14 @@ def better(key: str, value: float, than: float) -> bool:
 
 def in_range(key: str, value: float) -> bool:
     """Whether ``value`` is possible, up to rounding of 1e-6."""
+    low, high = _range(key)
+    return low - 1e-6 <= value <= high + 1e-6
+
+
+@functools.lru_cache(maxsize=4096)
+def _range(key: str) -> tuple[float, float]:
     of = convention(key)
-    return of.low - 1e-6 <= value <= of.high + 1e-6
+    return of.low, of.high
 
 
 @functools.lru_cache(maxsize=4096)
