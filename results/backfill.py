@@ -98,4 +98,8 @@ def _filled(group: Group, later: Mapping[tuple[str, str], Mapping[str, float]]) 
     for name in sorted({name for values in of_runs for name in values}):
         own = metrics.get(name, np.full(group.n, np.nan))
         metrics[name] = np.array([values.get(name, before) for values, before in zip(of_runs, own.tolist(), strict=True)])
-    return replace(group, metrics=metrics)
+    values = {("cost", name): column for name, column in group.cost.items()} | {
+        ("metrics", name): metrics[name] for name in sorted(metrics)
+    }
+    of = replace(group.of, names=(*values,), values=np.array([*values.values()]).reshape(-1, group.n), digest="")
+    return replace(group, of=of)

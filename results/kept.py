@@ -26,11 +26,7 @@ SOURCES = ("bench", "methods", "results", "sweeps", "tasks")  # folders of the p
 
 def digest(*groups: Group) -> str:
     """Hash of the settings, seeds and metrics of ``groups``: 32 hexadecimal digits, the same however the records are kept."""
-    found = hashlib.sha256()
-    for group in groups:
-        columns = [column.tobytes() for column in (group.seeds, *group.metrics.values())]
-        found.update(b"\n".join(("\0".join((group.group, str(group.n), *group.metrics)).encode(), *columns)))
-    return found.hexdigest()[:32]
+    return hashlib.sha256("".join(group.digest for group in groups).encode()).hexdigest()[:32]
 
 
 def place(root: Path | None) -> Path:

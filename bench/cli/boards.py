@@ -68,10 +68,10 @@ def leaderboard(
     elif which or metric or wide or top is not None:
         print_tables(found, top if top is not None else 0 if which in discover("task", paths) else FEW, wide)
     else:
-        _print_leaders(found)
+        print_leaders(found)
 
 
-def _print_leaders(found: list[Any]) -> None:
+def print_leaders(found: list[Any]) -> None:
     from elboard.results.board.leaders import MEANING, lines
     from elboard.results.markup import fold
 

@@ -251,7 +251,7 @@ def _board(
 ) -> Board:
     groups = [group for group in groups if group.n >= choice.min_n or group.failed and choice.min_n == 1]
     named = (*choice.metrics, choice.sort)
-    present = [key for group in groups for key in (*whole(tuple(group.metrics)), *(key for key in named if key in group.metrics))]
+    present = [key for group in groups for key in (*whole(group.measured), *(key for key in named if key in group.measured))]
     present = list(dict.fromkeys(present))
     columns = columns_of(choice.metrics or card.metrics, present) if choice.metrics != ("all",) else tuple(present)
     primary = next(iter(columns_of((choice.sort or card.primary,), present)), card.primary)

@@ -3,7 +3,6 @@
 Truth is, of those that ship, one line each (:mod:`elboard.results.store.lines`); of runs it is one JSON file for each attempt
 (:mod:`elboard.results.store.files`). Each source may have a cache (:mod:`elboard.results.store.cache`). Readers compare name, size and
 modification time of every file with what the cache says, and read the rest from the files, so that an answer does not depend on it.
-
 What is no valid record is left out with a warning of one line; of more than five, five and the number of the rest are told.
 
 ``<root>/archive/`` is a folder of runs like ``<root>`` to which nothing is written any more; :func:`pack` moves whole runs into it. Its
@@ -61,20 +60,17 @@ def _sources(root: Path | None, shipped: bool) -> list[Source]:
 
 
 def _known(made: list[Group], left_out: list[str]) -> list[Group]:
-    """Those whose metrics all are of a kind that is here, as those of a package that is no longer installed are not; a line for each other
-    is added to ``left_out``."""
-    absent = {key for key in {key for group in made for key in group.metrics} if not lookup("metrics", parse(key).name)}
-    for group in made:
-        if names := ", ".join(sorted(absent & group.metrics.keys())):
+    """Those all of whose metrics are of a kind that is here, not of a package that is gone; a line for ``left_out`` for each other."""
+    absent = {key for key in set().union(*{group.measured for group in made}) if not lookup("metrics", parse(key).name)}
+    for group in made if absent else ():
+        if names := ", ".join(sorted(absent.intersection(group.measured))):
             left_out.append(f"{group.method} on {group.task}, {group.budget}: no metric {names!r} here; {group.n} records are left out")
-    return [group for group in made if absent.isdisjoint(group.metrics)]
+    return [group for group in made if absent.isdisjoint(group.measured)]
 
 
 def _attempts(source: Source, pattern: str, left_out: list[str]) -> list[Attempts]:
     """The attempts of ``source`` at runs of tasks of ``pattern``, and maybe others: cached ones from the cache, others from their files.
-
-    Lines are cached where they are many, so that they are read once; runs when :func:`compact` is asked to.
-    """
+    Lines are cached where they are many, so that they are read once; runs when :func:`compact` is asked to."""
     state, of_lines = source.state(), isinstance(source, Lines)
     files = source.scan(left_out, pattern) if state is None else {}
     if of_lines and sum(size for size, _ in files.values()) < CHEAP:
@@ -95,7 +91,7 @@ def _unchanged(cached: Iterable[Attempts], files: Mapping[str, Stat]) -> tuple[l
     """The attempts whose files are as they were, and the other files."""
     kept, names = [], set()
     for part in cached:
-        stats = zip(part.texts("file"), part.columns["size"].tolist(), part.columns["mtime"].tolist(), strict=True)
+        stats = zip(part.texts("file"), part.column("size").tolist(), part.column("mtime").tolist(), strict=True)
         same = np.array([files.get(name) == (size, mtime) for name, size, mtime in stats])
         kept += [part.take(same)] if same.any() else []
         names.update(itertools.compress(part.texts("file"), same))
@@ -106,8 +102,7 @@ def _items(source: Source, files: Mapping[str, Stat], left_out: list[str], whole
     """The records in ``files``; of those that are ``whole`` alone, which a cache can stand for: without anything that is no record, which
     must be told each time, and of a name that is UTF-8."""
     for name, stat in files.items():
-        before = len(left_out)
-        items = source.read(name, stat, left_out)
+        before, items = len(left_out), source.read(name, stat, left_out)
         if not whole or len(left_out) == before and name.isprintable():
             yield from items
 
@@ -142,7 +137,6 @@ def _compact(source: Source, left_out: list[str]) -> tuple[int, int]:
 
 def pack(root: Path, keys: Iterable[str]) -> int:
     """Move the runs ``keys``, finished for good, from ``root`` to ``root/archive``, cache that, and return how many records it holds now.
-
     A folder is moved by renaming it, so a run is in one place or the other at any moment; the archive's cache becomes valid last.
 
     Raises UserError, before anything is moved, for a run that is not there, has no record, is being run, or is in the archive already;

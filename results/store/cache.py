@@ -7,31 +7,28 @@ no cache; it appears whole and never changes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import uuid
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from elboard.bench.record import flush, sweep_up
-from elboard.results.store.groups import COLUMNS, FILE, TEXTS, Attempts
+from elboard.results.store.groups import COLUMNS, FILE, Attempts, grouped
 
 NUMBER = np.dtype("<f8")  # of values
-SAID = ("name", "setting", "names", "number")  # of a row, beside COLUMNS
-LAYOUT = "elboard-10"  # the key of what the file says beside its rows
+SAID = ("name", "setting", "digest", "names", "number")  # of a row, beside COLUMNS
+LAYOUT = "elboard-11"  # the key of what the file says beside its rows
 
 
 def read(folder: Path, left_out: list[str], pattern: str = "", state: list[int] | None = None) -> tuple[list[Attempts], list[int] | None]:
     """What is cached in ``folder`` of the task or family ``pattern``, of all if it is empty, and the state of the closed folder all of
-    whose records that is, else None. A line for ``left_out`` if it cannot be read.
-
-    Of the caches of several writers any is right, as readers compare the files; but for one that covers the ``state`` of the folder, whose
-    attempts do not say their files.
-    """
+    whose records that is, else None. A line for ``left_out`` if it cannot be read. Of several writers' caches any is right, as readers
+    compare the files; but for one that covers the ``state`` of the folder, whose attempts do not say their files."""
     broken = []
     for file in folder.glob("*.parquet"):
         import duckdb
@@ -61,22 +58,20 @@ def _read(file: Path, pattern: str, state: list[int] | None) -> tuple[list[Attem
     return [_part(wanted, tuple(name), *row) for name, *row in zip(parsed, *rest, strict=True)], covers
 
 
-def _part(wanted: Sequence[str], name: tuple, setting: str, names: str, number: bytes, *columns: bytes) -> Attempts:
-    """The attempts of one row, of their COLUMNS those that are ``wanted``."""
-    n = len(columns[wanted.index("seed")]) // 8
-    of: dict[Any, Any] = {of: np.frombuffer(data, _type(of, len(data) // n)) for of, data in zip(wanted, columns, strict=True)}
-    of.update(zip(_names(names), np.frombuffer(number, NUMBER).reshape(-1, n), strict=True))
-    return Attempts(name, setting, of)
+def _part(wanted: Sequence[str], name: tuple, setting: str, digest: str, names: str, number: bytes, *columns: bytes) -> Attempts:
+    values = np.frombuffer(number, NUMBER).reshape(-1, len(columns[wanted.index("seed")]) // 8)
+    return Attempts(name, setting, dict(zip(wanted, columns, strict=True)), _names(names), values, digest)
 
 
-@cache
-def _type(column: str, size: int) -> np.dtype:
-    return np.dtype(f"S{size}" if column in TEXTS else COLUMNS[column])
+@functools.cache
+def _names(names: str) -> tuple[tuple[str, str], ...]:
+    return tuple(tuple(name) for name in json.loads(names))
 
 
-@cache
-def _names(names: str) -> list[tuple[str, str]]:
-    return [tuple(name) for name in json.loads(names)]
+def _digest(part: Attempts) -> str:
+    """That of its group where all attempts are of it and nothing else is, else an empty text."""
+    of = grouped([part])
+    return of[0].digest if of and of[0].n == len(part) and of[0].of.names == part.names else ""
 
 
 def _hash_of(file: Path) -> str:
@@ -111,11 +106,11 @@ def write(folder: Path, parts: Sequence[Attempts], covers: list[int] | None) -> 
 
 def _copy(parts: Sequence[Attempts], covers: list[int] | None, file: Path) -> None:
     """Write the Parquet file."""
-    parts = [part.take(np.argsort(part.columns["seed"], kind="stable")) for part in parts]
-    numbers = [b"".join(part.columns[name].astype(NUMBER).tobytes() for name in part.names) for part in parts]
-    columns = {"task": [part.name[0] for part in parts], "setting": [part.setting for part in parts], "number": numbers}
+    parts = [part.take(np.argsort(part.column("seed"), kind="stable")) for part in parts]
+    columns: dict[str, list] = {"task": [part.name[0] for part in parts], "setting": [part.setting for part in parts]}
+    columns |= {"number": [part.values.astype(NUMBER).tobytes() for part in parts], "digest": [*map(_digest, parts)]}
     columns |= {name: [json.dumps(getattr(part, name)) for part in parts] for name in ("name", "names")}
-    columns |= {name: [part.columns[name].astype(COLUMNS[name]).tobytes() for part in parts] for name in COLUMNS}
+    columns |= {name: [part.column(name).astype(COLUMNS[name]).tobytes() for part in parts] for name in COLUMNS}
     path = str(file).replace("'", "''")  # COPY takes no parameters
     with connected() as connection:
         connection.register("parts", {name: np.array(of, object) for name, of in columns.items()})

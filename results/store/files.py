@@ -60,10 +60,8 @@ class Runs:
         return [stat.st_mtime_ns, stat.st_nlink, stat.st_size] if self.closed else None
 
     def scan(self, left_out: list[str], pattern: str = "") -> dict[str, Stat]:
-        """The files of records, names relative to the folder; nothing is opened, so they are of any task.
-
-        A line for each folder that cannot be read is added to ``left_out``.
-        """
+        """The files of records, names relative to the folder; nothing is opened, so they are of any task. A line for ``left_out`` for
+        each folder that cannot be read."""
         files: dict[str, Stat] = {}
         keys = sorted(entry.name for entry in os.scandir(self.folder) if entry.name[0] != "." and entry.name != ARCHIVE)
         for key in keys:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -30,29 +31,40 @@ class Attempts:
     Attributes:
         name: what tells groups apart and sorts them: NAMED, and the hash of what the runs have in common.
         setting: JSON of that (:func:`common_to`).
-        columns: name -> (n,): those of COLUMNS, texts as bytes, maybe without FILE; ``trial`` says that it is of a search, on no board; and
-            values, float64 with NaN where absent, by their kind ("metrics" or "cost") and name, sorted.
+        columns: those of COLUMNS, texts as bytes, maybe without FILE; ``trial`` says that it is of a search, on no board. The bytes of all
+            that a cache has, for :meth:`column`: of thousands few are looked at.
+        names: kind ("metrics" or "cost") and name of each value, sorted.
+        values: (len(names), n), float64 with NaN where absent.
+        digest: of its group (:func:`digest_of`) where all are known to be of it, as a cache may say.
+        rows: which ones of ``columns`` they are, None: all.
     """
 
     name: tuple
     setting: str
-    columns: dict[str | tuple[str, str], np.ndarray]
-
-    @property
-    def names(self) -> list[tuple[str, str]]:
-        """Those of values."""
-        return [name for name in self.columns if name not in COLUMNS]
+    columns: Mapping[str, np.ndarray | bytes]
+    names: tuple[tuple[str, str], ...]
+    values: np.ndarray
+    digest: str = ""
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.columns["seed"])
+        return self.values.shape[1]
+
+    def column(self, name: str) -> np.ndarray:
+        """(n,): that of COLUMNS."""
+        of = self.columns[name]
+        if not isinstance(of, np.ndarray):
+            of = np.frombuffer(of, f"S{8 * len(of) // len(self.columns['seed'])}" if name in TEXTS else COLUMNS[name])
+        return of if self.rows is None else of[self.rows]
 
     def texts(self, name: str) -> tuple[str, ...]:
         """The column ``name`` of TEXTS as strings."""
-        return tuple(text.decode("utf-8", "surrogatepass") for text in self.columns[name].tolist())
+        return tuple(text.decode("utf-8", "surrogatepass") for text in self.column(name).tolist())
 
     def take(self, rows: np.ndarray) -> Attempts:
         """Those that ``rows`` picks, in its order."""
-        return Attempts(self.name, self.setting, {name: column[rows] for name, column in self.columns.items()})
+        whole = np.arange(len(self)) if self.rows is None else self.rows
+        return replace(self, values=self.values[:, rows], digest="", rows=whole[rows])
 
 
 def common_to(record: Record) -> tuple[tuple, str]:
@@ -66,18 +78,19 @@ def common_to(record: Record) -> tuple[tuple, str]:
 
 def attempts_of(items: Iterable[Item]) -> list[Attempts]:
     """``items`` by their settings."""
-    by_setting: dict[tuple[tuple, str], list[dict]] = defaultdict(list)
+    by_setting: dict[tuple[tuple, str], list[tuple[tuple, dict]]] = defaultdict(list)
     for record, metrics, badge, file, stat in items:
         of_run = (record.spec["seed"], record.status == "done", "trial" in record.notes)
         texts = (text.encode("utf-8", "surrogatepass") for text in (record.key, record.attempt, record.ended, badge, file))
-        row = dict(zip(COLUMNS, (*texts, *of_run, *stat), strict=True))
-        row |= {(kind, name): value for kind, of in (("metrics", metrics), ("cost", record.cost)) for name, value in of.items()}
-        by_setting[common_to(record)].append(row)
+        values = {(kind, name): value for kind, of in (("metrics", metrics), ("cost", record.cost)) for name, value in of.items()}
+        by_setting[common_to(record)].append(((*texts, *of_run, *stat), values))
     found = []
     for common, rows in by_setting.items():
-        names = [*COLUMNS, *sorted({name for row in rows for name in row} - {*COLUMNS})]
-        columns = {name: np.array([row.get(name, math.nan) for row in rows], dtype=COLUMNS.get(name, float)) for name in names}
-        found.append(Attempts(*common, columns))
+        said, of_runs = zip(*rows, strict=True)
+        columns = {name: np.array(column, COLUMNS[name]) for name, column in zip(COLUMNS, zip(*said, strict=True), strict=True)}
+        names = tuple(sorted(set().union(*of_runs)))
+        values = np.array([[of.get(name, math.nan) for of in of_runs] for name in names], float).reshape(-1, len(rows))
+        found.append(Attempts(*common, columns, names, values))
     return found
 
 
@@ -85,54 +98,62 @@ def joined(parts: Sequence[Attempts]) -> Attempts:
     """The attempts of ``parts`` one after the other, with the name and the setting of the first."""
     if len(parts) == 1:
         return parts[0]
-    names = [*COLUMNS, *sorted({name for part in parts for name in part.names})]
-    columns = {name: np.concatenate([part.columns.get(name, np.full(len(part), np.nan)) for part in parts]) for name in names}
-    return Attempts(parts[0].name, parts[0].setting, columns)
+    columns = {name: np.concatenate([of.column(name) for of in parts]) for name in COLUMNS if all(name in of.columns for of in parts)}
+    names = tuple(sorted({name for part in parts for name in part.names}))
+    values = np.full((len(names), sum(map(len, parts))), np.nan)
+    for part, end in zip(parts, itertools.accumulate(map(len, parts)), strict=True):
+        values[[names.index(name) for name in part.names], end - len(part) : end] = part.values
+    return Attempts(parts[0].name, parts[0].setting, columns, names, values)
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
     """Runs of one method with one configuration on one task, version and budget, that differ in their seed alone.
 
-    Each key counts once, by the record that is effective (:func:`elboard.bench.record.effective`); trials of searches are left out.
-    ``keys``, ``attempts``, ``seeds``, ``metrics``, ``cost`` and ``badges`` are those of the n finished runs, ordered by seed. Text is
-    decoded when it is asked for: of a board of thousands few rows are shown.
+    Each key counts once, by the record that is effective (:func:`elboard.bench.record.effective`); trials of searches are left out. Of
+    the n finished runs, by seed, there are ``keys``, ``attempts``, ``seeds``, ``badges`` (of lines that ship; empty where nothing is said),
+    ``metrics`` and ``cost``: name -> (n,) float64, NaN for a run without it. All is made when it is asked for: few are shown of thousands.
 
     Attributes:
+        of: the finished attempts, with the setting of the run ``first``.
+        failed: number of keys whose effective record is a failed one; ``first_failed``, the smallest seed of these.
+        first: the smallest seed of a finished run, of a failed one where none has finished; ``spec``, ``RunSpec.resolved()`` of that run,
+            and ``notes``, those that boards show (``search``: which search chose the configuration).
         group: hash of ``identity``: of what the runs have in common (:mod:`elboard.bench.identity`).
-        spec: ``RunSpec.resolved()`` of the run ``first``.
-        notes: of the same run, those that boards show (``search``: which search chose the configuration).
-        seeds: (n,) int64.
-        badges: of lines that ship with the package; empty for a run of which nothing is said there.
-        of: the attempts that count, with the setting of the run ``first``.
-        first: the seed of the finished run with the smallest one, of a failed one where none has finished.
-        metrics: key of the metric -> (n,) float64, NaN for a run without it; of lines that ship with the package also those that they
-            say beside the record, computed later.
-        cost: name -> (n,) float64, NaN likewise.
-        failed: number of keys whose effective record is a failed one.
+        measured: the keys of ``metrics``, those that lines say beside the record, computed later, included.
     """
 
-    task: str
-    task_version: int
-    budget: str
-    method: str
-    method_version: int
-    group: str
     of: Attempts
-    first: int
-    metrics: Mapping[str, np.ndarray]
-    cost: Mapping[str, np.ndarray]
-    failed: int
+    failed: int = 0
+    first_failed: int = 0
 
+    task, task_version, budget, method, method_version, group = (property(lambda self, i=i: self.of.name[i]) for i in range(6))
     n = property(lambda self: len(self.of))
-    seeds = property(lambda self: self.of.columns["seed"])
+    first = property(lambda self: int(self.seeds[0]) if self.n else self.first_failed)
+    seeds = property(lambda self: self.of.column("seed"))
     keys = cached_property(lambda self: self.of.texts("key"))
     attempts = cached_property(lambda self: self.of.texts("attempt"))
     badges = cached_property(lambda self: self.of.texts("badge"))
+    measured = property(lambda self: _of_kind("metrics", self.of.names))
+    metrics = cached_property(lambda self: dict(zip(self.measured, self.of.values[len(self.of.names) - len(self.measured) :], strict=True)))
+    cost = cached_property(lambda self: dict(zip(_of_kind("cost", self.of.names), self.of.values, strict=False)))  # the first ones
+    digest = property(lambda self: self.of.digest or digest_of(self))
     _said = cached_property(lambda self: json.loads(self.of.setting))
     identity = property(lambda self: self._said["identity"])
     notes = property(lambda self: self._said["notes"])
     spec = cached_property(lambda self: reseeded(json.loads(self._said["spec"]), self.identity, self.first))
+
+
+@cache
+def _of_kind(kind: str, names: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    return tuple(name for of, name in names if of == kind)
+
+
+def digest_of(group: Group) -> str:
+    """Hash of the setting, the seeds and the metrics of ``group``: 32 hexadecimal digits, the same however the records are kept."""
+    columns = [column.tobytes() for column in (group.seeds, *group.metrics.values())]
+    text = "\0".join((group.group, str(group.n), *group.measured)).encode()
+    return hashlib.sha256(b"\n".join((text, *columns))).hexdigest()[:32]
 
 
 def grouped(parts: Iterable[Attempts]) -> list[Group]:
@@ -151,32 +172,26 @@ def groups_of(records: Iterable[Record]) -> list[Group]:
 def _group(parts: Sequence[Attempts]) -> Group | None:
     """The group of ``parts``; None where there are trials of a search alone."""
     of = joined(parts)
+    if of.digest:
+        return Group(of)
     rows = _effective(of)
-    if 1 in of.columns["trial"].tobytes():  # bytes are looked through in a fifth of NumPy's time
-        rows = rows[~of.columns["trial"][rows]]
-        if not len(rows):
-            return None
-    finished = rows[of.columns["done"][rows]] if 0 in of.columns["done"].tobytes() else rows
+    rows = rows[~of.column("trial")[rows]]
+    if not len(rows):
+        return None
+    finished = rows[of.column("done")[rows]]
     first = int((finished if len(finished) else rows)[0])
-    seed = int(of.columns["seed"][first])
-    if len(parts) > 1:
-        ends = itertools.accumulate(map(len, parts))
-        of = replace(of, setting=next(part.setting for part, end in zip(parts, ends, strict=True) if first < end))
-    if len(finished) < len(of) or (finished[1:] < finished[:-1]).any():
-        of = of.take(finished)
-    values: dict[str, dict[str, np.ndarray]] = {"metrics": {}, "cost": {}}
-    for kind, of_kind in of.names if len(of) else ():
-        column = of.columns[kind, of_kind]
-        if not (math.isnan(column[0]) and np.isnan(column).all()):
-            values[kind][of_kind] = column
-    return Group(*of.name, of, seed, values["metrics"], values["cost"], len(rows) - len(finished))
+    setting = next(part.setting for part, end in zip(parts, itertools.accumulate(map(len, parts)), strict=True) if first < end)
+    counted = of.take(finished)
+    some = ~np.isnan(counted.values).all(1)
+    counted = replace(counted, setting=setting, names=tuple(itertools.compress(of.names, some)), values=counted.values[some])
+    return Group(counted, len(rows) - len(finished), int(of.column("seed")[first]))
 
 
 def _effective(of: Attempts) -> np.ndarray:
     """The row of each run that counts, the first of equal ones, by the rule of :func:`elboard.bench.record.effective`; sorted by seed,
     which tells runs of a group apart."""
-    seeds = of.columns["seed"]
+    seeds = of.column("seed")
     if (seeds[1:] > seeds[:-1]).all():
         return np.arange(len(of))
-    rows = np.lexsort([-np.arange(len(of)), *(of.columns[name] for name in ("attempt", "ended", "done", "seed"))])
+    rows = np.lexsort([-np.arange(len(of)), *(of.column(name) for name in ("attempt", "ended", "done", "seed"))])
     return rows[np.append(seeds[rows[1:]] != seeds[rows[:-1]], True)]  # the last one of each seed

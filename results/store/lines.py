@@ -95,10 +95,8 @@ class Lines:
 
 
 def lines(pattern: str, left_out: list[str], folder: Path | None = None) -> list[Line]:
-    """The valid lines of the task or family ``pattern``, of all if it is empty, below ``folder`` (of the package if None).
-
-    What is invalid, truncated or unreadable is told to ``left_out``, a line each with the file and the number of the line.
-    """
+    """The valid lines of the task or family ``pattern``, of all if it is empty, below ``folder`` (of the package if None). What is invalid,
+    truncated or unreadable is told to ``left_out``, a line each with the file and the number of the line."""
     of = Lines(folder or SHIPPED)
     return [line for file in of.scan(left_out, pattern).items() for line in of.lines(*file, left_out)]
 

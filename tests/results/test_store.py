@@ -27,6 +27,7 @@ from elboard.bench.record import Record, effective, write
 from elboard.results import store
 from elboard.results.said import backfilled
 from elboard.results.store import INDEX, Group, cache, compact, groups, load, pack
+from elboard.results.store.groups import digest_of
 from elboard.results.store.lines import lines
 
 PLUGINS = (str(Path(__file__).parents[1] / "plugins"),)
@@ -56,7 +57,8 @@ def keep(root: Path, *found: Record) -> list[Path]:
     return files
 
 
-READ = ["identity", "spec", "keys", "attempts", "seeds", "notes"]  # what groups say beside their fields; badges were said later
+READ = ["metrics", "cost", "failed", "identity", "spec", "keys", "attempts", "seeds", "notes"]  # of groups; badges were said later
+READ += ["task", "task_version", "budget", "method", "method_version"]
 
 
 def plain(found: list[Group]) -> list[dict]:
@@ -67,8 +69,7 @@ def plain(found: list[Group]) -> list[dict]:
             return [None if isinstance(item, float) and math.isnan(item) else item for item in given.tolist()]
         return {name: value(item) for name, item in given.items()} if isinstance(given, Mapping) else given
 
-    names = [name for name in Group.__dataclass_fields__ if name not in ("of", "first")] + READ
-    return [{name: value(getattr(group, name)) for name in names} for group in found]
+    return [{name: value(getattr(group, name)) for name in READ} for group in found]
 
 
 def by_hand(found: list[Record]) -> list[dict]:
@@ -107,11 +108,12 @@ def check(root: Path, expected: list[dict], pattern: str = "") -> list[Group]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = groups(root, shipped=False, pattern=pattern)
+    assert [group.digest for group in found] == [digest_of(group) for group in found]  # also where a cache says it
 
     def order(group: dict) -> str:
         return json.dumps([group["task"], group["spec"]], sort_keys=True)
 
-    listed = [{name: value for name, value in group.items() if name != "group"} for group in plain(found)]
+    listed = plain(found)
     assert len(listed) == len(expected)
     for left, right in zip(sorted(listed, key=order), sorted(expected, key=order), strict=True):
         assert left == right

@@ -28,7 +28,7 @@ LEADERBOARD = """
 import contextlib, gc, io, sys, time
 from pathlib import Path
 import duckdb
-from elboard.bench.cli.boards import FEW
+from elboard.bench.cli.boards import print_leaders
 from elboard.bench.cli.printing import print_tables
 from elboard.bench.registry import discover
 from elboard.results.board.build import boards, read_boards
@@ -36,7 +36,8 @@ from elboard.results.store import groups_of, load
 root, which, shipped = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "shipped"
 duckdb.connect().execute("SELECT 1").fetchall()
 with contextlib.redirect_stdout(io.StringIO()):
-    print_tables(boards(groups_of(load(None)[:9]))[:1])  # methods' options and what prints tables: imports
+    print_tables(boards(groups_of(load(None)[:9]))[:1])  # methods' options and what prints: imports
+    print_leaders(boards(groups_of(load(None)[:9])))
 def lap():
     laps.append((time.perf_counter(), time.process_time()))
 laps = []
@@ -45,7 +46,7 @@ _, made = read_boards(root, shipped, which)
 gc.freeze()  # as the command does
 lap()
 with contextlib.redirect_stdout(io.StringIO()):
-    print_tables(made, 0 if which in discover("task") else FEW)
+    print_tables(made, 0) if which in discover("task") else print_leaders(made)
 lap()
 print(f"{laps[-1][1] - laps[0][1]:.4f}", *(f"{b[1] - a[1]:.4f}" for a, b in zip(laps, laps[1:])), f"{laps[-1][0] - laps[0][0]:.4f}")
 """
@@ -97,7 +98,7 @@ def synthetic(card: Any, seeds: int) -> list[Any]:
         columns |= {"size": np.full(seeds, 8_000), "mtime": np.full(seeds, 10**18)}
         values = {("cost", name): 100 * rng.random(seeds) for name in COST} | {("metrics", name): rng.random(seeds) for name in metrics}
         record = replace(example, spec=spec, identity=identity)
-        parts.append(Attempts(*common_to(record), columns | {name: values[name] for name in sorted(values)}))
+        parts.append(Attempts(*common_to(record), columns, tuple(sorted(values)), np.array([values[name] for name in sorted(values)])))
     return parts
 
 
