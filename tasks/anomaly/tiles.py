@@ -37,8 +37,8 @@ CARD = TaskCard(
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 2, "batch_size": 32}, "task": {"n_train": 60, "n_valid": 24, "n_test": 24}},
-    "lite": {"train": {"epochs": 15, "batch_size": 32, "validate_every": 5}, "task": {}},
-    "full": {"train": {"epochs": 50, "batch_size": 32, "validate_every": 10}, "task": {"n_train": 5000, "n_test": 1000}},
+    "lite": {"train": {"epochs": 15, "batch_size": 32, "validate_every": 5, "keep": "best"}, "task": {}},
+    "full": {"train": {"epochs": 50, "batch_size": 32, "validate_every": 10, "keep": "best"}, "task": {"n_train": 5000, "n_test": 1000}},
 }
 WIDTH, CHIPS = 48, 70
 GROUND = 0.08
