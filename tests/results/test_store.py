@@ -57,8 +57,7 @@ def keep(root: Path, *found: Record) -> list[Path]:
     return files
 
 
-READ = ["metrics", "cost", "failed", "identity", "spec", "keys", "attempts", "seeds", "notes"]  # of groups; badges were said later
-READ += ["task", "task_version", "budget", "method", "method_version"]
+READ = "task task_version budget method method_version metrics cost failed identity spec keys attempts seeds notes".split()  # no badges
 
 
 def plain(found: list[Group]) -> list[dict]:
