@@ -57,7 +57,8 @@ def keep(root: Path, *found: Record) -> list[Path]:
     return files
 
 
-READ = "task task_version budget method method_version metrics cost failed identity spec keys attempts seeds notes".split()  # no badges
+READ = ["task", "task_version", "budget", "method", "method_version", "metrics", "cost", "failed", "identity", "spec", "keys", "attempts"]
+READ += ["seeds", "notes"]  # badges were said later
 
 
 def plain(found: list[Group]) -> list[dict]:
@@ -112,9 +113,8 @@ def check(root: Path, expected: list[dict], pattern: str = "") -> list[Group]:
     def order(group: dict) -> str:
         return json.dumps([group["task"], group["spec"]], sort_keys=True)
 
-    listed = plain(found)
-    assert len(listed) == len(expected)
-    for left, right in zip(sorted(listed, key=order), sorted(expected, key=order), strict=True):
+    assert len(found) == len(expected)
+    for left, right in zip(sorted(plain(found), key=order), sorted(expected, key=order), strict=True):
         assert left == right
     return found
 
