@@ -7,11 +7,11 @@ no cache; it appears whole and never changes.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import uuid
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def _part(wanted: Sequence[str], name: tuple, setting: str, digest: str, names: 
     return Attempts(name, setting, dict(zip(wanted, columns, strict=True)), _names(names), values, digest)
 
 
-@functools.cache
+@cache
 def _names(names: str) -> tuple[tuple[str, str], ...]:
     return tuple(tuple(name) for name in json.loads(names))
 
