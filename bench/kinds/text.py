@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from elboard.bench.kinds import DataSpec
-from elboard.bench.metrics.conventions import Convention
+from elboard.bench.metrics.conventions import Convention, share
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# tokens (B, L) of 0 to K - 1, and K where one is masked, to log-probabilities (B, L, K) of those that are
+# tokens (B, L) of 0 to K - 1, and K where one is masked, to log-probabilities (B, L, K) of those that are; or booleans (B, L, K) of the
+# tokens that each may still be, where one may be known in part
 Predictor = Callable[["Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSpec(DataSpec):
-    """Sequences of ``shape`` (L,) of the numbers 0 to ``letters`` - 1, int64; batches hold them as ``x`` (B, L)."""
+    """Sequences of ``shape`` (L,) of the numbers 0 to ``letters`` - 1, int64; batches hold them as ``x`` (B, L).
+
+    ``image``: rows and columns, where the sequence is an image row by row and its tokens are levels of grey.
+    """
 
     letters: int
+    image: tuple[int, int] | None = None
 
 
 class TokenModel(ABC):
@@ -42,6 +47,14 @@ class TokenModel(ABC):
         """``n`` new sequences, ``(n, L)`` int64."""
 
 
+class SteppedTokens(ABC):
+    """Draws sequences in as many steps as are paid for, each one evaluation of the network, of which some may change nothing."""
+
+    @abstractmethod
+    def sample_in(self, n: int, steps: int) -> tuple[Tensor, Tensor]:
+        """``n`` new sequences ``(n, L)`` int64, and the share ``(n,)`` of the steps in which nothing of a sequence changed."""
+
+
 class MaskedBound(ABC):
     """A process that masks tokens and one that reveals them, with any predictor that does not see the time; of short sequences, of which
     all sets of masked positions are looked at and nothing is drawn."""
@@ -57,6 +70,14 @@ class MaskedBound(ABC):
     @abstractmethod
     def log_mass(self, predict: Predictor, x: Tensor) -> Tensor:
         """log p(x) (B,) of the process that reveals, in nats."""
+
+
+class PublishedLoss(ABC):
+    """Is trained on a loss that was published as a negative bound on log p, and need not be one."""
+
+    @abstractmethod
+    def published_loss(self, predict: Predictor, x: Tensor) -> Tensor:
+        """That loss of ``x`` (B, L), nats (B,), by enumeration."""
 
 
 METRICS = (
@@ -84,6 +105,14 @@ METRICS = (
     Convention(
         "bound_excess", "bound minus the entropy of the data", "nats", "lower", note="with the law's own conditionals as the predictor"
     ),
+    Convention(
+        "published_excess",
+        "published loss minus the entropy of the data",
+        "nats",
+        "none",
+        note="with the law's own conditionals as the predictor; below 0 it is no bound",
+    ),
+    share("idle_share", "share of sampling steps that change nothing", "lower", "of a sequence; mean over samples"),
     Convention(
         "schedule_spread",
         "largest difference of bounds of two schedules",

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 Kind = Literal["linear", "cosine", "polynomial"]
-Grid = Literal["cosine", "uniform"]
+Grid = Literal["cosine", "uniform", "cubic"]
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,11 @@ def surprise(log_p: Tensor, x: Tensor, z: Tensor) -> Tensor:
 
 
 def times_of(steps: int, grid: Grid) -> list[float]:
-    """``steps`` + 1 times from 1 to 0: even, or cos(pi i / 2 T), of which more lie where nearly all is masked."""
+    """``steps`` + 1 times from 1 to 0: even, or cos(pi i / 2 T) or 1 - (i / T)^3, of which more lie where nearly all is masked."""
     even = [i / steps for i in range(steps + 1)]
-    return [1 - i for i in even] if grid == "uniform" else [max(0.0, math.cos(0.5 * math.pi * i)) for i in even[:-1]] + [0.0]
+    if grid == "cosine":
+        return [max(0.0, math.cos(0.5 * math.pi * i)) for i in even[:-1]] + [0.0]
+    return [1 - (i if grid == "uniform" else i**3) for i in even]
 
 
 def reverse_step(log_p: Tensor, z: Tensor, reveal: Tensor) -> Tensor:

@@ -119,12 +119,16 @@ class MaskedDiffusion(TokenMethod, MaskedBound):
         """Mean and deviation (B,) of the terms on the schedule ``process``, of the surprises ``found`` (B, 2^L, L)."""
         raise NotImplementedError
 
+    def surprises(self, predict: Predictor, x: Tensor) -> Tensor:
+        """Of all sets of what may be masked in ``x`` (B, L): (B, 2^L, L), see :mod:`elboard.methods.parts.enumerated_masks`."""
+        return surprises(predict, x, self.letters)
+
     def bound_moments(self, predict: Predictor, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, deviation = self.enumerated(surprises(predict, x, self.letters), self.process)
-        return mean + self.process.ends(x.shape[1], self.letters), deviation
+        mean, deviation = self.enumerated(self.surprises(predict, x), self.process)
+        return mean + self.ends(), deviation
 
     def under_schedules(self, predict: Predictor, x: Tensor) -> tuple[Tensor, Tensor]:
-        found = surprises(predict, x, self.letters)
+        found = self.surprises(predict, x)
         each = [self.enumerated(found, replace(self.process, kind=kind)) for kind in get_args(Kind)]
         means, deviations = (torch.stack(of, 1) for of in zip(*each, strict=True))
-        return means + self.process.ends(x.shape[1], self.letters), deviations
+        return means + self.ends(), deviations

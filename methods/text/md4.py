@@ -25,7 +25,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.text import Predictor
 from elboard.bench.options import Count
-from elboard.methods.parts.enumerated_masks import log_mass_of_orders, moments, panels, surprises
+from elboard.methods.parts.enumerated_masks import log_mass_of_orders, moments, panels
 from elboard.methods.parts.masked_diffusion import Schedule, times_of
 from elboard.methods.text.base import MaskedDiffusion
 
@@ -59,4 +59,4 @@ class MD4(MaskedDiffusion):
         return moments(found, process.masked(t), process.weight(t), p)
 
     def log_mass(self, predict: Predictor, x: Tensor) -> Tensor:
-        return log_mass_of_orders(surprises(predict, x, self.letters), self.letters, self.process.offset)
+        return log_mass_of_orders(self.surprises(predict, x), self.letters, self.process.offset)
