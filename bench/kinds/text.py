@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from elboard.bench.kinds import DataSpec
 from elboard.bench.metrics.conventions import Convention, share
@@ -13,6 +13,7 @@ from elboard.bench.metrics.conventions import Convention, share
 if TYPE_CHECKING:
     from torch import Tensor
 
+Order = Literal["random", "top", "margin"]  # what is filled first: anything, the most probable, or the furthest ahead of the second one
 # tokens (B, L) of 0 to K - 1, and K where one is masked, to log-probabilities (B, L, K) of those that are; or booleans (B, L, K) of the
 # tokens that each may still be, where one may be known in part
 Predictor = Callable[["Tensor"], "Tensor"]
@@ -53,6 +54,16 @@ class SteppedTokens(ABC):
     @abstractmethod
     def sample_in(self, n: int, steps: int) -> tuple[Tensor, Tensor]:
         """``n`` new sequences ``(n, L)`` int64, and the share ``(n,)`` of the steps in which nothing of a sequence changed."""
+
+
+class TokenFiller(ABC):
+    """Fills masked tokens, several at a time."""
+
+    @abstractmethod
+    def fill(self, z: Tensor, steps: int, order: Order, blocks: int = 1) -> Tensor:
+        """``z`` (B, L), of numbers 0 to K - 1 and K where one is masked, without masks: in ``steps`` evaluations of the network, each of
+        which fills as many of those that are left as the others. What is seen stays. ``blocks`` even parts are filled one after the other,
+        in as many of the steps each."""
 
 
 class MaskedBound(ABC):
@@ -111,6 +122,16 @@ METRICS = (
         "nats",
         "none",
         note="with the law's own conditionals as the predictor; below 0 it is no bound",
+    ),
+    share("valid_share", "share of samples that are possible", "higher", "in the support of the data's law, or obey the rules"),
+    share("solved_share", "share of puzzles that are solved", "higher", "filled by the rules, what was given kept"),
+    Convention(
+        "law_kl",
+        "KL(data || samples)",
+        "nats",
+        "lower",
+        0.0,
+        note="frequencies among samples, of which what was never drawn counts as half a time",
     ),
     share("idle_share", "share of sampling steps that change nothing", "lower", "of a sequence; mean over samples"),
     Convention(

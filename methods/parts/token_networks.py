@@ -132,7 +132,21 @@ class TokenUNet(nn.Module):
         self.body = UNet((channels, *image), width, levels=2)
         self.head = nn.Linear(channels, letters)
 
-    def forward(self, z: Tensor, t: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, t: Tensor | None = None, known: Tensor | None = None) -> Tensor:
         h = self.embedding(z)
         h = self.body(h.transpose(1, 2).unflatten(2, self.image), h.new_zeros(len(h)))
         return self.head(h.flatten(2).transpose(1, 2)).float().log_softmax(2)
+
+
+class PairEncoder(nn.Module):
+    """A sequence (B, L) and its noised version (B, L) to mean and log-variance (B, latent) of its code."""
+
+    def __init__(self, letters: int, length: int, width: int, heads: int, latent: int):
+        super().__init__()
+        self.of_x, self.of_z = nn.Embedding(letters + 1, width), nn.Embedding(letters + 1, width)
+        self.body, self.head = Transformer(length, width, 2, heads), nn.Linear(width, 2 * latent)
+        for table in (self.of_x, self.of_z):
+            nn.init.normal_(table.weight, std=SPREAD)
+
+    def forward(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(self.body(self.of_x(x) + self.of_z(z)).mean(1)).float().chunk(2, 1)

@@ -20,13 +20,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.kinds.text import Predictor
+from elboard.bench.kinds.text import Order, Predictor, TokenFiller
 from elboard.bench.options import Count
 from elboard.methods.parts.enumerated_masks import log_mass_of_orders, moments, panels
-from elboard.methods.parts.masked_diffusion import Schedule, times_of
+from elboard.methods.parts.masked_diffusion import Schedule, filled, times_of
 from elboard.methods.text.base import MaskedDiffusion
 
 CARD = MethodCard(
@@ -40,7 +41,7 @@ CARD = MethodCard(
 )
 
 
-class MD4(MaskedDiffusion):
+class MD4(MaskedDiffusion, TokenFiller):
     """See the module."""
 
     @dataclass(kw_only=True)
@@ -53,6 +54,10 @@ class MD4(MaskedDiffusion):
 
     def grid(self) -> list[float]:
         return times_of(self.config.sample_steps, self.config.grid)
+
+    @torch.no_grad()
+    def fill(self, z: Tensor, steps: int, order: Order, blocks: int = 1) -> Tensor:
+        return filled([self.log_p] * blocks, z, self.letters, steps, order)
 
     def enumerated(self, found: Tensor, process: Schedule) -> tuple[Tensor, Tensor]:
         t, p = panels(found)

@@ -74,7 +74,9 @@ class MDMPrime(MD4, SteppedTokens, PublishedLoss):
         self.average = copy.deepcopy(self.network).requires_grad_(False)
 
     def log_p(self, z: Tensor, t: Tensor) -> Tensor:
-        """Log-probabilities (B, L, K) of tokens, -inf where ``z`` (B, L, l) rules them out."""
+        """Log-probabilities (B, L, K) of tokens, -inf where ``z`` (B, L, l) rules them out; ``z`` (B, L) are tokens and K where masked."""
+        if z.ndim == 2:
+            z = torch.where(z[..., None] == self.letters, self.code.base, self.code.encode(z % self.letters))
         digits = isinstance(self.network.embedding, SubTokenEmbedding)
         return super().log_p(z if digits else z[..., 0], t).masked_fill(~self.code.possible(z), -torch.inf).log_softmax(2)
 

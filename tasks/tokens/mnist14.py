@@ -58,7 +58,7 @@ BUDGETS = {
         "method": {"width": 8, "depth": 1, "heads": 2},
         "task": {"n_train": 300, "n_valid": 60, "n_test": 60, "n_bound": 20, "draws": 4, "samples": 60},
     },
-    "lite": {"train": {"epochs": 4, "batch_size": 50, "keep": "last", "validate_every": 0}, "method": {"width": 16}},
+    "lite": {"train": {"epochs": 3, "batch_size": 50, "keep": "last", "validate_every": 0}, "method": {"width": 16}},
     "full": {
         "train": {"epochs": 100, "batch_size": 128, "keep": "last", "validate_every": 50},
         "method": {"width": 64},
