@@ -102,9 +102,7 @@ def reverse_step(log_p: Tensor, z: Tensor, reveal: Tensor) -> Tensor:
     return torch.where(z == log_p.shape[2], drawn, z)
 
 
-def ancestral(
-    predict: Timed, shape: tuple[int, int], mask: int, masked: Callable[[Tensor], Tensor], times: Tensor
-) -> Tensor:
+def ancestral(predict: Timed, shape: tuple[int, int], mask: int, masked: Callable[[Tensor], Tensor], times: Tensor) -> Tensor:
     """Sequences of ``shape`` (B, L) from masks alone along ``times`` (T + 1,), which fall to 0, where all that is left is filled.
 
     ``predict(z, t)`` gives log-probabilities, ``masked(t)`` the share of masks, a scalar or one of each letter (K,).
@@ -127,7 +125,8 @@ def scores_of(p: Tensor, order: Order) -> Tensor:
 
 def filled(predictors: Sequence[Timed], z: Tensor, mask: int, steps: int, order: Order) -> Tensor:
     """``z`` (B, L) without masks after ``steps`` evaluations: as many even parts as ``predictors`` are filled one after the other, each by
-    one of them. An evaluation fills as many of a part's masks as those that follow, by independent draws (Kim et al. 2025: ``top``, ``margin``).
+    one of them. An evaluation fills as many of a part's masks as those that follow, by independent draws (Kim et al. 2025: ``top``,
+    ``margin``).
 
     Raises UserError where the steps are not as many for each part.
     """

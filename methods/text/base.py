@@ -56,8 +56,8 @@ class TokenMethod(Method, TokenModel):
         self.register_buffer("averaged", torch.zeros(()))  # steps in the average
 
     def log_p(self, z: Tensor, t: Tensor, known: Tensor | None = None) -> Tensor:
-        """Log-probabilities (B, L, K) of ``z`` (B, L) at times (B,), given what is ``known`` of each sequence: while it learns of the present
-        weights, else of their average."""
+        """Log-probabilities (B, L, K) of ``z`` (B, L) at times (B,), given what is ``known`` of each sequence: while it learns of the
+        present weights, else of their average."""
         network = self.network if torch.is_grad_enabled() else self.average.eval()
         return network(z, t if self.config.timed else None, known)
 

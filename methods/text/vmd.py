@@ -17,8 +17,9 @@ code for all times, of the encoder that sees all of x and nothing but masks besi
     -log p(x) <= E_q { int w(t) E_(x_t) sum_(i in M) -log p(x^i | x_t, z) dt } + KL(q(z | x, masks) || N(0, I))
 
 Differences from the paper: where the KL is weighted, beta, its warm-up, the size of z and how the network is told of it were not verified:
-inside the bracket, 1, over a fifth of the steps, 8 numbers, adaptive layer normalisation. w is not clipped, as of MD4. The encoder is a
-transformer of two layers on the sums of both embeddings, whose outputs are averaged.
+inside the bracket, 1, over a fifth of the steps, 8 numbers, adaptive layer normalisation. w is not clipped, as of MD4, and the KL counts
+where something is masked: elsewhere it has nothing to explain, and 1 / t is largest. The encoder is a transformer of two layers on the sums
+of both embeddings, whose outputs are averaged.
 """
 
 from __future__ import annotations
@@ -118,6 +119,7 @@ class VMD(MaskedTokens, TokenFiller):
         t, weight = self.weighted(stratified(1, len(x), x)[0])
         known, z, _ = self.seen(x, self.process.masked(t))
         code, kl = self.coded(known, z)
+        kl = kl * ((z == self.letters) & (known != self.letters)).any(1)
         surprises = self.counted(self.log_p(z, t, code), known, z)
         beta = c.beta * ramp(self.progress, c.beta_warmup)
         total = c.blocks * (weight * (surprises + beta * kl)).mean() / self.length

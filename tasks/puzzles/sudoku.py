@@ -1,13 +1,13 @@
 """Sudoku: boards as sequences of tokens, of which several cells are filled at a time.
 
-A board of side s has the numbers 1 to s (tokens 0 to s - 1) once in each row, each column and each box. Methods are trained on whole boards.
+A board of side s has the numbers 1 to s (tokens 0 to s - 1) once in each row, column and box. Methods are trained on whole boards.
 
 * Smoke and lite: side 4, of whose 288 boards a permutation that belongs to the task takes 200 for training (drawn with replacement), 24 for
-  validation and 64 for tests. Full: side 9, of boards that come from one by renaming numbers and permuting bands, stacks, and rows and columns
-  within them; a trillion, of which those of training, validation and test are different draws.
-* ``solved_share/ORDER-eN``: share of ``n_test`` puzzles, ``given`` cells of a test board each, that N evaluations of the network fill by the
-  rules. A puzzle may have several solutions, and any counts. ORDER is what is filled first: ``top``, the most probable cells, or ``margin``,
-  those whose first number is furthest ahead of the second (Kim et al. 2025).
+  validation and 64 for tests. Full: side 9, of boards that come from one by renaming numbers and permuting bands, stacks, and rows and
+  columns within them; a trillion, of which those of training, validation and test are different draws.
+* ``solved_share/ORDER-eN``: share of ``n_test`` puzzles, ``given`` cells of a test board each, that N evaluations of the network fill by
+  the rules. A puzzle may have several solutions, and any counts. ORDER is what is filled first: ``top``, the most probable cells, or
+  ``margin``, those whose first number is furthest ahead of the second (Kim et al. 2025).
 * ``valid_share/ORDER-eN``: the same of ``samples`` boards of which nothing is given.
 * Options are chosen by ``solved_share/margin-e5`` of puzzles of validation boards. The last epoch's weights are judged.
 
@@ -19,16 +19,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from elboard.bench.card import TaskCard
+from elboard.bench.errors import UserError
 from elboard.bench.evidence import Examples, Sets
 from elboard.bench.kinds.text import Order, TokenSpec
-from elboard.bench.options import Count
+from elboard.bench.options import Count, Range
 from elboard.bench.task import Data, Observed, Task, Test
 
 CARD = TaskCard(
@@ -43,7 +44,7 @@ CARD = TaskCard(
     selection="solved_share/margin-e5",
     papers=("023",),
     full="side 9 and 5, 10 and 20 evaluations, as the paper; boards of one class of symmetry, and puzzles of 32 cells",
-    work={"lite": (12_800, 50_000), "full": (48_000, 140_000)},
+    work={"lite": (12_800, 68_000), "full": (48_000, 140_000)},
     examples={
         "smoke": {"solved_share/*": "40 puzzles", "valid_share/*": "40 samples"},
         "lite": {"solved_share/*": "1,000 puzzles", "valid_share/*": "1,000 samples"},
@@ -59,7 +60,7 @@ BUDGETS = {
     "lite": {"train": {"epochs": 8, "batch_size": 64, "keep": "last", "validate_every": 0}},
     "full": {
         "train": {"epochs": 100, "batch_size": 128, "keep": "last", "validate_every": 20},
-        "method": {"width": 384, "depth": 6, "heads": 6, "dropout": 0.1},
+        "method": {"width": 192, "depth": 6, "heads": 6, "dropout": 0.1},
         "task": {"side": 9, "given": 32, "n_train": 48_000, "steps": [5, 10, 20]},
     },
 }
@@ -78,7 +79,7 @@ class Sudoku(Task):
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
-        side: Literal[4, 9] = 4
+        side: Annotated[int, Range(4, 9)] = 4  # 4 or 9
         given: Count = 6  # cells of a puzzle
         n_train: Count = 12_800
         n_valid: Count = 200
@@ -101,6 +102,8 @@ class Sudoku(Task):
 
     def load_train(self) -> Data:
         c = self.config
+        if c.side not in (4, 9):
+            raise UserError(f"side={c.side} is neither 4 nor 9")
         train, valid = self.boards("train", c.n_train), self.boards("valid", c.n_valid)
         return Data(TokenSpec((c.side**2,), c.n_train, letters=c.side), {"x": train}, {"x": valid})
 
