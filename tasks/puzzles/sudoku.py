@@ -46,7 +46,7 @@ CARD = TaskCard(
     full="side 9 and 5, 10 and 20 evaluations, as the paper; boards of one class of symmetry, and puzzles of 32 cells",
     work={"lite": (12_800, 68_000), "full": (48_000, 140_000)},
     examples={
-        "smoke": {"solved_share/*": "40 puzzles", "valid_share/*": "40 samples"},
+        "smoke": {"solved_share/*": "100 puzzles", "valid_share/*": "40 samples"},
         "lite": {"solved_share/*": "1,000 puzzles", "valid_share/*": "1,000 samples"},
         "full": {"solved_share/*": "1,000 puzzles", "valid_share/*": "1,000 samples"},
     },
@@ -55,7 +55,7 @@ BUDGETS = {
     "smoke": {
         "train": {"epochs": 2, "batch_size": 64, "keep": "last"},
         "method": {"width": 16, "depth": 1, "heads": 2},
-        "task": {"n_train": 256, "n_valid": 40, "n_test": 40, "samples": 40},
+        "task": {"given": 14, "n_train": 256, "n_valid": 40, "n_test": 100, "samples": 40},
     },
     "lite": {"train": {"epochs": 8, "batch_size": 64, "keep": "last", "validate_every": 0}},
     "full": {

@@ -51,7 +51,7 @@ CARD = TaskCard(
     full="as lite, ten times as long; the paper's laws, whose training it does not describe here",
     work={"lite": (25_600, 220_640), "full": (25_600, 2_200_640)},
     examples={
-        "smoke": {"nelbo": "the whole law", "*": "500 samples"},
+        "smoke": {"nelbo": "the whole law", "*": "2,000 samples"},
         "lite": {"nelbo": "the whole law", "*": "20,000 samples"},
         "full": {"nelbo": "the whole law", "*": "200,000 samples"},
     },
@@ -60,7 +60,7 @@ BUDGETS = {
     "smoke": {
         "train": {"epochs": 2, "batch_size": 64, "keep": "last"},
         "method": {"width": 16, "depth": 1, "heads": 2},
-        "task": {"n_train": 640, "samples": 500, "draws": 4},
+        "task": {"law": "d2", "n_train": 640, "samples": 2000, "draws": 4},
     },
     "lite": {"train": {"epochs": 12, "batch_size": 128, "keep": "last", "validate_every": 0}, "method": {"depth": 2}},
     "full": {

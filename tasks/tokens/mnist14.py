@@ -47,16 +47,16 @@ CARD = TaskCard(
     full="MNIST instead of the paper's CIFAR-10 with 256 levels, in 128 and 512 evaluations; 100 epochs",
     work={"lite": (20_000, 81_600), "full": (50_000, 7_216_000)},
     examples={
-        "smoke": {"bits_per_dim": 20, "*": "60 samples"},
+        "smoke": {"bits_per_dim": 10, "*": "20 samples"},
         "lite": {"bits_per_dim": 200, "*": "1000 samples"},
         "full": {"bits_per_dim": 1000, "*": "10,000 samples"},
     },
 )
 BUDGETS = {
     "smoke": {
-        "train": {"epochs": 2, "batch_size": 50, "keep": "last"},
+        "train": {"epochs": 1, "batch_size": 25, "keep": "last"},
         "method": {"width": 8, "depth": 1, "heads": 2},
-        "task": {"n_train": 300, "n_valid": 60, "n_test": 60, "n_bound": 20, "draws": 4, "samples": 60},
+        "task": {"n_train": 100, "n_valid": 60, "n_test": 60, "n_bound": 10, "draws": 4, "samples": 20},
     },
     "lite": {"train": {"epochs": 3, "batch_size": 50, "keep": "last", "validate_every": 0}, "method": {"width": 16}},
     "full": {

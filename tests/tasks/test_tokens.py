@@ -38,10 +38,10 @@ def test_images_as_tokens() -> None:
     entry = find("task", "tokens/mnist14")
     task = entry.load()(entry.load().Config(**entry.budgets()["smoke"]["task"]), "smoke", 0)
     data, test = loaded(task)
-    assert data.spec.image == (14, 14) and data.spec.letters == 16 and data.train["x"].shape == (300, 196)
+    assert data.spec.image == (14, 14) and data.spec.letters == 16 and data.train["x"].shape == (100, 196)
     x = data.train["x"]
     assert x.min() == 0 and x.max() == 15, "black and white are levels"
-    pixels = digits_of("train", 300, 60, "smoke")[0].reshape(300, 14, 2, 14, 2).mean((2, 4)) / 255
+    pixels = digits_of("train", 100, 60, "smoke")[0].reshape(100, 14, 2, 14, 2).mean((2, 4)) / 255
     assert abs(grey(x)[:, 0].numpy() - pixels).max() < 0.5 / 15 + 0.5 / 255 + 1e-6
     seen = scored(MNIST14Tokens, task.observe(Same(test["x"]), data, test, []))
     assert seen.metrics["idle_share/e16"] == pytest.approx(0.5) and seen.metrics["idle_share/e64"] == pytest.approx(1 / 8)
