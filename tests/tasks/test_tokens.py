@@ -36,7 +36,7 @@ class Same:
 
 def test_images_as_tokens() -> None:
     entry = find("task", "tokens/mnist14")
-    task = entry.load()(entry.load().Config(**entry.budgets()["smoke"]["task"]), "smoke", 0)
+    task = entry.load()(entry.load().Config(**(entry.budgets()["smoke"]["task"] | {"samples": 60})), "smoke", 0)
     data, test = loaded(task)
     assert data.spec.image == (14, 14) and data.spec.letters == 16 and data.train["x"].shape == (100, 196)
     x = data.train["x"]
