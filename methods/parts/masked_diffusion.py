@@ -126,12 +126,14 @@ def scores_of(p: Tensor, order: Order) -> Tensor:
 def filled(predictors: Sequence[Timed], z: Tensor, mask: int, steps: int, order: Order) -> Tensor:
     """``z`` (B, L) without masks after ``steps`` evaluations: as many even parts as ``predictors`` are filled one after the other, each by
     one of them. An evaluation fills as many of a part's masks as those that follow, by independent draws (Kim et al. 2025: ``top``,
-    ``margin``).
+    ``margin``). As the time they are told the share of masks of the whole sequence, which it is on the linear schedule.
 
-    Raises UserError where the steps are not as many for each part.
+    Raises UserError where the steps or the tokens are not as many for each part.
     """
     if steps % len(predictors):
         raise UserError(f"{steps} steps cannot be shared evenly by {len(predictors)} blocks")
+    if z.shape[1] % len(predictors):
+        raise UserError(f"{z.shape[1]} tokens cannot be shared evenly by {len(predictors)} blocks")
     parts = torch.arange(z.shape[1], device=z.device).chunk(len(predictors))
     for part, predict in zip(parts, predictors, strict=True):
         inside = torch.isin(torch.arange(z.shape[1], device=z.device), part)

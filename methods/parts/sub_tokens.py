@@ -13,7 +13,7 @@ from elboard.methods.parts.token_networks import SPREAD
 
 
 class SubTokens(nn.Module):
-    """The code of K ``letters``.
+    """The code of K ``letters``. What it is asked of may lie on another device than it: short sequences are enumerated on the CPU.
 
     Attributes:
         count: l, digits of a token. base: b. digits: those of each token, (K, l).
@@ -29,20 +29,22 @@ class SubTokens(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Tokens ``(...)`` to digits ``(..., l)``."""
-        return self.digits[x]
+        return self.digits.to(x.device)[x]
 
     def decode(self, y: Tensor) -> Tensor:
         """Digits ``(..., l)`` of which none is masked to tokens ``(...)``."""
-        return (y * self.places).sum(-1)
+        return (y * self.places.to(y.device)).sum(-1)
 
     def possible(self, z: Tensor) -> Tensor:
         """Which tokens the digits ``z`` (..., l) that are seen leave: booleans (..., K)."""
-        return torch.stack([(z[..., j, None] == self.digits[:, j]) | (z[..., j, None] == self.base) for j in range(self.count)]).all(0)
+        digits = self.digits.to(z.device)
+        return torch.stack([(z[..., j, None] == digits[:, j]) | (z[..., j, None] == self.base) for j in range(self.count)]).all(0)
 
     def surprises(self, log_p: Tensor, y: Tensor, z: Tensor) -> Tensor:
         """-log p(y^j | z) (..., l) of the masked digits of ``z``, each by its own law under that of the tokens, ``log_p`` (..., K) of
         :meth:`possible` ones; 0 where a digit is seen."""
-        of_digit = [log_p.masked_fill(y[..., j, None] != self.digits[:, j], -torch.inf).logsumexp(-1) for j in range(self.count)]
+        digits = self.digits.to(y.device)
+        of_digit = [log_p.masked_fill(y[..., j, None] != digits[:, j], -torch.inf).logsumexp(-1) for j in range(self.count)]
         return torch.where(z == self.base, -torch.stack(of_digit, -1), 0.0)
 
 

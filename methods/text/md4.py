@@ -28,7 +28,7 @@ from elboard.bench.kinds.text import Order, Predictor, TokenFiller
 from elboard.bench.options import Count
 from elboard.methods.parts.enumerated_masks import log_mass_of_orders, moments, panels
 from elboard.methods.parts.masked_diffusion import Schedule, filled, times_of
-from elboard.methods.text.base import MaskedDiffusion
+from elboard.methods.text.base import ROWS, MaskedDiffusion
 
 CARD = MethodCard(
     name="md4",
@@ -57,7 +57,7 @@ class MD4(MaskedDiffusion, TokenFiller):
 
     @torch.no_grad()
     def fill(self, z: Tensor, steps: int, order: Order, blocks: int = 1) -> Tensor:
-        return filled([self.log_p] * blocks, z, self.letters, steps, order)
+        return torch.cat([filled([self.log_p] * blocks, part, self.letters, steps, order) for part in z.split(ROWS)])
 
     def enumerated(self, found: Tensor, process: Schedule) -> tuple[Tensor, Tensor]:
         t, p = panels(found)

@@ -9,7 +9,7 @@ A token x is written as l digits y^1 .. y^l to the base b = ceil(K^(1/l)), and e
 
 With l = 1 both are MD4. With l > 1 the published one is no bound on -log p(x): two equal bits, alpha = 1 - t, cost int (1/t) t^2 dt ln 2,
 half of their entropy. It is what is trained on (``objective``), and never reported as a likelihood: ``nats`` are of the bound. ``plain`` is
-the unweighted cross-entropy of the paper's images, at masks of 1 - (1 - t)^3.
+the unweighted cross-entropy of the paper's images, at times 1 - (1 - t)^3 for t.
 
 Sampling in T steps: all tokens are drawn from their laws, and each masked digit is revealed as it was drawn with probability
 (alpha_s - alpha_t) / (1 - alpha_t). A step is idle where it reveals nothing of a sequence: of N tokens and N even steps (1 - 1/N)^(N l)
@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.errors import UserError
 from elboard.bench.kinds.text import Predictor, PublishedLoss, SteppedTokens, TokenSpec
 from elboard.bench.method import Bases
 from elboard.bench.options import Count
@@ -52,6 +53,7 @@ CARD = MethodCard(
     defaults="convention",
 )
 CHANNELS = 24  # of a pixel's embedding, which 1, 2, 3 and 4 digits share alike
+ENUMERATED = 10  # digits of a sequence at most: log p takes as many numbers as there are pairs of their sets, of each sequence
 
 
 class MDMPrime(MD4, SteppedTokens, PublishedLoss):
@@ -98,10 +100,9 @@ class MDMPrime(MD4, SteppedTokens, PublishedLoss):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         x = batch["x"].repeat(self.config.draws, 1)
         t, weight = self.weighted(stratified(1, len(x), x)[0])
-        share = self.process.masked(t)
         if self.config.objective == "plain":
-            share, weight = 1 - (1 - t) ** 3, torch.ones_like(t)
-        joint, marginal = (weight * of for of in self.both(x, share, t))
+            t, weight = 1 - (1 - t) ** 3, torch.ones_like(t)
+        joint, marginal = (weight * of for of in self.both(x, self.process.masked(t), t))
         asked = marginal if self.config.objective == "marginal" else joint
         return {"loss": asked.mean() / self.length, "marginal_bits": marginal.detach().mean() / (self.length * math.log(2))}
 
@@ -133,6 +134,8 @@ class MDMPrime(MD4, SteppedTokens, PublishedLoss):
     def _seen(self, predict: Predictor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Digits and masked digits (B, 2^(L l), L, l) of all sets of masks, and what ``predict`` says of them (B, 2^(L l), L, K)."""
         y = self.code.encode(x)[:, None]
+        if y[0].numel() > ENUMERATED:
+            raise UserError(f"sub_tokens={self.code.count}: {y[0].numel()} digits of a sequence are too many to look at all sets of them")
         sets = all_sets(y[0].numel(), x).unflatten(1, y.shape[2:])
         z = torch.where(sets, self.code.base, y)
         log_p = predict(self.code.possible(z).flatten(0, 1)).double()

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
+from elboard.bench.errors import UserError
 from elboard.bench.kinds.text import Order, TokenFiller, TokenSpec
 from elboard.bench.method import Bases
 from elboard.bench.options import Count, NonNegative, Range, Share
@@ -72,6 +73,10 @@ class VMD(MaskedTokens, TokenFiller):
     def __init__(self, config: Any, spec: TokenSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
         c, self.encoder = config, None
+        if self.length % c.blocks or c.sample_steps % c.blocks:
+            raise UserError(f"blocks={c.blocks} does not divide both {self.length} tokens and sample_steps={c.sample_steps}")
+        if c.timed and c.blocks > 1:
+            raise UserError("blocks above 1 need timed=false: the time is not the same in training and where a block is filled")
         if c.latent:
             words = {"dropout": c.dropout, "timed": c.timed, "known": c.latent}
             self.network = TokenTransformer(self.letters, self.length, c.width, c.depth, c.heads, **words)

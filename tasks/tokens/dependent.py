@@ -48,7 +48,7 @@ CARD = TaskCard(
     ),
     selection="law_kl/at-once",
     papers=("023",),
-    full="as lite, ten times as long; the paper's laws, whose training it does not describe here",
+    full="as lite, 30,000 steps of 256; the paper's laws, whose training it does not describe here",
     work={"lite": (25_600, 220_640), "full": (25_600, 2_200_640)},
     examples={
         "smoke": {"nelbo": "the whole law", "*": "2,000 samples"},

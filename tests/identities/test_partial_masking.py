@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from elboard.bench.errors import UserError
 from elboard.bench.kinds.text import TokenSpec
 from elboard.bench.registry import discover
 from elboard.methods.parts.sub_tokens import SubTokens
@@ -120,6 +122,15 @@ def test_digits_are_those_of_the_least_base_most_significant_first(letters: int,
     assert (code.encode(x)[:, 0].diff() >= 0).all()
 
 
+def test_a_code_is_asked_on_another_device_than_its_own() -> None:
+    """A run on a GPU has the enumeration on the CPU; what is at hand here are tensors that know their device alone."""
+    code = SubTokens(3, 2)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        x, z = torch.zeros(5, dtype=torch.long, device="meta"), torch.full((5, 2), 2, device="meta")
+        y = code.encode(x)
+        assert {of.device.type for of in (y, code.decode(y), code.possible(z), code.surprises(torch.zeros(5, 3, device="meta"), y, z))} == {"meta"}
+
+
 def test_tokens_that_are_ruled_out_or_do_not_exist_are_never_predicted() -> None:
     """Of 3 letters the code 11 is none; digits that are seen stay."""
     method = made(length=6)
@@ -189,6 +200,23 @@ def test_the_plain_objective_is_an_unweighted_cross_entropy(monkeypatch: pytest.
     shares = 1 - (1 - torch.linspace(0, 1, 2001)) ** 3
     left = shares**2 * math.log(4) + 2 * shares * (1 - shares) * math.log(2)
     assert found.item() == pytest.approx(left.mean().item(), rel=0.02)
+
+
+def test_times_of_the_plain_objective_are_told_as_they_are_in_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the tokens are masked at time 1/2, however often that time is looked at."""
+    method, told = made(objective="plain", length=200, letters=4, sub_tokens=1), []
+    monkeypatch.setattr(method, "log_p", lambda z, t: told.append((z, t)) or torch.zeros(*z.shape[:2], 4).log_softmax(2))
+    torch.manual_seed(0)
+    method.loss({"x": torch.randint(0, 4, (500, 200))})
+    z, t = told[0]
+    masked = (z[..., 0] == 4).float().mean(1)
+    assert (masked - t).abs().max() < 4.5 * 0.5 / math.sqrt(200) and t.mean().item() == pytest.approx(0.75, abs=0.01)
+
+
+def test_of_many_digits_not_all_sets_are_looked_at() -> None:
+    method = made(letters=8, length=4, sub_tokens=3)
+    with pytest.raises(UserError, match="sub_tokens=3: 12 digits of a sequence are too many"):
+        method.bound_moments(lambda may: may.double().log(), torch.zeros(1, 4, dtype=torch.long))
 
 
 def test_all_sets_of_digits_are_looked_at() -> None:

@@ -14,6 +14,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.kinds.text import TokenSpec
 from elboard.bench.registry import discover
 from elboard.methods.parts.masked_diffusion import filled, scores_of
+from elboard.methods.text.base import ROWS
 from elboard.tasks.text.enumerated import LENGTH, LETTERS, Chain
 from elboard.tasks.tokens.dependent import law
 
@@ -165,6 +166,25 @@ def test_each_evaluation_fills_as_many_as_the_others_and_what_is_seen_stays() ->
     assert [(of == 3).long()[0, :4].sum().item() for of in seen] == [4, 2, 0, 0], "the first block is filled first"
     with pytest.raises(UserError, match="3 steps cannot be shared evenly by 2 blocks"):
         filled([predict, predict], z, 3, 3, "top")
+    with pytest.raises(UserError, match="8 tokens cannot be shared evenly by 3 blocks"):
+        filled([predict] * 3, z, 3, 3, "top")
+
+
+@pytest.mark.parametrize("name", ["md4", "vmd"])
+def test_many_sequences_are_filled_a_few_at_a_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, sizes = made(name), []
+    monkeypatch.setattr(method, "log_p", lambda z, t, known=None: sizes.append(len(z)) or torch.zeros(*z.shape, LETTERS).log_softmax(2))
+    x = method.fill(torch.full((3 * ROWS + 5, LENGTH), LETTERS), 2, "random")
+    assert sizes == [ROWS, ROWS] * 3 + [5, 5] and x.max() < LETTERS
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"blocks": 3}, "does not divide both 4 tokens and sample_steps=64"), ({"blocks": 2, "timed": True}, "blocks above 1 need timed=false")],
+)
+def test_blocks_are_even_parts_without_times(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        made(**options)
 
 
 def test_orders_are_by_the_most_probable_and_by_its_margin() -> None:

@@ -51,6 +51,15 @@ def test_images_as_tokens() -> None:
     assert MNIST14Tokens.score(seen.evidence) == pytest.approx(seen.metrics, abs=1e-9)
 
 
+def test_options_are_chosen_by_the_same_steps_whatever_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, asked = find("task", "tokens/mnist14"), []
+    task = entry.load()(entry.load().Config(**(entry.budgets()["smoke"]["task"] | {"steps": [4, 8]})), "smoke", 0)
+    data, _ = loaded(task)
+    method = Same(data.valid["x"].repeat(10, 1))
+    monkeypatch.setattr(method, "sample_in", lambda n, steps: asked.append((n, steps)) or (method.x[:n], torch.zeros(n)))
+    assert list(task.validate(method, data)) == ["fd[mnist-cnn,n=500]/e16"] and asked == [(500, 16)]
+
+
 # --- tokens that determine each other -----------------------------------------------------------------
 
 
