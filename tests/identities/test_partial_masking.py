@@ -126,9 +126,9 @@ def test_a_code_is_asked_on_another_device_than_its_own() -> None:
     """A run on a GPU has the enumeration on the CPU; what is at hand here are tensors that know their device alone."""
     code = SubTokens(3, 2)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        x, z = torch.zeros(5, dtype=torch.long, device="meta"), torch.full((5, 2), 2, device="meta")
-        y = code.encode(x)
-        assert {of.device.type for of in (y, code.decode(y), code.possible(z), code.surprises(torch.zeros(5, 3, device="meta"), y, z))} == {"meta"}
+        y, z = code.encode(torch.zeros(5, dtype=torch.long, device="meta")), torch.full((5, 2), 2, device="meta")
+        surprises = code.surprises(torch.zeros(5, 3, device="meta"), y, z)
+        assert {of.device.type for of in (y, code.decode(y), code.possible(z), surprises)} == {"meta"}
 
 
 def test_tokens_that_are_ruled_out_or_do_not_exist_are_never_predicted() -> None:

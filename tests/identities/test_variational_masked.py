@@ -180,7 +180,10 @@ def test_many_sequences_are_filled_a_few_at_a_time(name: str, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"blocks": 3}, "does not divide both 4 tokens and sample_steps=64"), ({"blocks": 2, "timed": True}, "blocks above 1 need timed=false")],
+    [
+        ({"blocks": 3}, "does not divide both 4 tokens and sample_steps=64"),
+        ({"blocks": 2, "timed": True}, "blocks above 1 need timed=false"),
+    ],
 )
 def test_blocks_are_even_parts_without_times(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
