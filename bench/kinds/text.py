@@ -5,23 +5,29 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from elboard.bench.kinds import DataSpec
-from elboard.bench.metrics.conventions import Convention
+from elboard.bench.metrics.conventions import Convention, share
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# tokens (B, L) of 0 to K - 1, and K where one is masked, to log-probabilities (B, L, K) of those that are
+Order = Literal["random", "top", "margin"]  # what is filled first: anything, the most probable, or the furthest ahead of the second one
+# tokens (B, L) of 0 to K - 1, and K where one is masked, to log-probabilities (B, L, K) of those that are; or booleans (B, L, K) of the
+# tokens that each may still be, where one may be known in part
 Predictor = Callable[["Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSpec(DataSpec):
-    """Sequences of ``shape`` (L,) of the numbers 0 to ``letters`` - 1, int64; batches hold them as ``x`` (B, L)."""
+    """Sequences of ``shape`` (L,) of the numbers 0 to ``letters`` - 1, int64; batches hold them as ``x`` (B, L).
+
+    ``image``: rows and columns, where the sequence is an image row by row and its tokens are levels of grey.
+    """
 
     letters: int
+    image: tuple[int, int] | None = None
 
 
 class TokenModel(ABC):
@@ -42,6 +48,24 @@ class TokenModel(ABC):
         """``n`` new sequences, ``(n, L)`` int64."""
 
 
+class SteppedTokens(ABC):
+    """Draws sequences in as many steps as are paid for, each one evaluation of the network, of which some may change nothing."""
+
+    @abstractmethod
+    def sample_in(self, n: int, steps: int) -> tuple[Tensor, Tensor]:
+        """``n`` new sequences ``(n, L)`` int64, and the share ``(n,)`` of the steps in which nothing of a sequence changed."""
+
+
+class TokenFiller(ABC):
+    """Fills masked tokens, several at a time."""
+
+    @abstractmethod
+    def fill(self, z: Tensor, steps: int, order: Order, blocks: int = 1) -> Tensor:
+        """``z`` (B, L), of numbers 0 to K - 1 and K where one is masked, without masks: in ``steps`` evaluations of the network, each of
+        which fills as many of those that are left as the others. What is seen stays. ``blocks`` even parts are filled one after the other,
+        in as many of the steps each."""
+
+
 class MaskedBound(ABC):
     """A process that masks tokens and one that reveals them, with any predictor that does not see the time; of short sequences, of which
     all sets of masked positions are looked at and nothing is drawn."""
@@ -57,6 +81,14 @@ class MaskedBound(ABC):
     @abstractmethod
     def log_mass(self, predict: Predictor, x: Tensor) -> Tensor:
         """log p(x) (B,) of the process that reveals, in nats."""
+
+
+class PublishedLoss(ABC):
+    """Is trained on a loss that was published as a negative bound on log p, and need not be one."""
+
+    @abstractmethod
+    def published_loss(self, predict: Predictor, x: Tensor) -> Tensor:
+        """That loss of ``x`` (B, L), nats (B,), by enumeration."""
 
 
 METRICS = (
@@ -84,6 +116,24 @@ METRICS = (
     Convention(
         "bound_excess", "bound minus the entropy of the data", "nats", "lower", note="with the law's own conditionals as the predictor"
     ),
+    Convention(
+        "published_excess",
+        "published loss minus the entropy of the data",
+        "nats",
+        "none",
+        note="with the law's own conditionals as the predictor; below 0 it is no bound",
+    ),
+    share("valid_share", "share of samples that are possible", "higher", "in the support of the data's law, or obey the rules"),
+    share("solved_share", "share of puzzles that are solved", "higher", "filled by the rules, what was given kept"),
+    Convention(
+        "law_kl",
+        "KL(data || samples)",
+        "nats",
+        "lower",
+        0.0,
+        note="frequencies among samples, of which what was never drawn counts as half a time",
+    ),
+    share("idle_share", "share of sampling steps that change nothing", "lower", "of a sequence; mean over samples"),
     Convention(
         "schedule_spread",
         "largest difference of bounds of two schedules",

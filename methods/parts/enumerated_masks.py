@@ -68,11 +68,13 @@ def _guessing(found: Tensor, letters: int, share: float) -> Tensor:
     return _revealing(uniform[None], share)
 
 
-def _together(found: Tensor, letters: int, offset: float, between: list[Tensor]) -> Tensor:
-    """log p(x) (B,): a share of ``offset`` is guessed at first and what is left at the end, with steps (B, 2^L, 2^L) ``between``."""
-    state = _guessing(found, letters, offset)[:, -1:].expand(len(found), 1, -1)
-    for step in between:
-        state = state @ step
+def _at_first(found: Tensor, letters: int, offset: float) -> Tensor:
+    """Probabilities (B, 1, 2^L) of the sets of masks at the start, where a share of ``offset`` of all tokens is guessed, and rightly."""
+    return _guessing(found, letters, offset)[:, -1:].expand(len(found), 1, -1)
+
+
+def _at_last(state: Tensor, found: Tensor, letters: int) -> Tensor:
+    """log p(x) (B,), where what is left in ``state`` (B, 1, 2^L) is guessed."""
     return (state @ _guessing(found, letters, 1.0))[:, 0, 0].log()
 
 
@@ -87,14 +89,17 @@ def log_mass_of_orders(found: Tensor, letters: int, offset: float) -> Tensor:
     n = sets.sum(1)
     apart = n[:, None] - n[None]
     single = torch.where(apart == 1, _revealing(found, 0.5), 0.0) * 2.0 ** n[:, None]  # without the factors of the share
-    power = torch.eye(2**length, dtype=found.dtype, device=found.device).expand(len(found), -1, -1)
-    step = torch.zeros_like(power)
+    after = _at_first(found, letters, offset)
+    state = torch.zeros_like(after)
     for k in range(length + 1):
-        step = step + power * stays ** n[None] * (1 - stays) ** k
-        power = power @ single / (k + 1)
-    return _together(found, letters, offset, [step])
+        state = state + after * stays**n * (1 - stays) ** k
+        after = after @ single / (k + 1)
+    return _at_last(state, found, letters)
 
 
 def log_mass_of_steps(found: Tensor, letters: int, offset: float, reveal: list[float]) -> Tensor:
     """log p(x) (B,) where at each step each masked position is revealed with the probability of ``reveal`` (T,), all of a step at once."""
-    return _together(found, letters, offset, [_revealing(found, share) for share in reveal])
+    state = _at_first(found, letters, offset)
+    for share in reveal:
+        state = state @ _revealing(found, share)
+    return _at_last(state, found, letters)

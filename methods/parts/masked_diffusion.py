@@ -14,15 +14,19 @@ m(t), so that nothing cancels near 0. Token ids are 0 to K - 1, and K is the mas
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from elboard.bench.errors import UserError
+from elboard.bench.kinds.text import Order
+
 Kind = Literal["linear", "cosine", "polynomial"]
-Grid = Literal["cosine", "uniform"]
+Grid = Literal["cosine", "uniform", "cubic"]
+Timed = Callable[[Tensor, Tensor], Tensor]  # tokens (B, L) and times (B,) to log-probabilities (B, L, K)
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,11 @@ def surprise(log_p: Tensor, x: Tensor, z: Tensor) -> Tensor:
 
 
 def times_of(steps: int, grid: Grid) -> list[float]:
-    """``steps`` + 1 times from 1 to 0: even, or cos(pi i / 2 T), of which more lie where nearly all is masked."""
+    """``steps`` + 1 times from 1 to 0: even, or cos(pi i / 2 T) or 1 - (i / T)^3, of which more lie where nearly all is masked."""
     even = [i / steps for i in range(steps + 1)]
-    return [1 - i for i in even] if grid == "uniform" else [max(0.0, math.cos(0.5 * math.pi * i)) for i in even[:-1]] + [0.0]
+    if grid == "cosine":
+        return [max(0.0, math.cos(0.5 * math.pi * i)) for i in even[:-1]] + [0.0]
+    return [1 - (i if grid == "uniform" else i**3) for i in even]
 
 
 def reverse_step(log_p: Tensor, z: Tensor, reveal: Tensor) -> Tensor:
@@ -96,9 +102,7 @@ def reverse_step(log_p: Tensor, z: Tensor, reveal: Tensor) -> Tensor:
     return torch.where(z == log_p.shape[2], drawn, z)
 
 
-def ancestral(
-    predict: Callable[[Tensor, Tensor], Tensor], shape: tuple[int, int], mask: int, masked: Callable[[Tensor], Tensor], times: Tensor
-) -> Tensor:
+def ancestral(predict: Timed, shape: tuple[int, int], mask: int, masked: Callable[[Tensor], Tensor], times: Tensor) -> Tensor:
     """Sequences of ``shape`` (B, L) from masks alone along ``times`` (T + 1,), which fall to 0, where all that is left is filled.
 
     ``predict(z, t)`` gives log-probabilities, ``masked(t)`` the share of masks, a scalar or one of each letter (K,).
@@ -108,4 +112,36 @@ def ancestral(
         above, below = masked(t).double(), masked(s).double()
         reveal = (above - below) / above if s > 0 else torch.ones_like(above)
         z = reverse_step(predict(z, t.expand(len(z))), z, reveal)
+    return z
+
+
+def scores_of(p: Tensor, order: Order) -> Tensor:
+    """How soon each position (B, L) is filled, of its law ``p`` (B, L, K): the largest first."""
+    if order == "random":
+        return torch.rand(p.shape[:2], device=p.device)
+    first, second = p.topk(2, dim=2).values.unbind(2)
+    return first if order == "top" else first - second
+
+
+def filled(predictors: Sequence[Timed], z: Tensor, mask: int, steps: int, order: Order) -> Tensor:
+    """``z`` (B, L) without masks after ``steps`` evaluations: as many even parts as ``predictors`` are filled one after the other, each by
+    one of them. An evaluation fills as many of a part's masks as those that follow, by independent draws (Kim et al. 2025: ``top``,
+    ``margin``). As the time they are told the share of masks of the whole sequence, which it is on the linear schedule.
+
+    Raises UserError where the steps or the tokens are not as many for each part.
+    """
+    if steps % len(predictors):
+        raise UserError(f"{steps} steps cannot be shared evenly by {len(predictors)} blocks")
+    if z.shape[1] % len(predictors):
+        raise UserError(f"{z.shape[1]} tokens cannot be shared evenly by {len(predictors)} blocks")
+    parts = torch.arange(z.shape[1], device=z.device).chunk(len(predictors))
+    for part, predict in zip(parts, predictors, strict=True):
+        inside = torch.isin(torch.arange(z.shape[1], device=z.device), part)
+        for left in range(steps // len(predictors), 0, -1):
+            masked = (z == mask) & inside
+            n = -(-masked.sum(1, keepdim=True) // left)
+            p = predict(z, (z == mask).float().mean(1)).double().exp()
+            drawn = torch.multinomial(p.flatten(0, 1), 1).view(z.shape)
+            place = scores_of(p, order).masked_fill(~masked, -1.0).argsort(1, descending=True).argsort(1)
+            z = torch.where(masked & (place < n), drawn, z)
     return z

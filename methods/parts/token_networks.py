@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from elboard.methods.parts.diffusion_networks import UNet
 from elboard.methods.parts.diffusion_solvers import embedding_of
 
 TIME = 64  # width of the embedding of times
@@ -119,3 +120,33 @@ class TokenTransformer(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor | None = None, known: Tensor | None = None) -> Tensor:
         return self.head(self.body(self.embedding(z), t, known)).float().log_softmax(2)
+
+
+class TokenUNet(nn.Module):
+    """Tokens ``(B, L)`` that are an image of ``image`` rows and columns, in any form that ``embedding`` takes, to log-probabilities
+    ``(B, L, letters)`` in single precision, by a U-Net that sees no time. 0.1 million parameters of width 16."""
+
+    def __init__(self, letters: int, image: tuple[int, int], embedding: nn.Module, channels: int, width: int):
+        super().__init__()
+        self.embedding, self.image = embedding, image
+        self.body = UNet((channels, *image), width, levels=2)
+        self.head = nn.Linear(channels, letters)
+
+    def forward(self, z: Tensor, t: Tensor | None = None, known: Tensor | None = None) -> Tensor:
+        h = self.embedding(z)
+        h = self.body(h.transpose(1, 2).unflatten(2, self.image), h.new_zeros(len(h)))
+        return self.head(h.flatten(2).transpose(1, 2)).float().log_softmax(2)
+
+
+class PairEncoder(nn.Module):
+    """A sequence (B, L) and its noised version (B, L) to mean and log-variance (B, latent) of its code."""
+
+    def __init__(self, letters: int, length: int, width: int, heads: int, latent: int):
+        super().__init__()
+        self.of_x, self.of_z = nn.Embedding(letters + 1, width), nn.Embedding(letters + 1, width)
+        self.body, self.head = Transformer(length, width, 2, heads), nn.Linear(width, 2 * latent)
+        for table in (self.of_x, self.of_z):
+            nn.init.normal_(table.weight, std=SPREAD)
+
+    def forward(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(self.body(self.of_x(x) + self.of_z(z)).mean(1)).float().chunk(2, 1)

@@ -55,18 +55,19 @@ class TokenMethod(Method, TokenModel):
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.register_buffer("averaged", torch.zeros(()))  # steps in the average
 
-    def log_p(self, z: Tensor, t: Tensor) -> Tensor:
-        """Log-probabilities (B, L, K) of ``z`` (B, L) at times (B,): while it learns of the present weights, else of their average."""
+    def log_p(self, z: Tensor, t: Tensor, known: Tensor | None = None) -> Tensor:
+        """Log-probabilities (B, L, K) of ``z`` (B, L) at times (B,), given what is ``known`` of each sequence: while it learns of the
+        present weights, else of their average."""
         network = self.network if torch.is_grad_enabled() else self.average.eval()
-        return network(z, t if self.config.timed else None)
+        return network(z, t if self.config.timed else None, known)
 
     def after_step(self, batch: Batch, batch_idx: int) -> None:
         self.averaged += 1
         follow(self.average, self.network, self.averaged, self.config.ema)
 
 
-class MaskedDiffusion(TokenMethod, MaskedBound):
-    """Subclasses give the weighted terms of their bound, drawn and enumerated."""
+class MaskedTokens(TokenMethod):
+    """Subclasses give the weights of the terms of their bound, or the terms themselves, and the times of samples."""
 
     @dataclass(kw_only=True)
     class Config(TokenMethod.Config):
@@ -113,18 +114,24 @@ class MaskedDiffusion(TokenMethod, MaskedBound):
         """The times of the reverse process, from 1 to 0."""
         raise NotImplementedError
 
-    # --- by enumeration, of short sequences -------------------------------------------------------
+
+class MaskedDiffusion(MaskedTokens, MaskedBound):
+    """Subclasses give their bound enumerated too, of short sequences."""
 
     def enumerated(self, found: Tensor, process: Schedule) -> tuple[Tensor, Tensor]:
         """Mean and deviation (B,) of the terms on the schedule ``process``, of the surprises ``found`` (B, 2^L, L)."""
         raise NotImplementedError
 
+    def surprises(self, predict: Predictor, x: Tensor) -> Tensor:
+        """Of all sets of what may be masked in ``x`` (B, L): (B, 2^L, L), see :mod:`elboard.methods.parts.enumerated_masks`."""
+        return surprises(predict, x, self.letters)
+
     def bound_moments(self, predict: Predictor, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, deviation = self.enumerated(surprises(predict, x, self.letters), self.process)
-        return mean + self.process.ends(x.shape[1], self.letters), deviation
+        mean, deviation = self.enumerated(self.surprises(predict, x), self.process)
+        return mean + self.ends(), deviation
 
     def under_schedules(self, predict: Predictor, x: Tensor) -> tuple[Tensor, Tensor]:
-        found = surprises(predict, x, self.letters)
+        found = self.surprises(predict, x)
         each = [self.enumerated(found, replace(self.process, kind=kind)) for kind in get_args(Kind)]
         means, deviations = (torch.stack(of, 1) for of in zip(*each, strict=True))
-        return means + self.process.ends(x.shape[1], self.letters), deviations
+        return means + self.ends(), deviations

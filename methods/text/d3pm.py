@@ -20,7 +20,7 @@ from torch import Tensor
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.text import Predictor
 from elboard.bench.options import Count
-from elboard.methods.parts.enumerated_masks import log_mass_of_steps, moments, surprises
+from elboard.methods.parts.enumerated_masks import log_mass_of_steps, moments
 from elboard.methods.parts.masked_diffusion import Schedule, times_of
 from elboard.methods.text.base import MaskedDiffusion
 
@@ -55,7 +55,7 @@ class D3PM(MaskedDiffusion):
 
     def log_mass(self, predict: Predictor, x: Tensor) -> Tensor:
         reveal = (self.weighted(self._middles(x))[1] / self.config.steps).flip(0).tolist()  # from t = 1 on
-        return log_mass_of_steps(surprises(predict, x, self.letters), self.letters, self.process.offset, reveal)
+        return log_mass_of_steps(self.surprises(predict, x), self.letters, self.process.offset, reveal)
 
     def _middles(self, like: Tensor) -> Tensor:
         """The middle of each step, from t = 0 on."""

@@ -20,14 +20,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from elboard.bench.card import MethodCard
-from elboard.bench.kinds.text import Predictor
+from elboard.bench.kinds.text import Order, Predictor, TokenFiller
 from elboard.bench.options import Count
-from elboard.methods.parts.enumerated_masks import log_mass_of_orders, moments, panels, surprises
-from elboard.methods.parts.masked_diffusion import Schedule, times_of
-from elboard.methods.text.base import MaskedDiffusion
+from elboard.methods.parts.enumerated_masks import log_mass_of_orders, moments, panels
+from elboard.methods.parts.masked_diffusion import Schedule, filled, times_of
+from elboard.methods.text.base import ROWS, MaskedDiffusion
 
 CARD = MethodCard(
     name="md4",
@@ -40,7 +41,7 @@ CARD = MethodCard(
 )
 
 
-class MD4(MaskedDiffusion):
+class MD4(MaskedDiffusion, TokenFiller):
     """See the module."""
 
     @dataclass(kw_only=True)
@@ -54,9 +55,13 @@ class MD4(MaskedDiffusion):
     def grid(self) -> list[float]:
         return times_of(self.config.sample_steps, self.config.grid)
 
+    @torch.no_grad()
+    def fill(self, z: Tensor, steps: int, order: Order, blocks: int = 1) -> Tensor:
+        return torch.cat([filled([self.log_p] * blocks, part, self.letters, steps, order) for part in z.split(ROWS)])
+
     def enumerated(self, found: Tensor, process: Schedule) -> tuple[Tensor, Tensor]:
         t, p = panels(found)
         return moments(found, process.masked(t), process.weight(t), p)
 
     def log_mass(self, predict: Predictor, x: Tensor) -> Tensor:
-        return log_mass_of_orders(surprises(predict, x, self.letters), self.letters, self.process.offset)
+        return log_mass_of_orders(self.surprises(predict, x), self.letters, self.process.offset)

@@ -5,7 +5,8 @@ time stand for a network: ``true``, the chain's own conditionals given any lette
 table of random laws for each sequence with masks, which belong to no joint law.
 
 ``bound_excess``: the negative bound with the true conditionals minus the entropy of the chain, 0 where nothing is lost. ``nelbo/other``:
-the negative bound with the other predictor. ``bound_gap`` and ``least_gap``: log p minus the bound with it, mean over the law of the data
+the negative bound with the other predictor. ``published_excess``: as ``bound_excess``, of the loss that a method is trained on, where it
+was published as a bound and may be none. ``bound_gap`` and ``least_gap``: log p minus the bound with it, mean over the law of the data
 and least over all 81 sequences, where log p is that of the process that reveals, by all its paths. ``nelbo_sd/...``: deviation of an
 estimate from one time and one set of masks, within a sequence. ``schedule_spread`` and ``sd_ratio`` are of the other predictor on the
 linear, the cosine and the polynomial schedule: the largest difference of bounds of a sequence, and the largest deviation over the least.
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
-from elboard.bench.kinds.text import Predictor, TokenSpec
+from elboard.bench.kinds.text import Predictor, PublishedLoss, TokenSpec
 from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Task, Test
 
@@ -37,10 +38,10 @@ CARD = TaskCard(
     title="Bounds of masked diffusion on a chain of 4 letters of 3 kinds, by enumeration",
     needs=("MaskedBound",),
     primary="bound_excess",
-    metrics=("bound_excess", "nelbo/other", "nelbo_sd/other", "schedule_spread", "sd_ratio", "bound_gap", "least_gap"),
+    metrics=("bound_excess", "nelbo/other", "nelbo_sd/other", "schedule_spread", "sd_ratio", "bound_gap", "least_gap", "published_excess"),
     selection="bound_excess",
     varies="seed and split",
-    papers=("079",),
+    papers=("079", "082"),
     full="as lite: there is nothing to make longer",
     work={"lite": (256, 2592), "full": (256, 2592)},
     examples={"smoke": {"*": 81}, "lite": {"*": 81}, "full": {"*": 81}},
@@ -68,19 +69,26 @@ class Chain:
         self._random = torch.from_numpy(rng.dirichlet([1.0] * LETTERS, ((LETTERS + 1) ** LENGTH, LENGTH)))
 
     def true(self, z: Tensor) -> Tensor:
-        """Logarithms (B, L, K) of the conditionals given the letters of ``z`` (B, L)."""
-        fits = ((z[:, None] == self.x) | (z[:, None] == LETTERS)).all(2) * self.p
+        """Logarithms (B, L, K) of the conditionals given the letters of ``z`` (B, L), or what each may be, booleans (B, L, K)."""
+        may = z if z.dtype == torch.bool else (z[..., None] == torch.arange(LETTERS)) | (z[..., None] == LETTERS)
+        fits = torch.stack([may[:, i, self.x[:, i]] for i in range(LENGTH)]).all(0) * self.p
         return (torch.einsum("bs,slk->blk", fits, F.one_hot(self.x, LETTERS).double()) / fits.sum(1)[:, None, None]).log()
 
     def other(self, z: Tensor) -> Tensor:
-        number = (z * (LETTERS + 1) ** torch.arange(LENGTH)).sum(1)
-        return (TRUE * self.true(z).exp() + (1 - TRUE) * self._random[number]).log()
+        """The other predictor; of what is known in part, its law given a mask there, of what the letter may be."""
+        if z.dtype != torch.bool:
+            return (TRUE * self.true(z).exp() + (1 - TRUE) * self._law(z)).log()
+        law = self._law(torch.where(z.sum(2) == 1, z.long().argmax(2), LETTERS)) * z
+        return (TRUE * self.true(z).exp() + (1 - TRUE) * law / law.sum(2, keepdim=True)).log()
+
+    def _law(self, z: Tensor) -> Tensor:
+        return self._random[(z * (LETTERS + 1) ** torch.arange(LENGTH)).sum(1)]
 
 
 class Enumerated(Task):
     """See the module."""
 
-    sets: ClassVar[Sets] = {"sequences": Examples(("p", "nelbo_*", "sd_*", "log_mass"), ("*",))}
+    sets: ClassVar[Sets] = {"sequences": Examples(("p", "nelbo_*", "sd_*", "log_mass", "published"), ("*",))}
 
     @dataclass(kw_only=True)
     class Config(Task.Config):
@@ -106,6 +114,8 @@ class Enumerated(Task):
             for name, predict in predictors.items():
                 seen[f"nelbo_{name}"], seen[f"sd_{name}"] = method.bound_moments(predict, chain.x)
             seen["nelbo_kinds"], seen["sd_kinds"] = method.under_schedules(chain.other, chain.x)
+            if isinstance(method, PublishedLoss):
+                seen["published"] = method.published_loss(chain.true, chain.x)
             seen |= {"p": chain.p, "log_mass": method.log_mass(chain.other, chain.x)}
         return {name: value.numpy() for name, value in seen.items()}
 
@@ -119,6 +129,8 @@ class Enumerated(Task):
         gap = observed["log_mass"] + observed["nelbo_other"]
         found = {f"nelbo_sd/{name}": float(p @ observed[f"sd_{name}"]) for name in ("true", "other")}
         found |= {"bound_excess": float(p @ observed["nelbo_true"]) - entropy, "nelbo/other": float(p @ observed["nelbo_other"])}
+        if "published" in observed:
+            found["published_excess"] = float(p @ observed["published"]) - entropy
         kinds = p @ observed["sd_kinds"]
         found |= {"schedule_spread": float(np.ptp(observed["nelbo_kinds"], axis=1).max()), "sd_ratio": float(kinds.max() / kinds.min())}
         return found | {"bound_gap": float(p @ gap), "least_gap": float(gap.min())}

@@ -8,12 +8,14 @@
   uniform draw; ``bits_sd`` is the deviation of one of them.
 * ``trigram_excess``: bits a character of ``samples`` sequences by frequencies of triples, pairs and single letters of the training windows
   (:mod:`elboard.bench.metrics.text`) above those of the test windows. Not below is not better: repetitions are cheap.
+* ``idle_share``: of those methods that draw in a given number of steps, the share of steps that change nothing of a sequence, of as many
+  steps as it has characters; the samples are those of this sampler.
 * The last epoch's weights (an average over steps, of all methods here) are judged; options are chosen by ``bits_per_char`` of validation
   windows.
 
 Smoke: text of a Markov chain of 6 letters.
 
-Evidence: ``nats`` and their ``deviation`` of each window, bits of each sample, single precision.
+Evidence: ``nats`` and their ``deviation`` of each window, bits of each sample and its share of idle steps, single precision.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from torch import Tensor
 
 from elboard.bench.card import TaskCard
 from elboard.bench.evidence import Examples, Sets
-from elboard.bench.kinds.text import TokenSpec
+from elboard.bench.kinds.text import SteppedTokens, TokenSpec
 from elboard.bench.metrics.likelihood import bits_per_dim
 from elboard.bench.metrics.text import trigram_bits, trigram_tables
 from elboard.bench.options import Count, Range
@@ -42,16 +44,16 @@ CARD = TaskCard(
     title="Tiny Shakespeare by characters, in windows of 64",
     needs=("TokenModel",),
     primary="bits_per_char",
-    metrics=("bits_per_char", "bits_sd", "trigram_excess"),
+    metrics=("bits_per_char", "bits_sd", "trigram_excess", "idle_share"),
     selection="bits_per_char",
     data=("tiny-shakespeare",),
-    papers=("079",),
+    papers=("079", "082"),
     full="windows of 256 characters, as of the paper's text8, for 40 epochs of a larger network; text8 itself is not here",
     work={"lite": (15_685, 33_792), "full": (15_682, 283_648)},
     examples={
-        "smoke": {"trigram_excess": "16 samples", "*": 40},
-        "lite": {"trigram_excess": "128 samples", "*": 800},
-        "full": {"trigram_excess": "1000 samples", "*": 216},
+        "smoke": {"trigram_excess": "16 samples", "idle_share": "16 samples", "*": 40},
+        "lite": {"trigram_excess": "128 samples", "idle_share": "128 samples", "*": 800},
+        "full": {"trigram_excess": "1000 samples", "idle_share": "1000 samples", "*": 216},
     },
 )
 BUDGETS = {
@@ -76,7 +78,7 @@ class Shakespeare(DataTask):
 
     sets: ClassVar[Sets] = {
         "windows": Examples(("nats", "deviation"), ("bits_per_char*", "bits_sd")),
-        "samples": Examples(("sample_bits",), ("trigram_excess",)),
+        "samples": Examples(("sample_bits", "idle"), ("trigram_excess", "idle_share")),
     }
 
     @dataclass(kw_only=True)
@@ -125,7 +127,12 @@ class Shakespeare(DataTask):
         seen = {"nats": nats.mean(1).float().numpy(), "length": length, "exact": np.array(method.exact)}
         if not method.exact:
             seen["deviation"] = nats.std(1).float().numpy()
-        sample = method.sample(self.config.samples).cpu().numpy()
+        if isinstance(method, SteppedTokens):
+            drawn, idle = method.sample_in(self.config.samples, self.config.length)
+            seen["idle"] = idle.float().cpu().numpy()
+        else:
+            drawn = method.sample(self.config.samples)
+        sample = drawn.cpu().numpy()
         seen["sample_bits"] = trigram_bits(tables, sample).astype(np.float32)
         return Observed(seen | {"text_bits": trigram_bits(tables, test["x"].numpy()).mean()})
 
@@ -136,6 +143,8 @@ class Shakespeare(DataTask):
         found = {f"bits_per_char[{kind}]": bits_per_dim(mean["nats"], length)}
         if "deviation" in mean:
             found["bits_sd"] = mean["deviation"] / (length * math.log(2))
+        if "idle" in mean:
+            found["idle_share"] = mean["idle"]
         return found | {"trigram_excess": mean["sample_bits"] - float(observed["text_bits"])}
 
 

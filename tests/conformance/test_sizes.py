@@ -65,6 +65,10 @@ PASSES = {  # of the whole evaluation
     "fewshot/omniglot": lambda c: c["n_test"] * 5 * (1 + 15 + 5 + 15),  # episodes with one and with five images of each class
     "text/shakespeare": lambda c: c["n_test"] * c["draws"] + c["samples"] * 64 * (c["length"] // 64),  # draws of the bound, and samples
     "text/enumerated": lambda c: 2 * 81 * 16,  # predictors, sequences and sets of masks
+    # samples at once, one by one, and by blocks in two and in four, and draws of the bound of ten sequences
+    "tokens/dependent": lambda c: c["samples"] * (1 + 4 + 2 + 4) + 10 * c["draws"],
+    "puzzles/sudoku": lambda c: (c["n_test"] + c["samples"]) * 2 * sum(c["steps"]),  # in two orders
+    "tokens/mnist14": lambda c: c["samples"] * sum(c["steps"]) + c["n_bound"] * c["draws"],
     "compression/linear": lambda c: 2 * 10,  # maps of all ranks
     "compression/mnist-zoo": lambda c: (1 + 10) * c["n_test"],  # each version of a population, at most ten beside the originals
     "compression/mnist": lambda c: 5 * c["n_test"],  # networks of all sizes

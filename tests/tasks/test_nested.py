@@ -27,7 +27,7 @@ LAWS = {
     "MaskedBound",
     "TabularMixture",
 }  # tested is a law or training: no examples
-ANEW = {"mi/gaussian"}  # whose pairs are drawn from laws that are known
+ANEW = {"mi/gaussian", "tokens/dependent"}  # whose pairs or sequences are drawn from laws that are known
 
 
 def examples(batch: Mapping[str, torch.Tensor]) -> set[bytes]:

@@ -1,0 +1,1 @@
+"""Sequences of tokens that are no text: pixels of few levels, tokens that determine each other."""
