@@ -1,6 +1,6 @@
 """Coloured shapes, of which no training picture has both labels: one half is labelled by its shape, the other by its colour.
 
-Pictures are those of :mod:`elboard.tasks.data.coloured_shapes`, 16 x 16 in colour, all sixteen pairs of four shapes and four colours equally
+Pictures are those of :mod:`elboard.tasks.data.coloured_shapes`, 16 x 16, all sixteen pairs of four shapes and four colours equally
 likely in each half. Methods are asked for both attributes. ``control_exact``, which ranks, is the share of samples that have both by a
 classifier of pictures; ``control_accuracy/shape`` and ``/colour`` of each alone. A method that knows one label and guesses the other has
 both in a quarter of its samples, one that knows none in a sixteenth. All budgets draw their pictures; splits come from random streams
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from elboard.bench.card import TaskCard

@@ -55,8 +55,8 @@ def sampled(method: SingleLabelDDPM | ComposedDDPM, y: Tensor = Y) -> Tensor:
 
 
 def test_the_step_is_that_of_the_product_of_transitions() -> None:
-    """Against densities on a grid: N(mu_1, s^2) N(mu_2, s^2) N(mu_3, s^2) / N(mu_none, s^2)^2 is N(mu, s^2), where each mean is the step that
-    a prediction of the noise takes from x_t, and mu is that of the combined one."""
+    """Against densities on a grid: N(mu_1, s^2) N(mu_2, s^2) N(mu_3, s^2) / N(mu_none, s^2)^2 is N(mu, s^2), where each mean is the step
+    that a prediction of the noise takes from x_t, and mu is that of the combined one."""
     path, t, s = VPLinear(), torch.tensor(0.6, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
     x, spread, eps, none = 0.7, 0.4, [0.9, -0.3, 0.4], 0.2
 
