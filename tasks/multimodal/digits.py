@@ -4,8 +4,8 @@
 grey, 14 x 14 at lite, 28 x 28 at full. Two sets of images that share the class alone stand for digits and house numbers: what each shows
 of its own is unlike the other's, and one is harder than the other. The pair of an example is drawn once, within its split.
 
-Networks: features and classifier of each modality, of 14 x 14 pixels. Of test images the classifiers tell 0.97 of digits and 0.85 of garments, which bounds what
-coherence can be. Smoke runs on scikit-learn's digits, in negative as the second modality.
+Networks: features and classifier of each modality, of 14 x 14 pixels. Of test images the classifiers tell 0.97 of digits and 0.85 of
+garments, which bounds what coherence can be. Smoke runs on scikit-learn's digits, in negative as the second modality.
 """
 
 from __future__ import annotations
