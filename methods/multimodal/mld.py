@@ -17,7 +17,8 @@ modalities, also for those that are clean. (Were these noised to the same t too,
 Differences from the paper: its network is a U-Net of linear blocks, this one has residual blocks of one layer, of the same width (256) and
 normalisation; learning rate 1e-3 with a cosine instead of 1e-4, as training is a tenth as long; 100 steps instead of 250, no noise in the
 last one; eps instead of -eps is predicted; t is drawn uniformly, not by importance. Plain steps for what is given, where released runs
-resample ten times (``resamples``).
+resample ten times (``resamples``). On ``multimodal/poly-digits`` 28,000 samples are drawn given sets of modalities, and a run takes two
+minutes of one core.
 """
 
 from __future__ import annotations
