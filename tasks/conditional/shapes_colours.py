@@ -43,8 +43,8 @@ CARD = TaskCard(
     ),
     selection="control_accuracy[shapes-cnn]",
     papers=("061",),
-    full="200,000 pictures for 100 epochs; no paper's own setting",
-    work={"lite": (20_000, 512), "full": (200_000, 5000)},
+    full="50,000 pictures for 300 epochs; no paper's own setting",
+    work={"lite": (20_000, 512), "full": (50_000, 5000)},
 )
 BUDGETS = {
     "smoke": {
@@ -54,8 +54,8 @@ BUDGETS = {
     },
     "lite": {"train": {"epochs": 10, "batch_size": 128, "validate_every": 10}, "task": {}},
     "full": {
-        "train": {"epochs": 100, "batch_size": 128, "validate_every": 25},
-        "task": {"n_train": 200_000, "n_valid": 1000, "n_test": 5000},
+        "train": {"epochs": 300, "batch_size": 128, "validate_every": 50},
+        "task": {"n_train": 50_000, "n_valid": 1000, "n_test": 5000},
     },
 }
 STREAMS = {"train": 1, "valid": 2, "test": 3}
