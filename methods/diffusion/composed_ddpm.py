@@ -38,7 +38,7 @@ CARD = MethodCard(
     paper="061",
     cite="Nair, Bandara and Patel 2022",
     bases={"experts": {"method": "single-label-ddpm"}},
-    defaults="paper",
+    defaults="convention",
     recipes={
         "average": {"set": {"weights": [0.5, 0.5]}},
         "first": {"set": {"weights": [1.0, 0.0]}},

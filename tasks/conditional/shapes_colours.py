@@ -49,7 +49,7 @@ CARD = TaskCard(
 BUDGETS = {
     "smoke": {
         "train": {"epochs": 2, "batch_size": 64},
-        "task": {"n_train": 256, "n_valid": 32, "n_test": 64},
+        "task": {"n_train": 256, "n_valid": 32, "n_test": 80},
         "method": {"evaluations": 5},
     },
     "lite": {"train": {"epochs": 10, "batch_size": 128, "validate_every": 10}, "task": {}},

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from elboard.bench.card import TaskCard
+from elboard.bench.errors import UserError
 from elboard.bench.options import Count
 from elboard.bench.task import Batch
 from elboard.tasks.data import loaders
@@ -63,10 +64,13 @@ SEEDS = {"train": 11, "valid": 12, "test": 13}  # of pairs
 
 
 def mates(y: np.ndarray, of: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """For each of the classes ``y`` (n,) a position among ``of`` (k,) with that class: each of them once before one comes again."""
+    """For each of the classes ``y`` (n,) a position among ``of`` (k,) with that class: each of them once before one comes again. Raises
+    UserError where none has it."""
     found = np.zeros(len(y), np.int64)
     for label in np.unique(y):
         (wanted,), (there,) = np.nonzero(y == label), np.nonzero(of == label)
+        if not len(there):
+            raise UserError(f"none of {len(of)} garments is of class {label}: a split needs more of them")
         rounds = -(-len(wanted) // len(there))
         found[wanted] = np.concatenate([rng.permutation(there) for _ in range(rounds)])[: len(wanted)]
     return found

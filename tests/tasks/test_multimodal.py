@@ -12,6 +12,7 @@ from loading import loaded
 from scipy import linalg
 from torch import Tensor
 
+from elboard.bench.errors import UserError
 from elboard.bench.evidence import scored
 from elboard.bench.registry import find
 from elboard.bench.task import Task
@@ -94,6 +95,8 @@ def test_mates_are_of_the_class_and_each_comes_once_before_one_comes_again() -> 
     for label in range(10):
         counts = np.bincount(found[y == label], minlength=100)[of == label]
         assert counts.max() - counts.min() <= 1
+    with pytest.raises(UserError, match="none of 90 garments is of class 9"):
+        mates(y, of[of < 9], rng)
 
 
 def test_a_digit_and_a_garment_are_of_one_class() -> None:
