@@ -21,6 +21,14 @@ class ConditionalGenerator(ABC):
         """One example for each row of whole numbers ``y`` (n, K), in data units (means for Bernoulli pixels): ``(n, *shape)``."""
 
 
+class ComposedGenerator(ABC):
+    """Draws examples with several attributes, though each that it learned from is labelled by one of them: of others -1 stands in ``y``."""
+
+    @abstractmethod
+    def sample(self, y: Tensor) -> Tensor:
+        """One example for each row of whole numbers ``y`` (n, K), all of them known, in data units: ``(n, *shape)``."""
+
+
 class ConditionalLikelihood(ABC):
     """Bounds the likelihood of examples given their attributes, in nats per example."""
 

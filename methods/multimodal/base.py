@@ -52,12 +52,13 @@ def product(experts: Gaussian, mask: Tensor) -> Gaussian:
 
 
 class Coder(nn.Module):
-    """Encoder and decoder of one modality."""
+    """Encoder and decoder of one modality; a ``deterministic`` encoder gives a code ``(B, Z)`` in the place of a Gaussian."""
 
-    def __init__(self, shape: tuple[int, ...], hidden: list[int], latent_dim: int):
+    def __init__(self, shape: tuple[int, ...], hidden: list[int], latent_dim: int, deterministic: bool = False):
         super().__init__()
         self.shape, pixels = shape, math.prod(shape)
-        self.encoder = nn.Sequential(MLP([pixels, *hidden]), DiagonalGaussian(hidden[-1], latent_dim))
+        head = nn.Linear if deterministic else DiagonalGaussian
+        self.encoder = nn.Sequential(MLP([pixels, *hidden]), head(hidden[-1], latent_dim))
         self.decoder = MLP([latent_dim, *reversed(hidden)])
         self.out = nn.Linear(hidden[0], pixels)
 

@@ -53,6 +53,28 @@ class TimeMLP(nn.Module):
         return self.out(h).view_as(x)
 
 
+class TimesMLP(nn.Module):
+    """Residual dense layers of vectors ``(B, D)`` with M parts, each at a time of its own, ``(B, M)``; the times are added before each."""
+
+    def __init__(self, dimensions: int, parts: int, width: int, blocks: int):
+        super().__init__()
+        self.time = nn.Linear(parts * TIME, width)
+        self.stem = nn.Linear(dimensions, width)
+        self.shifts = nn.ModuleList([nn.Linear(width, width) for _ in range(blocks)])
+        self.norms = nn.ModuleList([nn.GroupNorm(8, width) for _ in range(blocks)])
+        self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(blocks)])
+        self.out = nn.Linear(width, dimensions)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, z: Tensor, times: Tensor) -> Tensor:
+        known = F.silu(self.time(embedding_of(times.flatten(), TIME).view(len(z), -1)))
+        h = self.stem(z)
+        for shift, norm, layer in zip(self.shifts, self.norms, self.layers, strict=True):
+            h = h + layer(F.silu(norm(h + shift(known))))
+        return self.out(F.silu(h))
+
+
 class _Block(nn.Module):
     """Two normalised 3x3 convolutions around a shortcut; time and class scale and shift between them (Dhariwal and Nichol 2021)."""
 

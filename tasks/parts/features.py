@@ -20,18 +20,24 @@ from elboard.bench.errors import UserError, nearest
 from elboard.bench.folders import named_by
 
 WEIGHTS = Path(__file__).parent / "weights"
-# height, width, logits
-SHAPES = {"mnist-cnn": (28, 28, 10), "fashion-cnn": (28, 28, 10), "digits-cnn": (8, 8, 10), "sprites-cnn": (32, 32, 6)}
+# height, width, logits, channels
+SHAPES = {
+    "mnist-cnn": (28, 28, 10, 1),
+    "fashion-cnn": (28, 28, 10, 1),
+    "digits-cnn": (8, 8, 10, 1),
+    "sprites-cnn": (32, 32, 6, 1),
+    "shapes-cnn": (16, 16, 8, 3),
+}
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # the file that torch-fidelity publishes; the name ends in its sha256
 Features = Callable[[Tensor], Tensor]
 
 
 class FeatureCNN(nn.Module):
-    """A classifier of single-channel images whose 64 hidden activations are the features."""
+    """A classifier of images, most of them of one channel, whose 64 hidden activations are the features."""
 
-    def __init__(self, height: int, width: int, n_classes: int):
+    def __init__(self, height: int, width: int, n_classes: int, channels: int = 1):
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 16, 3, padding=1)
+        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1)
         self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
         self.hidden = nn.Linear(32 * (height // 4) * (width // 4), 64)
         self.head = nn.Linear(64, n_classes)
@@ -104,17 +110,18 @@ def load(name: str, device: torch.device | str) -> tuple[str, str, Features]:
         return "fd", name, features(device)
     full, network = small_network(name)
     network.to(device)
-    return "fd", full, lambda x: network.features(_small_grey(x, SHAPES[name][:2]))
+    return "fd", full, lambda x: network.features(_small(x, SHAPES[name]))
 
 
 def classifier(name: str, device: torch.device | str) -> tuple[str, Features]:
     """The full name of a small network, and the function from images ``(B, C, H, W)`` in [0, 1] to its logits."""
     full, network = small_network(name)
     network.to(device)
-    return full, lambda x: network(_small_grey(x, SHAPES[name][:2]))
+    return full, lambda x: network(_small(x, SHAPES[name]))
 
 
-def _small_grey(x: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Images of any kind as a small network takes them: channels averaged, and scaled where the size is another."""
-    x = x.mean(1, keepdim=True)
-    return x if tuple(x.shape[2:]) == shape else F.interpolate(x, shape, mode="bilinear", antialias=True)
+def _small(x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+    """Images of any kind as a small network takes them: channels averaged where it knows grey alone, and scaled where the size is
+    another."""
+    x = x.mean(1, keepdim=True) if shape[3] == 1 else x.expand(-1, shape[3], -1, -1)
+    return x if tuple(x.shape[2:]) == shape[:2] else F.interpolate(x, shape[:2], mode="bilinear", antialias=True)

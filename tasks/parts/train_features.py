@@ -1,6 +1,6 @@
 """Train the small feature networks: ``python -m elboard.tasks.parts.train_features [NAME ...]``. Replaces the files in ``weights/``.
 
-Cross-entropy on the training images (of binary attributes: of each), Adam with a cosine schedule, one fixed seed; stored in half precision,
+Cross-entropy on the training images (of attributes: of each), Adam with a cosine schedule, one fixed seed; stored in half precision,
 the hash in the file's name.
 """
 
@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from elboard.tasks.data import loaders
+from elboard.tasks.data import coloured_shapes, loaders
 from elboard.tasks.data.attributes import draw, every
 from elboard.tasks.data.task import images, permutation
 from elboard.tasks.parts.features import SHAPES, WEIGHTS, FeatureCNN
 
-ATTRIBUTES = "sprites-cnn"
+ATTRIBUTES, COLOURED = "sprites-cnn", "shapes-cnn"
 
 
 def _data(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -33,6 +33,13 @@ def _data(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             y = every()[rng.integers(64, size=n)]
             found += [torch.from_numpy(draw(y, rng)).float()[:, None], torch.from_numpy(y).float()]
         return found[0], found[1], found[2], found[3]
+    if name == COLOURED:
+        found = []
+        for stream, n in ((101, 20_000), (102, 2000)):
+            rng = np.random.default_rng(stream)
+            y = rng.integers(4, size=(n, 2))
+            found += [images(coloured_shapes.draw(y, rng)), torch.from_numpy(y)]
+        return found[0], found[1], found[2], found[3]
     if name == "digits-cnn":
         x, y = loaders.digits()
         order = permutation(len(x), 0)
@@ -42,6 +49,13 @@ def _data(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         load, levels = {"mnist-cnn": loaders.mnist, "fashion-cnn": loaders.fashion_mnist}[name], 256
         parts = (*load("train"), *load("test"))
     return images(parts[0], levels), torch.from_numpy(parts[1]), images(parts[2], levels), torch.from_numpy(parts[3])
+
+
+def loss_of(name: str, logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy; mean over binary attributes, sum over the two of coloured shapes."""
+    if name == COLOURED:
+        return sum(F.cross_entropy(part, y[:, k]) for k, part in enumerate(logits.split(4, dim=1)))
+    return (F.binary_cross_entropy_with_logits if name == ATTRIBUTES else F.cross_entropy)(logits, y)
 
 
 def train(name: str, epochs: int) -> tuple[FeatureCNN, float]:
@@ -55,13 +69,16 @@ def train(name: str, epochs: int) -> tuple[FeatureCNN, float]:
     for _ in range(epochs):
         for index in torch.randperm(len(x))[: len(x) // 128 * 128].split(128):
             optimizer.zero_grad()
-            (F.binary_cross_entropy_with_logits if name == ATTRIBUTES else F.cross_entropy)(network(x[index]), y[index]).backward()
+            loss_of(name, network(x[index]), y[index]).backward()
             optimizer.step()
             schedule.step()
     network.half().float()
     with torch.no_grad():
         logits = network(test_x)
-        hits = ((logits > 0) == test_y) if name == ATTRIBUTES else logits.argmax(1) == test_y
+        if name == COLOURED:
+            hits = torch.stack([part.argmax(1) for part in logits.split(4, dim=1)], dim=1) == test_y
+        else:
+            hits = ((logits > 0) == test_y) if name == ATTRIBUTES else logits.argmax(1) == test_y
         return network, hits.float().mean().item()
 
 

@@ -52,6 +52,11 @@ OF_EACH = {  # passes of a test example, by family
     "reencoding": 1 + 10,  # samples, and decoding ten times
 }
 
+
+def _multimodal(c: dict[str, Any], modalities: int) -> int:
+    return 2 * (2**modalities - 1) * c["n_test"] + (modalities + 1) * (c["n_test"] + c["n_valid"])
+
+
 PASSES = {  # of the whole evaluation
     "dynamics/weak-order": lambda c: 2 * len(c["rates"]) * c["samples"],  # paths of two models
     "dynamics/digits": lambda c: c["samples"] * c["n_train"],  # gradients
@@ -60,6 +65,7 @@ PASSES = {  # of the whole evaluation
     "domains/rotated-mnist": lambda c: 2 * 5 * c["n_test"],  # probabilities and codes of images of all domains
     "domains/colored-mnist": lambda c: 2 * 4 * c["n_test"],
     "conditional/mnist14": lambda c: c["n_test"],  # samples; no likelihood
+    "conditional/shapes-colours": lambda c: c["n_test"],
     "sampling/mnist14": lambda c: c["n_test"] * (c["reference"] + sum(c["evaluations"])),
     "sampling/mnist14-guidance": lambda c: c["n_test"] * c["evaluations"] * sum(1 if w == 1 else 2 for w in c["weights"]),
     "fewshot/omniglot": lambda c: c["n_test"] * 5 * (1 + 15 + 5 + 15),  # episodes with one and with five images of each class
@@ -74,7 +80,8 @@ PASSES = {  # of the whole evaluation
     "compression/mnist": lambda c: 5 * c["n_test"],  # networks of all sizes
     "multimodal/toy": lambda c: 10,  # laws
     # samples jointly and given each set of modalities, bounds by all sets, codes by each modality and by all
-    "multimodal/poly-digits": lambda c: 2 * (2 ** c["modalities"] - 1) * c["n_test"] + (c["modalities"] + 1) * (c["n_test"] + c["n_valid"]),
+    "multimodal/poly-digits": lambda c: _multimodal(c, c["modalities"]),
+    "multimodal/digits": lambda c: _multimodal(c, 2),
 }
 
 

@@ -14,6 +14,7 @@ from elboard.bench.evidence import scored
 from elboard.bench.registry import find
 from elboard.bench.task import Task
 from elboard.tasks.conditional.base import attributes_of
+from elboard.tasks.data import coloured_shapes
 from elboard.tasks.data.attributes import ATTRIBUTES, WIDTH, draw, every
 from elboard.tasks.parts.moments import variance_within
 
@@ -130,3 +131,65 @@ def test_digits_keep_their_classes_and_their_places() -> None:
     assert set(test["x"].unique().tolist()) == {0.0, 1.0} and data.on_batch is not None and len(test["grey"].unique()) > 10
     task = make("conditional/mnist")
     assert task._hits(test["grey"], test["y"]).mean() > 0.5, "of a stand-in that it was not trained on; chance is 0.1"
+
+
+# --- coloured shapes -----------------------------------------------------------------------------------
+
+
+def coloured(shape: int, colour: int, n: int = 40) -> np.ndarray:
+    return coloured_shapes.draw(np.tile([shape, colour], (n, 1)), np.random.default_rng(3)) / 255
+
+
+def test_shapes_are_what_their_names_say() -> None:
+    light = [coloured(shape, 0).max(3) for shape in range(4)]
+    value = [of.max((1, 2), keepdims=True) for of in light]
+    area = [(of / top).sum((1, 2)) for of, top in zip(light, value, strict=True)]  # of the same places and sizes
+    span = [np.sqrt(area[0] / np.pi)] * 4
+    expected = (np.pi, 4 * 0.85**2, 0.55 * 1.7**2, 4 * 2 * 0.3 - 4 * 0.3**2)
+    for found, r, of in zip(area, span, expected, strict=True):
+        np.testing.assert_allclose(found / r**2, of, rtol=0.15)
+    triangle = light[2] > 0
+    below = np.array([one[len(one) // 2 :].sum() for one in (of[of.any(1)] for of in triangle)])
+    assert (below > 0.6 * triangle.sum((1, 2))).all(), "it stands on its base"
+
+
+def test_colours_are_what_their_names_say() -> None:
+    for colour, expected in enumerate(((1, 0, 0), (0.5, 1, 0), (0, 1, 1), (0.5, 0, 1))):
+        x = coloured(1, colour).reshape(40, -1, 3)
+        seen = x[np.arange(40), x.sum(2).argmax(1)]
+        np.testing.assert_allclose((seen / seen.max(1, keepdims=True)), np.broadcast_to(expected, (40, 3)), atol=0.2)
+
+
+def test_no_training_picture_has_both_labels() -> None:
+    data, test = loaded(make("conditional/shapes-colours"))
+    known = data.train["y"] >= 0
+    assert known.sum(1).unique().tolist() == [1] and known.sum(0).tolist() == [128, 128]
+    assert (data.valid["y"] >= 0).all() and (test["y"] >= 0).all() and data.spec.attributes == (4, 4)
+    assert data.spec.shape == (3, 16, 16)
+
+
+class Colourist:
+    """Draws pictures of both attributes, or of the one that it knows."""
+
+    def __init__(self, *known: int):
+        self.known = known
+
+    def sample(self, y: Tensor) -> Tensor:
+        rng = np.random.default_rng(len(y))
+        wanted = rng.integers(4, size=y.shape)
+        wanted[:, list(self.known)] = y[:, list(self.known)]
+        return torch.from_numpy(coloured_shapes.draw(wanted, rng)).float().permute(0, 3, 1, 2) / 255
+
+
+def test_who_knows_one_attribute_has_both_in_a_quarter_of_its_samples() -> None:
+    task = make("conditional/shapes-colours", n_test=600)
+    data, test = loaded(task)
+    found = []
+    for known in ((0, 1), (0,), (1,)):
+        scores = scored(type(task), task.observe(Colourist(*known), data, test, [])).metrics
+        found.append({key.split("[")[0] + key.partition("]")[2]: value for key, value in scores.items()})
+    both, shape, colour = found
+    assert both["control_exact"] > 0.95 and both["control_accuracy/shape"] > 0.95 and both["control_accuracy/colour"] > 0.97
+    assert shape["control_exact"] == pytest.approx(0.25, abs=0.07) == colour["control_exact"]
+    assert shape["control_accuracy/shape"] > 0.95 and shape["control_accuracy/colour"] == pytest.approx(0.25, abs=0.07)
+    assert colour["control_accuracy/colour"] > 0.97 and colour["control_accuracy/shape"] == pytest.approx(0.25, abs=0.07)

@@ -33,7 +33,7 @@ def test_small_networks_carry_their_hash(name: str) -> None:
     kind, full, of = features.load(name, "cpu")
     (file,) = features.WEIGHTS.glob(f"{name}-*.pt")
     assert kind == "fd" and full == f"{name}-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}" == file.stem
-    x = pictures(6, 1, features.SHAPES[name][0])
+    x = pictures(6, features.SHAPES[name][3], features.SHAPES[name][0])
     assert of(x).shape == (6, 64) and torch.equal(of(x), features.small_network(name)[1].features(x))
     torch.testing.assert_close(torch.cat([of(x[:2]), of(x[2:])]), of(x), atol=1e-5, rtol=1e-5)
 

@@ -12,12 +12,14 @@ from loading import loaded
 from scipy import linalg
 from torch import Tensor
 
+from elboard.bench.errors import UserError
 from elboard.bench.evidence import scored
 from elboard.bench.registry import find
 from elboard.bench.task import Task
 from elboard.tasks.multimodal import networks
+from elboard.tasks.multimodal.base import told
+from elboard.tasks.multimodal.digits import mates
 from elboard.tasks.multimodal.pictures import backgrounds, compose, partners
-from elboard.tasks.multimodal.poly_digits import told
 from elboard.tasks.multimodal.toy import CASES, entropy, examples
 
 
@@ -83,6 +85,40 @@ def test_methods_see_no_class_and_splits_are_apart() -> None:
     assert set(data.train) == set(data.valid) == {"m1", "m2", "m3", "m4"} and "y" in test
     assert data.spec.names == ("m1", "m2", "m3", "m4") and data.spec.scale == 0.75 / 4
     assert loaded(make(pooled=False))[0].spec.scale == 0.75 and loaded(make(pooled=False))[0].train["m1"].shape[1:] == (3, 28, 28)
+
+
+def test_mates_are_of_the_class_and_each_comes_once_before_one_comes_again() -> None:
+    rng = np.random.default_rng(1)
+    y, of = rng.integers(10, size=300), np.arange(100) % 10
+    found = mates(y, of, rng)
+    assert (of[found] == y).all()
+    for label in range(10):
+        counts = np.bincount(found[y == label], minlength=100)[of == label]
+        assert counts.max() - counts.min() <= 1
+    with pytest.raises(UserError, match="none of 90 garments is of class 9"):
+        mates(y, of[of < 9], rng)
+
+
+def test_a_digit_and_a_garment_are_of_one_class() -> None:
+    """At smoke, where a negative stands for the garment: its classes are told by the network of digits."""
+    task = make("multimodal/digits")
+    data, test = loaded(task)
+    assert set(data.train) == set(data.valid) == {"m1", "m2"} and data.spec.names == ("m1", "m2")
+    assert data.train["m1"].shape[1:] == data.train["m2"].shape[1:] == (1, 14, 14) and data.spec.scale == 0.75 / 4
+    _, of = networks.load("cpu", networks.PAIR)
+    told_of = [of.classifiers[0](x).argmax(1) == test["y"] for x in (test["m1"], 1 - test["m2"], 1 - test["m2"].roll(1, 0))]
+    rates = [float(hits.float().mean()) for hits in told_of]
+    assert min(rates[:2]) > 0.4 > 0.25 > rates[2], "the digits of smoke are not MNIST's"
+    assert not (test["m1"] == 1 - test["m2"]).flatten(1).all(1).all(), "another image of the class"
+    assert make("multimodal/digits", pooled=False).load_train().spec.shape == (1, 28, 28)
+
+
+def test_each_modality_of_a_pair_has_networks_of_its_own() -> None:
+    full, of = networks.load("cpu", networks.PAIR)
+    x = torch.rand(4, 1, 14, 14)
+    assert full.startswith("pair-cnn-") and len(of.classifiers) == 2
+    assert not torch.allclose(of.features(0, x), of.features(1, x)) and of.features(0, x).shape == (4, 24)
+    assert not torch.allclose(of.features(0, x), of.classifiers[0].features(x)), "what is scored as coherent is not what distances see"
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------
