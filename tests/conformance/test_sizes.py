@@ -64,6 +64,8 @@ PASSES = {  # of the whole evaluation
     "sampling/mnist14-guidance": lambda c: c["n_test"] * c["evaluations"] * sum(1 if w == 1 else 2 for w in c["weights"]),
     "fewshot/omniglot": lambda c: c["n_test"] * 5 * (1 + 15 + 5 + 15),  # episodes with one and with five images of each class
     "text/shakespeare": lambda c: c["n_test"] * c["draws"] + c["samples"] * 64 * (c["length"] // 64),  # draws of the bound, and samples
+    "latent/hierarchical-mixture": lambda c: c["n_test"],
+    "latent/digits": lambda c: 397,
     "text/enumerated": lambda c: 2 * 81 * 16,  # predictors, sequences and sets of masks
     "compression/linear": lambda c: 2 * 10,  # maps of all ranks
     "compression/mnist-zoo": lambda c: (1 + 10) * c["n_test"],  # each version of a population, at most ten beside the originals
