@@ -192,6 +192,7 @@ def test_with_a_policy_that_is_exact_the_step_is_that_of_exact_em(monkeypatch: p
 def test_the_policy_learns_the_posterior() -> None:
     """With the model held, trajectory balance leads to p(z|x) and to log p(x), although a third of the steps explored."""
     method = build(GFlowNetEM, sleep=0.0, explore=0.3, threshold=1e-9)
+    method.model.noise = 0.9
     first = 0.5 * (method.posterior(X) - method.log_joints(X).softmax(1)).abs().sum(1).max()
     groups = method.parameter_groups()[1:]
     optimizer = torch.optim.Adam(groups)
@@ -199,11 +200,11 @@ def test_the_policy_learns_the_posterior() -> None:
         for group in groups:
             group["lr"] = 1e-2 * (1 - step / 250)
         optimizer.zero_grad()
-        method.loss({"x": X.repeat(30, 1)})["loss"].backward()
+        method.loss({"x": X.repeat(10, 1)})["loss"].backward()
         optimizer.step()
     last = 0.5 * (method.posterior(X) - method.log_joints(X).softmax(1)).abs().sum(1).max()
     assert first > 0.3 and last < 0.05, (first, last)
-    torch.testing.assert_close(method.normaliser(X)[:, 0], method.log_joints(X).logsumexp(1), rtol=0, atol=0.1)
+    torch.testing.assert_close(method.normaliser(X)[:, 0], method.log_joints(X).logsumexp(1), rtol=0, atol=0.2)
 
 
 def test_no_gradient_passes_latents_or_rewards() -> None:
