@@ -11,7 +11,7 @@ Differences from the papers: M-steps are of Adam and not of plain gradient desce
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -31,6 +31,7 @@ class TokenModel(Method, TokenLatents):
     class Config(Method.Config):
         lr: Positive = 3e-3  # of the E-step's networks; the paper's toy takes 3e-4 for ten times as many steps a round
         lr_model: Positive = 3e-3
+        schedule: Literal["constant", "cosine"] = "cosine"  # of both
         code_dim: Count = 4  # of the embedding of a token
         width: Count = 64  # of each hidden layer
 

@@ -6,8 +6,8 @@
 
 P_B = 1, since parts are set in one order. The stabilisers of the paper:
 
-* M-steps are taken only while a moving average of L_TB is below ``threshold``; E-steps always.
-* ``explore``: trajectories of L_TB whose steps are uniform with that probability; those of the M-step are the policy's own.
+* M-steps are taken only while a moving average of L_TB / L^2 is below ``threshold``, L the number of steps; E-steps always.
+* ``explore``: share of the trajectories of L_TB whose steps are uniform; average and M-step are of the policy's own alone.
 * sleep phase: with probability ``sleep`` a batch (z, x) ~ p_theta of which sum_t log P_F is raised too, with ``sleep_weight`` / L.
 * log Z_x, a network of x, has a larger rate.
 
@@ -15,8 +15,8 @@ P_B = 1, since parts are set in one order. The stabilisers of the paper:
 
 Differences from the paper: E- and M-steps alternate batch by batch, with rates of their own, instead of in rounds of hundreds of steps; the
 policy's networks have two hidden layers; tokens are set by a small network each and not by a transformer; L_TB and reward are not divided
-by the number of steps; threshold, decay and exploration are ours (the paper's values not verified). :meth:`GFlowNetEM.training_step` is
-overridden for the moving average.
+by the number of steps, but for the threshold; threshold, decay and exploration are ours (the paper's values not verified).
+:meth:`GFlowNetEM.training_step` is overridden for the moving average.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class GFlowNetEM(LatentModel):
     class Config(LatentModel.Config):
         lr_z: Positive = 1e-2  # 0.1 in the paper's autoencoder, of one number
         balance: NonNegative = 1.0  # weight of L_TB
-        threshold: Positive = 1.0  # of its moving average, nats^2
+        threshold: Positive = 0.25  # half a nat a step
         decay: Annotated[float, Range(0, below=1)] = 0.95  # of that
-        explore: Share = 0.05
+        explore: Share = 0.0  # the sleep phase looks elsewhere
         sleep: Share = 0.3  # of the paper's autoencoder
         sleep_weight: NonNegative = 10.0  # ditto
 
@@ -88,22 +88,22 @@ class GFlowNetEM(LatentModel):
         with torch.no_grad():
             z = torch.multinomial(self.model.log_prior().exp(), n, replacement=True)
             x = self.model.draw(z)
-        return -self.policy.log_probs(x).gather(1, z[:, None])[:, 0]
+        return -self.policy.draw(x, given=self.model.parts_of(z))[1]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         c, x = self.config, batch["x"]
-        z, log_q = self.policy.draw(x, c.explore)
-        with torch.no_grad():
-            log_r = self.log_joint(x, z)
-        balance = trajectory_balance(self.normaliser(x)[:, 0], log_q, log_r).mean()
-        out = {"balance": balance.detach(), "m_steps": self.moving.lt(c.threshold).float()}
-        loss = c.balance * balance
+        explored = (torch.rand(len(x), 1, device=x.device) < c.explore).float()
+        z, log_q = self.policy.draw(x, explored)
+        own, log_joint = 1 - explored[:, 0], self.log_joint(x, z)
+        balance = trajectory_balance(self.normaliser(x)[:, 0], log_q, log_joint.detach())
+        of_own = (own * balance.detach()).sum() / own.sum().clamp_min(1)
+        near = self.moving < c.threshold * len(self.spec.choices) ** 2
+        out = {"balance": of_own, "m_steps": near.float()}
+        loss = c.balance * balance.mean()
         if c.sleep > 0 and torch.rand(()) < c.sleep:
             loss = loss + c.sleep_weight / len(self.spec.choices) * self.dreamt(len(x)).mean()
-        if c.balance == 0 or self.moving < c.threshold:
-            with torch.no_grad():
-                own, _ = self.policy.draw(x)
-            loss = loss - self.log_joint(x, own).mean()
+        if c.balance == 0 or near:
+            loss = loss - (own * log_joint).sum() / own.sum().clamp_min(1)
         return {"loss": loss, **out}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -36,13 +36,24 @@ def one_hots(choices: tuple[int, ...]) -> Tensor:
     return torch.cat([F.one_hot(z[:, part], k) for part, k in enumerate(choices)], 1).float()
 
 
-class Means(nn.Module):
+class Model(nn.Module):
+    """What both have: ``codes`` (S, L)."""
+
+    codes: Tensor
+
+    def parts_of(self, z: Tensor) -> Tensor:
+        """The parts (B, L) of latents by number ``z`` (B,)."""
+        return self.codes[z]
+
+
+class Means(Model):
     """The mixture. Its parameters are in the units of the data."""
 
     def __init__(self, spec: CompositionalSpec):
         super().__init__()
         self.noise = spec.noise
         self.offsets = nn.Parameter(spec.spread * torch.randn(sum(spec.choices), *spec.shape))
+        self.register_buffer("codes", codes(spec.choices), persistent=False)
         self.register_buffer("parts", one_hots(spec.choices), persistent=False)
 
     def start_from(self, x: Tensor, start: Tensor | None) -> None:
@@ -65,7 +76,7 @@ class Means(nn.Module):
         return mean + self.noise * torch.randn_like(mean)
 
 
-class Tokens(nn.Module):
+class Tokens(Model):
     """The decoder of bits."""
 
     def __init__(self, spec: CompositionalSpec, dimension: int, width: int):
@@ -94,7 +105,7 @@ class Tokens(nn.Module):
         return x @ logits.T - F.softplus(logits).sum(1)
 
     def draw(self, z: Tensor) -> Tensor:
-        return torch.bernoulli(self.decoder(self.embedded(self.codes[z]).flatten(1)).sigmoid())
+        return torch.bernoulli(self.decoder(self.embedded(self.parts_of(z)).flatten(1)).sigmoid())
 
 
 def model_of(spec: CompositionalSpec, dimension: int, width: int) -> Means | Tokens:

@@ -38,13 +38,14 @@ class Sequential(nn.Module):
             found = (found[:, :, None] + step(given).log_softmax(2)).flatten(1)
         return found
 
-    def draw(self, x: Tensor, explore: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Latents z (B, L), and log q(z|x) (B,): with ``explore`` each step is uniform with that probability, and log q is still that of
-        the policy."""
+    def draw(self, x: Tensor, explore: Tensor | float = 0.0, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Latents z (B, L), drawn or ``given``, and log q(z|x) (B,): each step is uniform with probability ``explore``, a number or (B, 1),
+        and log q is still that of the policy."""
         past, log_q, z = [x], x.new_zeros(len(x)), []
-        for step, k in zip(self.steps, self.choices, strict=True):
+        for part, (step, k) in enumerate(zip(self.steps, self.choices, strict=True)):
             log_p = step(torch.cat(past, 1)).log_softmax(1)
-            at = torch.multinomial((1 - explore) * log_p.detach().exp() + explore / k, 1)
+            mixed = (1 - explore) * log_p.detach().exp() + explore / k
+            at = torch.multinomial(mixed, 1) if given is None else given[:, part : part + 1]
             log_q = log_q + log_p.gather(1, at)[:, 0]
             z.append(at)
             past.append(F.one_hot(at[:, 0], k).to(x))

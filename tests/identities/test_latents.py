@@ -156,7 +156,7 @@ def exact(method: GFlowNetEM, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> Non
     """Put the posterior in the place of the policy, and log p(x) in that of log Z."""
     joints = method.log_joints(x).detach()
 
-    def draw(given: Tensor, explore: float = 0.0) -> tuple[Tensor, Tensor]:
+    def draw(given: Tensor, explore: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
         at = torch.multinomial(joints.softmax(1), 1)
         return codes(method.spec.choices)[at[:, 0]], joints.log_softmax(1).gather(1, at)[:, 0].requires_grad_()
 
@@ -190,7 +190,7 @@ def test_with_a_policy_that_is_exact_the_step_is_that_of_exact_em(monkeypatch: p
 
 
 def test_the_policy_learns_the_posterior() -> None:
-    """With the model held, trajectory balance leads to p(z|x) and to log p(x), although a third of the steps explored."""
+    """With the model held, trajectory balance leads to p(z|x) and to log p(x), although a third of the trajectories explored."""
     method = build(GFlowNetEM, sleep=0.0, explore=0.3, threshold=1e-9)
     method.model.noise = 0.9
     first = 0.5 * (method.posterior(X) - method.log_joints(X).softmax(1)).abs().sum(1).max()
