@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from elboard.bench.card import MethodCard
-from elboard.bench.method import Bases
+from elboard.bench.method import Bases, at_least_single
 from elboard.bench.options import Count, NonNegative, Range
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.diffusion.one_step import OneStep
@@ -68,7 +68,7 @@ LOGIT, LEAST, MOST, BINS, TINY = 10.0, 0.1, 20.0, 10, 1e-6  # bounds of l and r,
 
 def weights(divergence: str, logits: Tensor, when: Tensor) -> Tensor:
     """h (B,) after both normalisations, of logits (B,) and the share (B,) of the times that lies before each; mean 1."""
-    r = logits.clamp(-LOGIT, LOGIT).exp().clamp(LEAST, MOST)
+    r = at_least_single(logits).clamp(-LOGIT, LOGIT).exp().clamp(LEAST, MOST)
     part = (when * BINS).long().clamp(0, BINS - 1)
     sums, counts = (r.new_zeros(BINS).index_add(0, part, of) for of in (r, torch.ones_like(r)))
     h = H[divergence](r / (sums[part] / counts[part] + TINY))
@@ -78,6 +78,7 @@ def weights(divergence: str, logits: Tensor, when: Tensor) -> Tensor:
 def distillation(x: Tensor, weight: Tensor, difference: Tensor) -> Tensor:
     """A scalar whose gradient by ``x`` (B, *shape) is ``weight`` (B,) times ``difference`` (B, *shape), fake minus teacher, over their
     number: descent takes the student from what its own noised law sees towards what the teacher sees."""
+    x = at_least_single(x)  # half precision would round the step away
     step = weight.view(-1, *[1] * (x.ndim - 1)) * difference
     return 0.5 * (x - (x - step).detach()).square().mean()
 
