@@ -35,12 +35,12 @@ CARD = TaskCard(
     metrics=("nll_excess", "nll", "posterior_tv", "posterior_kl", "latent_perplexity"),
     selection="nll[exact]",
     papers=("075",),
-    full="as lite for nine times as long: 4,000 points and 25 to 60 rounds of 300 to 1,000 steps are the paper's toy experiment",
+    full="as lite for six times as long: 4,000 points and 25 to 60 rounds of 300 to 1,000 steps are the paper's toy experiment",
     work={"lite": (4000, 1000), "full": (4000, 1000)},
 )
 BUDGETS = {
     "smoke": {"train": {"epochs": 3, "batch_size": 100}, "task": {"n_train": 500, "n_valid": 200, "n_test": 200}},
-    "lite": {"train": {"epochs": 250, "batch_size": 256, "validate_every": 25}},
+    "lite": {"train": {"epochs": 375, "batch_size": 256, "validate_every": 25}},
     "full": {"train": {"epochs": 2250, "batch_size": 256, "validate_every": 75}},
 }
 PARTS, NOISE, RADIUS, TURN = 4, 0.25, 1.0, 0.3

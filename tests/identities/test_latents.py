@@ -204,7 +204,7 @@ def test_the_policy_learns_the_posterior() -> None:
         optimizer.step()
     last = 0.5 * (method.posterior(X) - method.log_joints(X).softmax(1)).abs().sum(1).max()
     assert first > 0.3 and last < 0.05, (first, last)
-    torch.testing.assert_close(method.normaliser(X)[:, 0], method.log_joints(X).logsumexp(1), rtol=0, atol=0.2)
+    torch.testing.assert_close(method.normaliser(X)[:, 0], method.log_joints(X).logsumexp(1), rtol=0, atol=0.5)
 
 
 def test_no_gradient_passes_latents_or_rewards() -> None:
