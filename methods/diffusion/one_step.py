@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from elboard.bench.errors import UserError
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.method import Bases, Method
 from elboard.bench.options import Count, Share
@@ -25,7 +26,7 @@ from elboard.methods.parts.diffusion_networks import TimeMLP
 
 
 class OneStep(Method, Generator):
-    """Starts from the run ``teacher``; a subclass says how the student learns."""
+    """Starts from the run ``teacher``; a subclass says how the student learns. Raises UserError if that is no diffusion."""
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
@@ -35,6 +36,8 @@ class OneStep(Method, Generator):
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
+        if not isinstance(self.base, Diffusion):
+            raise UserError(f"{type(self.base).__name__} is no diffusion that could be distilled: flow-matching or ddpm is")
         self.student = copy.deepcopy(self.teacher.average) if self.teacher.pixels else TimeMLP(spec.shape, config.hidden)
         self.student.requires_grad_(True)
         self.average = copy.deepcopy(self.student).requires_grad_(False)

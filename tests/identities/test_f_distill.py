@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from elboard.bench.errors import UserError
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.methods.diffusion.ddpm import DDPM
 from elboard.methods.diffusion.f_distill import BINS, FDistill, H, distillation, weights
@@ -190,6 +191,13 @@ def test_clean_data_are_the_same_of_any_teacher() -> None:
         of, t = method.teacher, torch.full((12,), 0.4)
         x_t = BATCH[2,]
         torch.testing.assert_close(method.data(of.average, x_t, t), of.unclipped(x_t, torch.tensor(0.4)).data)
+
+
+def test_a_teacher_that_is_no_diffusion_is_refused() -> None:
+    spec = LikelihoodSpec((2,), 10, likelihood="gaussian")
+    student = made()
+    with pytest.raises(UserError, match="FDistill is no diffusion"):
+        FDistill(student.config, spec, {"teacher": student})
 
 
 def test_the_student_learns_a_gaussian(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,14 @@ def test_a_point_that_is_sure_has_no_infinite_divergence() -> None:
     torch.testing.assert_close(found["kl"], -method.joints.double().log_softmax(1).diagonal())
 
 
+def test_single_precision_does_not_exceed_the_largest_variation() -> None:
+    """Of laws that do not meet, of which one sums to a little more than 1."""
+    method = Known()
+    method.joints = torch.tensor([[0.0, -200.0, -200.0, -200.0]])
+    method.q = torch.tensor([[0.0, 0.5, 0.5 + 1e-6, 0.0]])
+    assert seen(method, torch.zeros(1, 2))["tv"].item() == 1
+
+
 def test_methods_start_from_means_of_half_the_size() -> None:
     data = HierarchicalMixture(HierarchicalMixture.Config(n_train=10, n_valid=5), "smoke", 0).load_train()
     torch.testing.assert_close(data.shared["start"], 0.5 * offsets().float())
