@@ -111,7 +111,7 @@ class FDistill(OneStep):
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)
         trained = self.teacher.average
-        self.fake = copy.deepcopy(trained).requires_grad_(True)
+        self.fake = copy.deepcopy(trained).requires_grad_(True).train()
         self.judge = Head(trained.middle.conv2.out_channels) if self.teacher.pixels else TimeMLP(spec.shape, config.judge)
 
     def taught(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

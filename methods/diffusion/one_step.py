@@ -39,7 +39,7 @@ class OneStep(Method, Generator):
         if not isinstance(self.base, Diffusion):
             raise UserError(f"{type(self.base).__name__} is no diffusion that could be distilled: flow-matching or ddpm is")
         self.student = copy.deepcopy(self.teacher.average) if self.teacher.pixels else TimeMLP(spec.shape, config.hidden)
-        self.student.requires_grad_(True)
+        self.student.requires_grad_(True).train()  # the teacher's is in evaluation mode
         self.average = copy.deepcopy(self.student).requires_grad_(False)
         self.register_buffer("averaged", torch.zeros(()))  # steps in the average
 

@@ -162,6 +162,14 @@ def test_at_the_teacher_nothing_moves_the_student(shape: tuple[int, ...]) -> Non
     assert method.student_loss(12).item() > 0
 
 
+@pytest.mark.parametrize("shape", list(BATCH))
+def test_what_is_copied_of_a_trained_teacher_trains(shape: tuple[int, ...]) -> None:
+    """The base is in evaluation mode, and stays in it; what starts from its weights is not."""
+    method = made(shape)
+    assert all(module.training for module in method.modules())
+    assert not any(module.training for module in method.teacher.modules())
+
+
 def test_the_student_of_images_starts_as_the_teacher_in_one_step() -> None:
     method = made((1, 6, 6))
     torch.manual_seed(5)
