@@ -238,10 +238,10 @@ def _evidence(spec: RunSpec, folder: Path, record: Any, method: Any) -> Found:
     with np.load(folder / record.files["evidence"][0], allow_pickle=False) as archive:
         evidence = dict(archive)
     of_sets = {name for examples in task.sets.values() for name in examples.among(evidence)}
-    units = {size for weights in method.parameters() for size in weights.shape}  # an array may be by unit, and be as many by chance
+    shapes = {size for weights in method.parameters() for size in weights.shape}  # an array may be by unit, and be as many by chance
     counts = {n: name for name, n in spec.config["task"].items() if name.startswith("n_") and isinstance(n, int) and n >= MANY}
     for name, array in evidence.items():
-        if name not in of_sets and (over := counts.keys() & {*array.shape} - units):
+        if name not in of_sets and (over := counts.keys() & {*array.shape} - shapes):
             said = f"{name} {array.shape} grows with {counts[min(over)]} and is of none of `sets`"
             yield "evidence", f"{said}: where it is large it is left out"
     found = task.score(evidence, record.metrics)
