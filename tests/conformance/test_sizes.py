@@ -70,6 +70,8 @@ PASSES = {  # of the whole evaluation
     "sampling/mnist14-guidance": lambda c: c["n_test"] * c["evaluations"] * sum(1 if w == 1 else 2 for w in c["weights"]),
     "fewshot/omniglot": lambda c: c["n_test"] * 5 * (1 + 15 + 5 + 15),  # episodes with one and with five images of each class
     "text/shakespeare": lambda c: c["n_test"] * c["draws"] + c["samples"] * 64 * (c["length"] // 64),  # draws of the bound, and samples
+    "latent/hierarchical-mixture": lambda c: c["n_test"],
+    "latent/digits": lambda c: 397,
     "text/enumerated": lambda c: 2 * 81 * 16,  # predictors, sequences and sets of masks
     # samples at once, one by one, and by blocks in two and in four, and draws of the bound of ten sequences
     "tokens/dependent": lambda c: c["samples"] * (1 + 4 + 2 + 4) + 10 * c["draws"],

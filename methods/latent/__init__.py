@@ -1,0 +1,1 @@
+"""Models of discrete compositional latents, by how their posterior is approximated."""

@@ -1,0 +1,1 @@
+"""Discrete latents whose posterior is known by enumeration."""
