@@ -282,6 +282,13 @@ def code_of(*entries: Entry) -> dict[str, str]:
 def compatible(paths: tuple[Path, ...] = ()) -> list[tuple[str, str]]:
     """All (task, method) pairs whose protocols fit and that have here what they require, sorted."""
     tasks, methods = (here(discover(kind, paths)) for kind in ("task", "method"))
+    return [(task, method) for task, method in _fitting(places(paths)) if task in tasks and method in methods]
+
+
+@cache
+def _fitting(paths: tuple[Path, ...]) -> list[tuple[str, str]]:
+    """Those whose protocols fit, whatever this machine has."""
+    tasks, methods = (_discover(kind, paths) for kind in ("task", "method"))
     return sorted((t, m) for t, task in tasks.items() for m, method in methods.items() if fits(method.card, task.card))
 
 

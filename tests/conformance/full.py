@@ -5,6 +5,7 @@ python full.py FOLDER TASK METHOD [...]     # in each of the processes, which th
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -55,12 +56,14 @@ def cases() -> list[Case]:
         method = find("method", entry["methods"][0]).card.name
         asked.append(Case(entry["tasks"][0], method, tuple((name, json.loads(value)) for name, value in built_of)))
     first: dict[tuple[str, ...], Case] = {}
-    for case in (case for case in asked if case[:2] in compatible()):
+    pairs = set(compatible())
+    for case in (case for case in asked if case[:2] in pairs):
         options = structure(case.task, case.method)
         first.setdefault((case.task.split("/")[0], case.method, repr(case.set), repr(sorted(options.items()))), case)
     return list(first.values())
 
 
+@functools.cache
 def structure(task: str, method: str) -> dict[str, Any]:
     """The options of ``task`` at full that decide what is built, where they are others than at smoke, and the network that it names, of
     ``method`` or of the run that it starts from."""
