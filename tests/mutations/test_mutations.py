@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import compileall
+import json
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,9 +31,12 @@ def named(patch: Path) -> str:
     return first.removeprefix("# fails: ")
 
 
+Outcome = Callable[[list[str]], int]
+
+
 @pytest.fixture(scope="session")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source, without records, to be broken and mended."""
+    """The source, without records, to be broken and mended; compiled so that a change is seen by what is written and not by when."""
     folder = tmp_path_factory.mktemp("mutations")
     ignored = shutil.ignore_patterns("__pycache__", "records", "*.patch")
     for name in COPIED:
@@ -37,20 +44,29 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         else:
             shutil.copy(ROOT / name, folder)
-    tests = sorted({named(patch) for patch in PATCHES.values()})
-    assert outcome(tests, folder) == 0, "a test that mutations name does not pass as it is"
+    compileall.compile_dir(folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
     return folder
 
 
-def run(words: list[str], folder: Path) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "GIT_CEILING_DIRECTORIES": str(folder.parent)}
-    environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+@pytest.fixture(scope="session")
+def outcome(copy: Path) -> Iterator[Outcome]:
+    """pytest's exit code for tests in the copy: 0 passed, 1 failed, others are mistakes in a test's name."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    words = [sys.executable, str(Path(__file__).with_name("warm.py"))]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=copy) as warm:
+
+        def ask(tests: list[str]) -> int:
+            print(json.dumps({"folder": str(copy), "tests": tests}), file=warm.stdin, flush=True)
+            return int(warm.stdout.readline())
+
+        yield ask
+        warm.stdin.close()
 
 
-def outcome(tests: list[str], folder: Path) -> int:
-    """pytest's exit code: 0 passed, 1 failed, others are mistakes in a test's name."""
-    return run([sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests], folder).returncode
+def apply(patch: Path, copy: Path, *words: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(copy.parent)}
+    return subprocess.run(["git", "apply", "-C1", *words, str(patch)], cwd=copy, env=environment, capture_output=True, text=True)
 
 
 def test_each_paper_with_a_method_has_a_mutation() -> None:
@@ -63,11 +79,12 @@ def test_each_paper_with_a_method_has_a_mutation() -> None:
 
 @pytest.mark.mutations
 @pytest.mark.parametrize("paper", PATCHES)
-def test_a_mutation_is_seen(paper: str, copy: Path) -> None:
+def test_a_mutation_is_seen(paper: str, copy: Path, outcome: Outcome) -> None:
     patch, test = PATCHES[paper], named(PATCHES[paper])
-    applied = run(["git", "apply", "-C1", str(patch)], copy)
+    assert outcome([test]) == 0, f"{test} does not pass as it is"
+    applied = apply(patch, copy)
     assert applied.returncode == 0, f"{patch.name} does not apply any more: {' '.join(applied.stderr.split())}"
     try:
-        assert outcome([test], copy) == 1, f"{patch.name} changes the method and {test} does not see it"
+        assert outcome([test]) == 1, f"{patch.name} changes the method and {test} does not see it"
     finally:
-        assert run(["git", "apply", "-C1", "-R", str(patch)], copy).returncode == 0
+        assert apply(patch, copy, "-R").returncode == 0
