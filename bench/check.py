@@ -33,6 +33,7 @@ from elboard.bench.runs import Runs
 from elboard.bench.source import tree, ways_to_test_data
 
 FEW = 16  # examples of each split in a light check
+DRAWN, STEPS = {"evaluations", "sample_steps"}, 8  # options of methods: in how many steps a sample is drawn
 MANY = 20  # from which on an option `n_*` is taken for a number of examples, by which arrays grow
 KEPT = ("running_mean", "running_var", "num_batches_tracked")  # what batch normalisation may change in a loss
 LOADED: dict[str, Any] = {}  # data of tasks at smoke, and methods that others start from, of a process
@@ -73,8 +74,15 @@ def thorough(paths: tuple[Path, ...] = ()) -> set[tuple[str, str]]:
 
 
 def specification(task: str, method: str, paths: tuple[Path, ...] = (), **options: Any) -> RunSpec:
-    """The run of a check."""
-    return resolve(task, method, budget="smoke", overrides={"trainer.accelerator": "cpu", **options}, paths=paths)
+    """The run of a check, in which a sample is drawn in few steps by what has such an option."""
+    bases = find("method", method, paths).card.bases
+    drawing = {"": method} | {f"bases.{role}.": words["method"] for role, words in bases.items()}
+    few = {f"{of}{name}": STEPS for of, one in drawing.items() for name in DRAWN & {*_options(one, paths)}}
+    return resolve(task, method, budget="smoke", overrides={"trainer.accelerator": "cpu"} | few | options, paths=paths)
+
+
+def _options(method: str, paths: tuple[Path, ...]) -> list[str]:
+    return [item.name for item in fields(find("method", method, paths).config_class())]
 
 
 def fewer(task: str, paths: tuple[Path, ...] = ()) -> dict[str, int]:

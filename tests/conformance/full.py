@@ -26,6 +26,16 @@ SIZES = {  # options of tasks that say how much data there is or how often somet
     *("n_labelled", "n_shown", "pairs", "steps", "repeats", "n_classes", "episodes", "queries"),
     *("draws", "length", "stride", "track_n", "reference", "n_bound", "given"),
 }
+RATES = {
+    "lr",
+    "lr_z",
+    "weight_decay",
+    "dropout",
+    "draws",
+    "resamples",
+    "beta",
+    "beta_warmup",
+}  # options of methods that build nothing either
 TOGETHER = 8  # examples of a batch of two processes: two steps of those of a light check, as unused parameters stop the second one only
 NUMBERED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")  # by which Lightning knows a process that others started
 
@@ -43,7 +53,7 @@ class Case(NamedTuple):
 
 def cases() -> list[Case]:
     """Each method at home, each task with one method, and what the papers ask for at full, of the pairs that can run here; once for options
-    that differ in length alone, and for several tasks of a family with the same options once."""
+    that differ in lengths, sizes and rates alone, and for several tasks of a family with the same options once."""
     asked = [
         *(Case(entry.card.home, name) for name, entry in discover("method").items()),
         *(Case(*pair) for pair in sorted(check.thorough())),
@@ -56,7 +66,8 @@ def cases() -> list[Case]:
     pairs = set(compatible())
     for case in (case for case in asked if case[:2] in pairs):
         options = structure(case.task, case.method)
-        first.setdefault((case.task.split("/")[0], case.method, repr(case.set), repr(sorted(options.items()))), case)
+        building = [(name, value) for name, value in case.set if name.removeprefix("task.") not in (SIZES if "." in name else RATES)]
+        first.setdefault((case.task.split("/")[0], case.method, repr(building), repr(sorted(options.items()))), case)
     return list(first.values())
 
 
