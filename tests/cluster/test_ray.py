@@ -192,7 +192,7 @@ def test_a_run_that_another_process_has_is_waited_for(home: Path, connected: Any
 
 
 def test_ctrl_c_saves_checkpoints(home: Path, connected: Any) -> None:
-    p, training, told = slow(home, 5, "0-2"), set(), []
+    p, training, told = slow(home, 5, "0-4"), set(), []  # enough that two train at once, also where one worker starts late
 
     def interrupt(spec: RunSpec, event: dict) -> None:
         if event["event"] == "epoch":
