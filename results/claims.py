@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from elboard.results.store import Group
 
 STATUSES = ("holds", "refuted", "undecided", "not run", "not implemented")
+UNTESTED = STATUSES[3:]
 FORMATS = ("table", "md", "json")
 LEGEND = (
     "left - right [95 % interval] in the metric's unit; p: of no difference, for = of the two one-sided tests; "
@@ -305,15 +306,15 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 def terminal(entries: Sequence[Entry], width: int = 0, every: bool = True) -> str:
     """The ledger as lines of at most ``width`` columns, 0 for any: first what was tested, then ``every`` other claim, or their number."""
-    tested = [entry for entry in entries if entry.status not in ("not run", "not implemented")]
-    others = [entry for entry in entries if entry not in tested]
+    tested = [entry for entry in entries if entry.status not in UNTESTED]
+    others = [entry for entry in entries if entry.status in UNTESTED]
     lines, paper = markup.fold(summary_text(entries), width), None
     for entry in [*tested, *(others if every else ())]:
         if entry.paper.number != paper:
             paper = entry.paper.number
             lines += ["", *markup.fold(f"{paper} {entry.paper.slug}: {entry.paper.title}", width)]
         tested_as, found = _lines(entry)
-        wide = max(len(status) for status in STATUSES[:3]) if entry in tested else len(entry.status)
+        wide = len(entry.status) if entry.status in UNTESTED else max(map(len, STATUSES[:3]))
         indent = " " * (wide + 4)
         lines += markup.fold(claim_text(entry), width, f"  {entry.status:{wide}}  ", indent)
         for text in (tested_as, *found.split("\n")):

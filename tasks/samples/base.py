@@ -68,6 +68,7 @@ class Samples(Generation):
         return {"x": images(self._source("test")[: self.config.n_test], self.levels)}
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
+        """The card's n, or as many samples as there are validation images where these are fewer, as at smoke."""
         if self._valid is None:
             self._valid = self._moments(data.valid["x"])
         fake = method.sample(min(SELECT_N, len(data.valid["x"]))).cpu().clamp(0, 1)

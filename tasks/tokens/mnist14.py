@@ -115,6 +115,7 @@ class MNIST14Tokens(DataTask):
         return tuple(torch.cat(of).cpu() for of in zip(*parts, strict=True))
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
+        """The card's n, or as many samples as there are validation images where these are fewer, as at smoke."""
         fake, _ = self._drawn(method, min(SELECT_N, len(data.valid["x"])), SELECT_STEPS)
         return {CARD.selection: frechet_distance(*self._moments(data.valid["x"]), *self._moments(fake))}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,7 +58,9 @@ def test_options_are_chosen_by_the_same_steps_whatever_are_asked(monkeypatch: py
     data, _ = loaded(task)
     method = Same(data.valid["x"].repeat(10, 1))
     monkeypatch.setattr(method, "sample_in", lambda n, steps: asked.append((n, steps)) or (method.x[:n], torch.zeros(n)))
-    assert list(task.validate(method, data)) == ["fd[mnist-cnn,n=500]/e16"] and asked == [(500, 16)]
+    assert list(task.validate(method, data)) == ["fd[mnist-cnn,n=500]/e16"] and asked == [(60, 16)], "as many as validation images"
+    task.validate(method, replace(data, valid={"x": data.valid["x"].repeat(10, 1)}))
+    assert asked[1] == (500, 16)
 
 
 # --- tokens that determine each other -----------------------------------------------------------------
