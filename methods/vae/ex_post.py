@@ -69,8 +69,9 @@ class ExPostDensity(Method, Generator, AggregatePosterior):
         if self.config.density == "second":
             training.run(self)
         elif self.config.density == "mixture":
-            with torch.no_grad():
-                self.density.fit(torch.cat([self.draw_codes(part.to(self.device)) for part in data.train["x"].split(1000)]), iterations=50)
+            with torch.no_grad():  # the model is on its device already, what is fitted here is not
+                codes = [self.draw_codes(part.to(self.base.device)).to(self.device) for part in data.train["x"].split(1000)]
+                self.density.fit(torch.cat(codes), iterations=50)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         z = self.draw_codes(batch["x"])
