@@ -28,7 +28,7 @@ from elboard.bench.identity import IN_KEY
 from elboard.bench.metrics.conventions import bare, better, in_range
 from elboard.bench.options import out_of_bounds
 from elboard.bench.registry import Entry, compatible, discover, find
-from elboard.bench.run import build, execute, load_trained, seed_everything
+from elboard.bench.run import build, by_role, execute, load_trained, seed_everything
 from elboard.bench.runs import Runs
 from elboard.bench.source import tree, ways_to_test_data
 
@@ -228,13 +228,8 @@ def _light(spec: RunSpec) -> Any:
     """Task, few data and method of ``spec`` before its step; all data where the task makes its own batches of them."""
     from elboard.bench.task import Task
 
-    said = find("method", spec.method, tuple(map(Path, spec.paths))).card.bases
-    bases: dict[str, Any] = {}
-    for role, runs in spec.bases.items():
-        methods = [started_from(run) for run in runs]
-        bases[role] = methods if "count" in said[role] else methods[0]
     own = find("task", spec.task, tuple(map(Path, spec.paths))).load().batches is not Task.batches
-    return build(spec, bases, _whole(spec) if own else few(_whole(spec)))
+    return build(spec, by_role(spec, started_from), _whole(spec) if own else few(_whole(spec)))
 
 
 def _whole(spec: RunSpec) -> Any:

@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -344,16 +344,19 @@ def load_trained(spec: RunSpec, root: Path, loaded: dict[str, Any] | None = None
     return method.eval()
 
 
+def by_role(spec: RunSpec, made: Callable[[RunSpec], Any]) -> dict[str, Any]:
+    """What ``made`` gives for the runs that ``spec`` starts from, by role: one, or a list where its card says ``count``."""
+    said = find("method", spec.method, tuple(map(Path, spec.paths))).card.bases
+    methods = {role: [made(run) for run in runs] for role, runs in spec.bases.items()}
+    return {role: of if "count" in said[role] else of[0] for role, of in methods.items()}
+
+
 def built(spec: RunSpec, root: Path, loaded: dict[str, Any]) -> Loaded:
     """:func:`build` with the trained methods that ``spec`` starts from, by role: one, or a list where its card says ``count``.
 
     Of the runs that share a task, its options and a seed the data are read once, and kept in ``loaded``.
     """
-    said = find("method", spec.method, tuple(map(Path, spec.paths))).card.bases
-    bases = {}
-    for role, runs in spec.bases.items():
-        methods = [load_trained(run, root, loaded) for run in runs]
-        bases[role] = methods if "count" in said[role] else methods[0]
+    bases = by_role(spec, lambda run: load_trained(run, root, loaded))
     same = json.dumps([spec.task, spec.budget, spec.seed, spec.config["task"]])
     found = build(spec, bases, loaded.get(same))
     loaded[same] = found.data
