@@ -2,9 +2,9 @@
 
     log p(x) = sum_t log p(x_t | h_t),   h_t by x_1..x_(t-1)
 
-``backbone``: "ssm", the blocks that :mod:`elboard.methods.sequences.vssm` decodes with, in the place of Mamba's, whose lambda depends on the
-input; or "transformer", a causal one with half as many blocks, which have twice as many weights. The numbers of a step are independent
-given h_t, as those of all models here.
+``backbone``: "ssm", the blocks that :mod:`elboard.methods.sequences.vssm` decodes with, in the place of Mamba's, whose lambda depends on
+the input; or "transformer", a causal one with half as many blocks, which have twice as many weights. The numbers of a step are
+independent given h_t, as those of all models here.
 
 All steps are looked at together in training and are drawn one after the other: the state-space layers keep their last state, attention
 keys and values, so that no step is computed twice.

@@ -2,10 +2,10 @@
 
     z_1..z_k ~ q(z_1..z_k | x_1..x_k),   s_k by one scan;   z_(k+1)..z_T ~ p,   s_(k+1)..s_T by another one, from s_k
 
-The model of :mod:`elboard.methods.sequences.vssm`. As its prior is one step's by itself and its decoder causal, log p(x_1..x_k) is that of the
-model of the whole, and codes that are drawn knowing x_1..x_k alone bound it. The encoder is therefore causal: one from both ends would have
-learned to see what a beginning lacks. What is seen reaches what is drawn through the state s_k and nowhere else; that state is kept, so that
-nothing is computed twice, and all that is drawn is drawn at once.
+The model of :mod:`elboard.methods.sequences.vssm`. Its prior is of each step by itself and its decoder causal, so that the model of the
+whole gives log p(x_1..x_k) too, and codes that are drawn knowing x_1..x_k alone bound it. The encoder is causal: one from both ends would
+have learned to see what a beginning lacks. What is seen reaches what is drawn through the state s_k and nowhere else; that state is kept,
+so that nothing is computed twice, and all that is drawn is drawn at once.
 
 Differences from the paper, of which the abstract and a summary were at hand: that the prior does not depend on what is seen is the simplest
 reading; one that is learned, given the beginning, would need draws of k in training.

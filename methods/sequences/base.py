@@ -2,8 +2,8 @@
 
     p(x_t | h_t) = prod_d p(x_td | out_td),   out_t = head(h_t)
 
-by the likelihood that the data ask for. Samples are draws of it and no means, of all models alike: what a sequence is worth lies in what its
-steps agree on, and noise of a step is independent given h_t in each of them.
+by the likelihood that the data ask for. Samples are draws of it and no means, of all models alike: the numbers of a step are independent
+given h_t in each of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.kinds.sequences import SequenceModel
