@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from elboard.bench.method import at_least_single
+
 LEAST, MOST = 0.9, 0.999  # of |lambda| at the start
 
 State = list[Tensor]  # of each layer, complex (B, N)
@@ -88,7 +90,7 @@ class DiagonalSSM(nn.Module):
         """``u`` (B, T, width) and the state ``before`` it (B, width), if not 0, to outputs like u and the last state."""
         modulus = torch.exp(-torch.exp(self.nu))
         factor = torch.polar(modulus, self.theta)
-        b = (1 - modulus.square()).sqrt() * torch.view_as_complex(self.b(u).float().unflatten(2, (-1, 2)))
+        b = (1 - modulus.square()).sqrt() * torch.view_as_complex(at_least_single(self.b(u)).unflatten(2, (-1, 2)))
         if before is not None:
             b = torch.cat([b[:, :1] + (factor * before)[:, None], b[:, 1:]], 1)
         h = self.scan(factor, b)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.kinds.sequences import LatentSequence
-from elboard.bench.method import Bases
+from elboard.bench.method import Bases, at_least_single
 from elboard.bench.options import Count, Positive
 from elboard.bench.task import Batch
 from elboard.methods.parts.discrete import OneHots
@@ -65,7 +65,7 @@ class VSSM(SequenceMethod, LatentSequence):
 
     def posterior(self, x: Tensor) -> Tensor:
         """Log-probabilities of the codes of ``x`` (B, T, D): ``(B, T, G, K)``."""
-        logits = self.logits(self.encoder(x)[0]).float()
+        logits = at_least_single(self.logits(self.encoder(x)[0]))
         return logits.unflatten(2, (self.config.groups, self.config.classes)).log_softmax(3)
 
     def kl(self, log_q: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class VSSM(SequenceMethod, LatentSequence):
 
     def prior_codes(self, n: int, length: int) -> Tensor:
         """``(n, length, G K)``: each step by itself."""
-        return self.drawn_codes(torch.zeros(n, length, self.config.groups, self.config.classes, device=self.device))
+        return self.drawn_codes(self.head.weight.new_zeros(n, length, self.config.groups, self.config.classes))
 
     def decode(self, z: Tensor, before: State | None = None) -> tuple[Tensor, State]:
         """What the head says of each step of ``z`` (B, T, G K), ``(B, T, D)``, and the decoder's last states."""
