@@ -16,7 +16,7 @@ from torch import nn
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.kinds.sequences import SequenceModel
 from elboard.bench.method import Bases, Method
-from elboard.bench.options import Count, Share
+from elboard.bench.options import Count, Positive, Share
 from elboard.bench.task import Data
 from elboard.methods.parts.likelihoods import likelihood
 
@@ -30,6 +30,7 @@ class SequenceMethod(Method, SequenceModel):
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
+        lr: Positive = 4e-3  # as of the transformers of tokens
         schedule: Literal["constant", "cosine"] = "cosine"
         warmup: Share = 0.05
         width: Count = 96
