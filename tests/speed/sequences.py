@@ -1,5 +1,6 @@
 """What drawing sequences costs by their length, in ratios: ``python tests/speed/sequences.py [DEVICE]``. Medians of draws in turn of 64
-sequences each, of untrained models with the options of ``sequences/mnist-rows`` at lite, on one machine in one sitting; only the ratios travel.
+sequences each, of untrained models with the options of ``sequences/mnist-rows`` at lite, on one machine in one sitting; only the ratios
+travel.
 
 On one core a scan does its work one after the other, T log T of it, and what is saved is the overhead of T small steps; an accelerator has
 room for all of it at once.
@@ -41,7 +42,7 @@ def seconds(device: str) -> dict[str, list[float]]:
         for _ in range(REPETITIONS):
             for way, model in models.items():
                 of_length = model.resized(length).eval()
-                of_length.sample(AT_ONCE) if length == LENGTHS[0] else None
+                of_length.sample(1)  # what is done once for a length and a device
                 start = time.perf_counter()
                 of_length.sample(AT_ONCE).sum().item()
                 took[way].append(time.perf_counter() - start)
