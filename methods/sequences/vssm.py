@@ -10,7 +10,7 @@ Evaluation draws from q itself.
 
 Differences from the paper, of which the abstract and a summary were at hand and no code: the uniform prior, the encoder from both ends, the
 layers (diagonal, with gates), Adam on a cosine, temperatures from 1 to 0.5 and 4 x 16 classes a step are choices made here. The rate is
-4e-3: of 1e-3, which is more usual, little is learned in the few steps of lite.
+the family's.
 """
 
 from __future__ import annotations
