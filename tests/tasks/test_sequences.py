@@ -34,6 +34,44 @@ def test_a_chain_is_as_long_as_what_waits_for_each_other() -> None:
     assert [depth_of(lambda n=n: written(n)) for n in (2, 5)] == [3, 9], "each number by the one before"
 
 
+def test_no_chain_is_lost_or_found_anew() -> None:
+    """By what Python is told on the way, by layers that are one call to a library, by operations that return nothing, by addresses of
+    storages that are gone."""
+    x = torch.ones(4)
+
+    def told(n: int) -> Tensor:
+        y = x
+        for _ in range(n):
+            y = torch.full((4,), y.sum().item())
+        return y
+
+    assert [depth_of(lambda n=n: told(n)) for n in (2, 5)] == [6, 15]
+    for layer in (torch.nn.LSTM(4, 4), torch.nn.GRU(4, 4)):
+        depths = [depth_of(lambda n=n, layer=layer: layer(torch.zeros(n, 1, 4))) for n in (5, 10, 20)]
+        assert depths[2] - depths[1] == 2 * (depths[1] - depths[0]) >= 20
+    assert torch.backends.mkldnn.enabled and torch.backends.cudnn.enabled, "as before"
+
+    def together(n: int) -> list[Tensor]:
+        of = [torch.ones(2), torch.ones(2)]
+        for _ in range(n):
+            torch._foreach_add_(of, 1.0)
+        return of
+
+    assert depth_of(lambda: together(5)) == 6
+
+    def forgotten() -> Tensor:
+        y = x
+        for _ in range(50):
+            y = y * 1
+        del y
+        y = torch.tensor([1.0, 2.0, 3.0, 4.0])  # where the last one was
+        for _ in range(10):
+            y = y * 1
+        return y
+
+    assert depth_of(forgotten) == 50
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [("vssm", {}), ("ar-vssm", {}), ("ar-sequence", {"backbone": "ssm"}), ("ar-sequence", {"backbone": "transformer"})],
