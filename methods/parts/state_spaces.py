@@ -90,7 +90,8 @@ class DiagonalSSM(nn.Module):
         """``u`` (B, T, width) and the state ``before`` it (B, width), if not 0, to outputs like u and the last state."""
         modulus = torch.exp(-torch.exp(self.nu))
         factor = torch.polar(modulus, self.theta)
-        b = (1 - modulus.square()).sqrt() * torch.view_as_complex(at_least_single(self.b(u)).unflatten(2, (-1, 2)))
+        gamma = (-torch.expm1(-2 * torch.exp(self.nu))).sqrt()  # of the modulus it would be 0, with no gradient, for nu below -17
+        b = gamma * torch.view_as_complex(at_least_single(self.b(u)).unflatten(2, (-1, 2)))
         if before is not None:
             b = torch.cat([b[:, :1] + (factor * before)[:, None], b[:, 1:]], 1)
         h = self.scan(factor, b)

@@ -13,7 +13,7 @@ from torch import Tensor
 from elboard.bench.kinds.likelihood import LikelihoodSpec
 from elboard.bench.registry import discover
 from elboard.bench.task import Data
-from elboard.methods.parts.state_spaces import SCANS, StateSpaceNetwork, convolved, doubling, recurrence
+from elboard.methods.parts.state_spaces import SCANS, DiagonalSSM, StateSpaceNetwork, convolved, doubling, recurrence
 from elboard.methods.sequences.ar_sequence import ARSequence
 from elboard.methods.sequences.ar_vssm import AutoregressiveVSSM
 from elboard.methods.sequences.vssm import VSSM
@@ -80,6 +80,15 @@ def test_all_ways_to_the_states_are_one(length: int) -> None:
     powers = torch.tensor([1, -1, 1j, -1j, 0.5], dtype=torch.complex128)
     whole = torch.randint(-8, 8, (4, length, 5)).to(torch.complex128)
     assert torch.equal(doubling(powers, whole), recurrence(powers, whole)), "of numbers that are never rounded"
+
+
+def test_states_that_hardly_fade_have_gradients() -> None:
+    torch.manual_seed(0)
+    layer, u = DiagonalSSM(3, "doubling"), torch.randn(2, 5, 3)
+    layer.nu.data.fill_(-20.0)  # where |lambda| is 1 in single precision
+    y, _ = layer(u)
+    y.sum().backward()
+    assert layer.nu.grad.isfinite().all() and (layer.nu.grad != 0).all()
 
 
 def test_the_end_of_a_sequence_does_not_reach_its_start() -> None:
