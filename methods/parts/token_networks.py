@@ -11,6 +11,7 @@ from elboard.methods.parts.diffusion_solvers import embedding_of
 
 TIME = 64  # width of the embedding of times
 SPREAD = 0.02  # deviation of embeddings at the start, as of GPT-2
+Past = list[Tensor]  # keys and values (B, heads, l, width / heads) of the l positions before
 
 
 class Distances(nn.Module):
@@ -25,11 +26,12 @@ class Distances(nn.Module):
         distance = torch.arange(1 - length, length).abs()
         self.bias = nn.Parameter(-(distance / 2.0 ** torch.arange(heads)[:, None]))
 
-    def forward(self, length: int) -> Tensor:
-        """``(heads, length, length)``."""
+    def forward(self, length: int, first: int = 0) -> Tensor:
+        """``(heads, length, length)``, or what positions from ``first`` on see, ``(heads, length - first, length)``."""
         at = torch.arange(length, device=self.bias.device)
-        bias = self.bias[:, at - at[:, None] + self.length - 1]
-        return bias.masked_fill(at > at[:, None], -torch.inf) if self.causal else bias
+        of = at[first:, None]
+        bias = self.bias[:, at - of + self.length - 1]
+        return bias.masked_fill(at > of, -torch.inf) if self.causal else bias
 
 
 class _Block(nn.Module):
@@ -50,16 +52,21 @@ class _Block(nn.Module):
             nn.init.zeros_(self.condition.weight)
             nn.init.zeros_(self.condition.bias)
 
-    def attend(self, h: Tensor) -> Tensor:
+    def attend(self, h: Tensor, past: Past | None) -> Tensor:
         q, k, v = self.qkv(h).unflatten(2, (3, self.near.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.mix(F.scaled_dot_product_attention(q, k, v, attn_mask=self.near(h.shape[1]).to(q.dtype)).transpose(1, 2).flatten(2))
+        if past is not None:
+            if past:
+                k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+            past[:] = [k, v]
+        bias = self.near(k.shape[2], k.shape[2] - q.shape[2]).to(q.dtype)
+        return self.mix(F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2))
 
-    def forward(self, h: Tensor, known: Tensor | None = None) -> Tensor:
+    def forward(self, h: Tensor, known: Tensor | None = None, past: Past | None = None) -> Tensor:
         first, second = self.norm1(h), None
         if self.condition is not None:
             *of_first, scale, shift = self.condition(known)[:, None].chunk(4, 2)
             first, second = first * (1 + of_first[0]) + of_first[1], (scale, shift)
-        h = h + self.dropout(self.attend(first))
+        h = h + self.dropout(self.attend(first, past))
         after = self.norm2(h)
         if second is not None:
             after = after * (1 + second[0]) + second[1]
@@ -69,7 +76,8 @@ class _Block(nn.Module):
 class Transformer(nn.Module):
     """``depth`` blocks on vectors ``(B, L, width)`` with learned positions, bidirectional or ``causal``, and a last normalisation.
 
-    With ``timed`` it is told a time ``(B,)`` in [0, 1], with ``known`` a vector ``(B, known)`` of each sequence.
+    With ``timed`` it is told a time ``(B,)`` in [0, 1], with ``known`` a vector ``(B, known)`` of each sequence. ``pasts``: of each block
+    what it keeps of the vectors before these, to which it adds these; empty at the start of a sequence.
     """
 
     def __init__(
@@ -93,13 +101,14 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList([_Block(length, width, heads, dropout, causal, told) for _ in range(depth)])
         self.norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
 
-    def forward(self, h: Tensor, t: Tensor | None = None, known: Tensor | None = None) -> Tensor:
+    def forward(self, h: Tensor, t: Tensor | None = None, known: Tensor | None = None, pasts: list[Past] | None = None) -> Tensor:
         parts = [] if self.time is None else [self.time(embedding_of(t, TIME))]
         parts += [] if self.of_known is None else [self.of_known(known)]
         told = F.silu(torch.stack(parts).sum(0)) if parts else None
-        h = self.dropout(h + self.positions[: h.shape[1]])
-        for block in self.blocks:
-            h = block(h, told)
+        first = pasts[0][0].shape[2] if pasts and pasts[0] else 0
+        h = self.dropout(h + self.positions[first : first + h.shape[1]])
+        for i, block in enumerate(self.blocks):
+            h = block(h, told, pasts[i] if pasts else None)
         return self.norm(h)
 
 

@@ -37,6 +37,7 @@ def test_parts_give_the_gradient_of_the_whole(name: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(torch, "randn", torch.zeros)
     monkeypatch.setattr(torch, "bernoulli", torch.round)
     monkeypatch.setattr(torch, "rand", lambda *size, device=None: torch.zeros(*size, device=device) + 0.4)
+    monkeypatch.setattr(torch, "rand_like", lambda of: torch.full_like(of, 0.4))
     monkeypatch.setattr(torch, "randint", lambda high, size, device=None: torch.zeros(size, dtype=torch.long, device=device))
     assert may_split(method)
     whole = method.loss(batch)

@@ -1,0 +1,1 @@
+"""Models of sequences of vectors: variational ones that draw all steps at once, and autoregressive ones."""
