@@ -44,6 +44,9 @@ METRICS = (
         0.0,
         note="of the model's own sampler where samplers are compared; same features",
     ),
+    Convention(
+        "log_fd", "natural logarithm of the Frechet distance", "", "lower", note="a difference is the log of a ratio; same features"
+    ),
     Convention("fd_fall", "Frechet distance without guidance minus that with a moderate weight", "", "none"),
     Convention("fd_rise", "Frechet distance with the largest weight minus that with a moderate one", "", "none"),
     Convention("best_guidance", "weight of guidance with the least Frechet distance", "", "none", 0.0),

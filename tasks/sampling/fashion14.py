@@ -4,6 +4,7 @@ What is drawn from was trained on ``samples/fashion14``; nothing is trained here
 
 * ``fd/eN``: Frechet distance from the test images with at most N evaluations a sample; ``fd/reference``: with ``reference`` of them, by the
   same sampler. Features are those of a classifier of 28 x 28 pixels, which sees images scaled.
+* ``log_fd``: the logarithm of each of them, of which a difference of two models is a share of the distance whatever its scale.
 * ``fd_ratio/eN``: the distance with N evaluations over that of the reference.
 
 Evidence: the distances; these need the features themselves: only running the method again checks them. The picture has a row for each
@@ -12,6 +13,7 @@ number, the reference first. Selection: the distance of 500 samples of ten evalu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +38,7 @@ CARD = TaskCard(
     title="Unconditional samples, by evaluations of the network",
     needs=("SteppedGenerator",),
     primary="fd/e10",
-    metrics=("fd/e10", "fd/e25", "fd/e50", "fd/reference", "fd_ratio/e10", "fd_ratio/e25"),
+    metrics=("fd/e10", "fd/e25", "fd/e50", "fd/reference", "fd_ratio/e10", "log_fd/e10", "log_fd/reference"),
     selection="fd[fashion-cnn,n=500]/e10",
     data=("fashion-mnist",),
     papers=("108",),
@@ -57,7 +59,7 @@ BUDGETS = {
         },
     },
 }  # fmt: skip
-NETWORK, SELECT_STEPS = "fashion-cnn", 10
+NETWORK, SELECT_STEPS, LEAST = "fashion-cnn", 10, 1e-6
 
 
 class UnconditionalSamples(DataTask):
@@ -120,7 +122,8 @@ class UnconditionalSamples(DataTask):
         parameters, found = f"{key.partition('[')[2]},n={int(observed['samples'])}", {}
         first = float(observed[key][0])
         for fd, evaluations in zip(observed[key].tolist(), observed["evaluations"].tolist(), strict=True):
-            found[f"fd[{parameters}]/" + (f"e{evaluations}" if evaluations else "reference")] = fd
+            at = f"e{evaluations}" if evaluations else "reference"
+            found |= {f"fd[{parameters}]/{at}": fd, f"log_fd[{parameters}]/{at}": math.log(max(fd, LEAST))}
             if evaluations:
                 found[f"fd_ratio[{parameters}]/e{evaluations}"] = fd / first
         return found

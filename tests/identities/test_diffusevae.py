@@ -187,7 +187,7 @@ def test_a_draw_is_that_of_the_papers_posterior(formulation: str) -> None:
 
 
 def test_the_first_stage_has_the_squared_error_and_the_kl() -> None:
-    """Twice the loss is sum |x - x^|^2 + KL, and what no weight changes."""
+    """Twice the loss is sum |x - x^|^2 + a KL, and what no weight changes; a is 1 of as many values as CIFAR-10 has."""
     words = discover("method")["diffusevae"].card.bases["vae"]
     entry = discover("method")[words["method"]]
     torch.manual_seed(0)
@@ -197,7 +197,9 @@ def test_the_first_stage_has_the_squared_error_and_the_kl() -> None:
     x = seeded(lambda: vae.decode(mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)))
     kl = 0.5 * (logvar.exp() + mean.square() - 1 - logvar).sum(1)
     constant = 36 * torch.log(torch.tensor(2 * torch.pi))
-    torch.testing.assert_close(2 * loss - constant, ((X - x).square().flatten(1).sum(1) + kl).mean(), rtol=1e-4, atol=1e-4)
+    a = 2 * words["set"]["kl_factor"]
+    assert a == pytest.approx(196 / 3072, rel=0.01) and kl.mean() > 0.1
+    torch.testing.assert_close(2 * loss - constant, ((X - x).square().flatten(1).sum(1) + a * kl).mean(), rtol=1e-5, atol=1e-4)
 
 
 def test_training_sees_draws_of_the_posterior_and_leaves_the_vae_alone() -> None:

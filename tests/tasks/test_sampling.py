@@ -150,6 +150,7 @@ def test_distances_by_evaluations(noise: float) -> None:
     if noise:
         assert 0 < fd[0] < fd[1] < fd[2]
         assert found[f"fd_ratio[{key}]/e4"] == pytest.approx(fd[2] / fd[0])
+        assert found[f"log_fd[{key}]/e20"] == pytest.approx(np.log(fd[1]))
     else:
         assert fd == pytest.approx([0, 0, 0], abs=1e-3)
 
@@ -158,9 +159,8 @@ def test_unconditional_models_are_drawn_from_on_the_splits_they_were_trained_on(
     """Of ``samples/fashion14``, so that what a density is fitted to and what chooses were no test images there."""
     ours, theirs = made("sampling/fashion14", n_test=150), made("samples/fashion14", n_test=150)
     (data, test), (of, tested) = loaded(ours), loaded(theirs)
-    assert (
-        torch.equal(data.train["x"], of.train["x"]) and torch.equal(data.valid["x"], of.valid["x"]) and torch.equal(test["x"], tested["x"])
-    )
+    for mine, other in ((data.train, of.train), (data.valid, of.valid), (test, tested)):
+        assert torch.equal(mine["x"], other["x"])
     entries = [find("task", name) for name in ("sampling/fashion14", "samples/fashion14")]
     for budget in ("lite", "full"):
         sizes = [entry.load().Config(**entry.budgets()[budget]["task"]) for entry in entries]
