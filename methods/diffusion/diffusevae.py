@@ -32,6 +32,7 @@ from elboard.bench.card import MethodCard
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.generation import Generator, LatentModel
 from elboard.bench.method import Bases
+from elboard.bench.options import Count
 from elboard.bench.task import Batch, DataSpec
 from elboard.methods.diffusion.base import CHUNK, Unconditional
 from elboard.methods.parts.diffusion_networks import UNet
@@ -64,6 +65,8 @@ class DiffuseVAE(Unconditional):
     @dataclass(kw_only=True)
     class Config(Unconditional.Config):
         formulation: Literal["concatenated", "shifted", "both"] = "concatenated"
+        sampler: Literal["euler", "heun", "ddim", "dpm-solver-2", "dpm-solver++2m", "ancestral", "euler-maruyama"] = "ddim"
+        evaluations: Count = 10  # the abstract's, of CelebA-HQ
 
     def __init__(self, config: Any, spec: DataSpec, bases: Bases | None = None):
         super().__init__(config, spec, bases)

@@ -2,8 +2,8 @@
 
     x_s = alpha_s data^ + sigma_s eps^                                      (eta = 0; Song, Meng and Ermon 2021, eq. 12)
 
-Nothing is trained: the model is that of the run ``model``, ``ddpm`` at its own defaults. The samplers are those of
-:mod:`elboard.methods.diffusion.diffusion_sampler`; steps are even in time (``spacing``).
+Nothing is trained: the model is that of the run ``model``, ``ddpm`` at its own defaults but for the samples by which its epoch was chosen, which
+are of ten evaluations. Samplers are those of :mod:`elboard.methods.diffusion.diffusion_sampler`; steps are even in time (``spacing``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ CARD = MethodCard(
     family="diffusion",
     home="sampling/fashion14",
     cite="Song, Meng and Ermon 2021",
-    bases={"model": {"method": "ddpm", "task": {"sampling/fashion14": "samples/fashion14"}}},
+    bases={
+        "model": {
+            "method": "ddpm",
+            "task": {"sampling/fashion14": "samples/fashion14"},
+            "set": {"sampler": "ddim", "evaluations": 10},
+        }
+    },
     defaults="paper",
 )
 
