@@ -2,8 +2,9 @@
 
     x_s = alpha_s data^ + sigma_s eps^                                      (eta = 0; Song, Meng and Ermon 2021, eq. 12)
 
-Nothing is trained: the model is that of the run ``model``, ``ddpm`` at its own defaults but for the samples by which its epoch was chosen, which
-are of ten evaluations. Samplers are those of :mod:`elboard.methods.diffusion.diffusion_sampler`; steps are even in time (``spacing``).
+Nothing is trained: the model is that of the run ``model``, ``ddpm`` at its own defaults but for the samples by which its epoch was chosen,
+which are of ten evaluations. Samplers are those of :mod:`elboard.methods.diffusion.diffusion_sampler`; steps are even in time
+(``spacing``).
 """
 
 from __future__ import annotations
