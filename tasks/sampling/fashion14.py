@@ -99,7 +99,7 @@ class UnconditionalSamples(DataTask):
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         with torch.random.fork_rng(devices=[]):
-            fake = self._drawn(method, SELECT_N, SELECT_STEPS)
+            fake = self._drawn(method, min(SELECT_N, len(data.valid["x"])), SELECT_STEPS)
         return {self.card.selection: frechet_distance(*self._moments(data.valid["x"]), *self._moments(fake))}
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
