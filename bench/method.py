@@ -79,6 +79,11 @@ class Method(pl.LightningModule):
         """The methods of all roles."""
         return [one for of in self.bases.values() for one in (of if isinstance(of, list) else [of])]
 
+    def place_bases(self, device: torch.device) -> None:
+        """Move all that it starts from to ``device``, and what that starts from: their weights are no part of its own."""
+        for base in self.all_bases():
+            base.to(device).place_bases(device)
+
     # --- what a method defines -----------------------------------------------------------------
 
     def prepare(self, data: Data) -> None:

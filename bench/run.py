@@ -195,8 +195,7 @@ def _train(spec: RunSpec, runs: Runs, loaded: Loaded, meter: Meter, journal: Jou
     seed_everything(spec.seed)
     start = time.perf_counter()
     training.spent = lambda: together(training.before, {**meter.read(), "train_s": time.perf_counter() - start})
-    for base in method.all_bases():
-        base.to(loaded.task.device)
+    method.place_bases(loaded.task.device)
     method.fit(data, training)
     if not training.global_zero:
         raise SystemExit(0)

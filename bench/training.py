@@ -172,6 +172,7 @@ class _Loop(pl.Callback):
         # The first iterator of a fit is made before the hooks of its epoch, also after a resume; this counter is right at both moments.
         self.batches.epoch = lambda: trainer.fit_loop.epoch_progress.current.processed
         self.training.task.device = trainer.strategy.root_device
+        method.place_bases(trainer.strategy.root_device)  # of several devices this process's own
         if self.within:
             self.batches.load_state_dict(self.within["batches"])
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +14,9 @@ from elboard.bench.cli import main
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.errors import UserError
 from elboard.bench.legacy import keys_of
-from elboard.bench.run import execute
+from elboard.bench.run import built, execute
 from elboard.bench.runs import Runs
+from elboard.bench.training import _Loop
 from elboard.sweeps.engines.local import run_all
 from elboard.sweeps.frontier import History
 from elboard.sweeps.plan import expand, plan_of
@@ -64,6 +66,21 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def told(outcomes: list[Outcome]) -> dict[tuple, dict[str, float]]:
     return {(o.spec.method, o.spec.task, o.spec.seed): o.record.metrics for o in outcomes}
+
+
+def test_what_a_base_starts_from_is_placed_with_it(tmp_path: Path, paths: tuple[str, ...]) -> None:
+    """On the device of the task, and of a process that trains with others on its own."""
+    spec = spec_of(paths, "test-chain")
+    for run in spec.starts_from():
+        execute(run, tmp_path)
+    chain, trainer = (
+        built(spec, tmp_path, {}).method,
+        SimpleNamespace(strategy=SimpleNamespace(root_device="meta"), global_rank=0, world_size=1),
+    )
+    loop = _Loop(SimpleNamespace(task=SimpleNamespace()), SimpleNamespace(place=lambda *of: None))
+    loop.on_fit_start(trainer, chain)
+    behind = [chain.base, *chain.base.all_bases()]
+    assert len(behind) == 4 and {one.head.weight.device.type for one in behind} == {"meta"} and chain.head.weight.device.type == "cpu"
 
 
 EVERYTHING = "runs: [{tasks: [test/blobs], methods: [test-chain], seeds: 0-1}, {tasks: [test/blobs], methods: [test-linear], seeds: 0-3}]"
