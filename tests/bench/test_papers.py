@@ -14,6 +14,7 @@ from elboard.bench.errors import UserError
 from elboard.bench.metrics.conventions import convention
 from elboard.bench.papers import FOLDER, Paper, Reported, Side, index, paper, papers, read
 from elboard.bench.registry import discover
+from elboard.tasks.parts.features import SHAPES
 
 ENTRY = {
     "n": "999",
@@ -72,6 +73,13 @@ def test_runs_exist_and_each_configuration_is_used(found: list[Paper]) -> None:
         for budget in ("lite", "full"):
             for task, of in item.asked(budget):
                 resolve(task, of.method, budget=budget, overrides=item.options(of, budget))
+
+
+def test_metrics_of_checks_name_feature_networks_whole_or_not_at_all(found: list[Paper]) -> None:
+    """A key with parameters is looked up as it is, and in records a network has the hash of its weights there."""
+    keys = {claim.check.metric for item in found for claim in item.claims if claim.check}
+    parts = {key: {*key.partition("[")[2].partition("]")[0].split(",")} for key in keys}
+    assert not {key for key, of in parts.items() if of & {*SHAPES}}
 
 
 def test_seeds_of_several_tasks_that_checks_alone_ask_for(tmp_path: Path) -> None:
