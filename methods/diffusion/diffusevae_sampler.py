@@ -57,12 +57,12 @@ class DiffuseVAESampler(UnconditionalSampler):
     @torch.no_grad()
     def means(self, x: Tensor) -> Tensor:
         """Of q(z|x), (N, Z)."""
-        return torch.cat([self.vae.encode(part.to(self.device))[0] for part in x.split(CHUNK)])
+        return torch.cat([self.vae.encode(part.to(self.base.device))[0] for part in x.split(CHUNK)])
 
     def prepare(self, data: Data) -> None:
         if self.config.latents == "mixture":
             size = self.means(data.train["x"][:1]).shape[1]
-            self.mixture = GaussianMixture(size, self.config.components).to(self.device)
+            self.mixture = GaussianMixture(size, self.config.components)
 
     def fit(self, data: Data, training: Any) -> None:
         if self.config.latents == "mixture":

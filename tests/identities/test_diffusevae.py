@@ -214,6 +214,12 @@ def test_training_sees_draws_of_the_posterior_and_leaves_the_vae_alone() -> None
     assert not any("vae" in name or "base" in name for name in of.state_dict())
 
 
+def test_codes_are_found_where_the_model_is() -> None:
+    """A method that is not trained is not placed before its ``fit``; what it starts from is."""
+    of = sampler(DiffuseVAESampler, made(Given()).to("meta"), latents="mixture")
+    assert of.device.type == "cpu" and of.means(X).device.type == "meta"
+
+
 def test_what_has_no_codes_is_refused() -> None:
     with pytest.raises(UserError, match="DDPM has no codes"):
         made(ddpm())
