@@ -14,10 +14,11 @@ The first stage is trained on the squared error summed over values plus a KL of 
 ``computed-gamma-vae`` with its variance fixed at 1 and a / 2 of the KL. x^ is rescaled to the range of the diffusion, [-1, 1] of images.
 
 Differences from the paper: a = 196 / 3072, so that the mean squared error counts against the KL as it does with the 3,072 values of
-CIFAR-10 (with a = 1 two of 16 units carry more than a nat); 14 x 14 pixels, a code of 16 instead of 512 numbers, dense first stage;
-the diffusion is as ``ddpm`` is, with networks of 0.09 million weights, continuous times, a constant rate of 1e-3 with a cosine, no dropout
-and no flips, a decay of 0.999 of the averaged weights. Without the optional dropping of x^ in training and guidance by it. Codes of
-another density are drawn by :mod:`elboard.methods.diffusion.diffusevae_sampler`.
+CIFAR-10 (with a = 1 two of 16 units carry more than a nat); 14 x 14 pixels, a code of 16 instead of 512 numbers, a dense first stage
+at a rate of 1e-3 instead of 1e-4; the diffusion is as ``ddpm`` is, with networks of 0.08 million weights, continuous times, a rate that
+falls from 1e-3 as a cosine instead of 2e-4 after a warm-up, gradients of any norm, no dropout and no flips, and a decay of 0.999 of the
+averaged weights. Without the optional dropping of x^ in training and guidance by it. Codes of another density are drawn by
+:mod:`elboard.methods.diffusion.diffusevae_sampler`.
 """
 
 from __future__ import annotations
