@@ -48,7 +48,7 @@ CARD = TaskCard(
 BUDGETS = {
     "smoke": {
         "train": {"epochs": 1},
-        "task": {"n_train": 600, "n_valid": 200, "n_test": 200, "samples": 50, "reference": 20},
+        "task": {"n_train": 600, "n_valid": 40, "n_test": 200, "samples": 16, "reference": 20},
     },
     "lite": {"train": {"epochs": 1}, "task": {}},
     "full": {

@@ -157,7 +157,7 @@ def test_distances_by_evaluations(noise: float) -> None:
 
 def test_unconditional_models_are_drawn_from_on_the_splits_they_were_trained_on() -> None:
     """Of ``samples/fashion14``, so that what a density is fitted to and what chooses were no test images there."""
-    ours, theirs = made("sampling/fashion14", n_test=150), made("samples/fashion14", n_test=150)
+    ours, theirs = (made(f"{family}/fashion14", n_train=500, n_valid=150, n_test=150) for family in ("sampling", "samples"))
     (data, test), (of, tested) = loaded(ours), loaded(theirs)
     for mine, other in ((data.train, of.train), (data.valid, of.valid), (test, tested)):
         assert torch.equal(mine["x"], other["x"])
