@@ -27,8 +27,26 @@ class StepSampler(ABC):
         """Examples of the same model by the sampler that it was made for, without guidance."""
 
 
+class SteppedGenerator(ABC):
+    """Draws examples in as many steps as are paid for."""
+
+    @abstractmethod
+    def sample_in(self, n: int, evaluations: int) -> Tensor:
+        """``n`` examples ``(n, *shape)``, in data units, by at most ``evaluations`` of the network."""
+
+
 METRICS = (
-    Convention("fd_ratio", "Frechet distance over that of the model's own sampler", "", "lower", 0.0, note="in many steps; same features"),
+    Convention(
+        "fd_ratio",
+        "Frechet distance over that in many steps",
+        "",
+        "lower",
+        0.0,
+        note="of the model's own sampler where samplers are compared; same features",
+    ),
+    Convention(
+        "log_fd", "natural logarithm of the Frechet distance", "", "lower", note="a difference is the log of a ratio; same features"
+    ),
     Convention("fd_fall", "Frechet distance without guidance minus that with a moderate weight", "", "none"),
     Convention("fd_rise", "Frechet distance with the largest weight minus that with a moderate one", "", "none"),
     Convention("best_guidance", "weight of guidance with the least Frechet distance", "", "none", 0.0),

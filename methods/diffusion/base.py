@@ -135,7 +135,11 @@ class Diffusion(Method):
 class Unconditional(Diffusion, Generator):
     """Draws from the law of all training examples."""
 
+    def drawn(self, n: int, sampler: SamplerName, evaluations: int, spacing: Spacing) -> Tensor:
+        """``n`` examples in data units by at most ``evaluations`` of the network."""
+        sizes = [min(CHUNK, n - i) for i in range(0, n, CHUNK)]
+        return torch.cat([self.solved(self.model, size, sampler, evaluations, spacing) for size in sizes])
+
     def sample(self, n: int) -> Tensor:
         c = self.config
-        sizes = [min(CHUNK, n - i) for i in range(0, n, CHUNK)]
-        return torch.cat([self.solved(self.model, size, c.sampler, c.evaluations, c.spacing) for size in sizes])
+        return self.drawn(n, c.sampler, c.evaluations, c.spacing)

@@ -24,7 +24,7 @@ SIZES = {  # options of tasks that say how much data there is or how often somet
     *("n", "k", "side", "n_train", "n_valid", "n_test", "n_track", "n_shift", "n_samples", "valid_samples", "samples", "nll_k", "nll_n"),
     *("held_out", "test_users", "item_clicks", "n_fit", "n_masks", "batches", "size", "n_full", "early", "contaminated", "runs"),
     *("n_labelled", "n_shown", "pairs", "steps", "repeats", "n_classes", "episodes", "queries"),
-    *("draws", "length", "stride", "track_n", "reference", "n_bound", "given", "lengths"),
+    *("draws", "length", "stride", "track_n", "reference", "evaluations", "n_bound", "given", "lengths"),
 }
 RATES = {
     "lr",

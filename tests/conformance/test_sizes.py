@@ -67,6 +67,7 @@ PASSES = {  # of the whole evaluation
     "conditional/mnist14": lambda c: c["n_test"],  # samples; no likelihood
     "conditional/shapes-colours": lambda c: c["n_test"],
     "sampling/mnist14": lambda c: c["n_test"] * (c["reference"] + sum(c["evaluations"])),
+    "sampling/fashion14": lambda c: c["samples"] * (c["reference"] + sum(c["evaluations"])),
     "sampling/mnist14-guidance": lambda c: c["n_test"] * c["evaluations"] * sum(1 if w == 1 else 2 for w in c["weights"]),
     "fewshot/omniglot": lambda c: c["n_test"] * 5 * (1 + 15 + 5 + 15),  # episodes with one and with five images of each class
     "text/shakespeare": lambda c: c["n_test"] * c["draws"] + c["samples"] * 64 * (c["length"] // 64),  # draws of the bound, and samples

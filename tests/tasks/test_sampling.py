@@ -10,7 +10,7 @@ import torch
 from loading import loaded
 from torch import Tensor
 
-from elboard.bench.kinds.sampling import StepSampler
+from elboard.bench.kinds.sampling import SteppedGenerator, StepSampler
 from elboard.bench.registry import find
 from elboard.tasks.sampling.base import Sampling
 
@@ -122,3 +122,46 @@ def test_classes_are_those_that_were_asked_for() -> None:
         found = task.score(task.observe(true, data, test, []).arrays)
         (seen[name],) = [value for key, value in found.items() if key.startswith("control_accuracy") and key.endswith("/e10")]
     assert seen["true"] > 0.5 > seen["turned"]
+
+
+class Blurred(SteppedGenerator):
+    """The test images in their own order, with noise that falls with evaluations."""
+
+    def __init__(self, x: Tensor, noise: float):
+        self.x, self.noise, self.asked = x, noise, []
+
+    def sample_in(self, n: int, evaluations: int) -> Tensor:
+        self.asked.append((n, evaluations))
+        noise = torch.randn(self.x.shape, generator=torch.Generator().manual_seed(0))
+        return self.x[:n] + self.noise / evaluations * noise[:n]
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_distances_by_evaluations(noise: float) -> None:
+    """None of copies; ratios are to the reference, of as many samples as the key says."""
+    task = made("sampling/fashion14", n_test=200, samples=200, evaluations=[4, 20], reference=30)
+    data, test = loaded(task)
+    method = Blurred(test["x"], noise)
+    found = task.score(task.observe(method, data, test, []).arrays)
+    assert method.asked == [(200, 30), (200, 4), (200, 20)]
+    (key,) = {name.partition("[")[2].partition("]")[0] for name in found}
+    assert key.startswith("fashion-cnn") and key.endswith("n=200")
+    fd = [found[f"fd[{key}]/{of}"] for of in ("reference", "e20", "e4")]
+    if noise:
+        assert 0 < fd[0] < fd[1] < fd[2]
+        assert found[f"fd_ratio[{key}]/e4"] == pytest.approx(fd[2] / fd[0])
+        assert found[f"log_fd[{key}]/e20"] == pytest.approx(np.log(fd[1]))
+    else:
+        assert fd == pytest.approx([0, 0, 0], abs=1e-3)
+
+
+def test_unconditional_models_are_drawn_from_on_the_splits_they_were_trained_on() -> None:
+    """Of ``samples/fashion14``, so that what a density is fitted to and what chooses were no test images there."""
+    ours, theirs = (made(f"{family}/fashion14", n_train=500, n_valid=150, n_test=150) for family in ("sampling", "samples"))
+    (data, test), (of, tested) = loaded(ours), loaded(theirs)
+    for mine, other in ((data.train, of.train), (data.valid, of.valid), (test, tested)):
+        assert torch.equal(mine["x"], other["x"])
+    entries = [find("task", name) for name in ("sampling/fashion14", "samples/fashion14")]
+    for budget in ("lite", "full"):
+        sizes = [entry.load().Config(**entry.budgets()[budget]["task"]) for entry in entries]
+        assert all(len({getattr(c, name) for c in sizes}) == 1 for name in ("n_train", "n_valid", "n_test"))
