@@ -54,7 +54,7 @@ CARD = TaskCard(
     full="27,000 of the training images for 200 epochs; no paper's own setting",
     work={"lite": (10_000, 71_000), "full": (27_000, 325_000)},
     examples={
-        "smoke": {"psnr": 200, "rfd": 200, "probe_accuracy": 200, "fd*": "60 samples"},
+        "smoke": {"psnr": 100, "rfd": 100, "probe_accuracy": 100, "fd*": "60 samples"},
         "lite": {"psnr": 5000, "rfd": 5000, "probe_accuracy": 5000, "fd*": "2,000 samples"},
         "full": {"psnr": 10_000, "rfd": 10_000, "probe_accuracy": 10_000, "fd*": "10,000 samples"},
     },
@@ -62,7 +62,7 @@ CARD = TaskCard(
 BUDGETS = {
     "smoke": {
         "train": {"epochs": 4, "batch_size": 100, "validate_every": 4},
-        "task": {"n_train": 600, "n_valid": 200, "n_test": 200, "n_labelled": 200, "samples": 60},
+        "task": {"n_train": 300, "n_valid": 100, "n_test": 100, "n_labelled": 100, "samples": 60},
         "method": {"width": 16, "depth": 1},
     },
     "lite": {"train": {"epochs": 20, "batch_size": 100, "validate_every": 10}},
