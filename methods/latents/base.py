@@ -45,6 +45,7 @@ class LatentFlow(Method, LatentGenerator):
     :meth:`tokenizer_loss`."""
 
     resting = True  # the tokenizer, or the generator
+    at_rest = False  # whether the tokenizer is, as far as this process has seen
 
     @dataclass(kw_only=True)
     class Config(Method.Config):
@@ -111,8 +112,10 @@ class LatentFlow(Method, LatentGenerator):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
-        if self.generating and not self.settled:
-            self.settle()
+        if self.generating and not self.at_rest:  # the buffer is asked once, as that waits for the device
+            self.at_rest = True
+            if not self.settled:
+                self.settle()
 
     @torch.no_grad()
     def settle(self) -> None:

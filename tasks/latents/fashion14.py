@@ -69,6 +69,7 @@ BUDGETS = {
     "full": {
         "train": {"epochs": 200, "batch_size": 100, "validate_every": 50},
         "task": {"n_train": 27_000, "n_valid": 5000, "n_test": 10_000, "n_labelled": 5000, "samples": 10_000},
+        "method": {"width": 128, "depth": 4},
     },
 }
 NETWORK, BATCH, SELECT_N, GROUPS, LEAST = "fashion-cnn", 500, 500, 20, 1e-10

@@ -45,8 +45,8 @@ def test_metrics_are_those_of_features_and_of_torchmetrics() -> None:
     of = features.load("fashion-cnn", "cpu")[2]
     real, again, few = (moments(of(part).double().numpy()) for part in (x, 0.9 * x, Pixels().drawn(torch.arange(60) % 10, 5)))
     network = features.load("fashion-cnn", "cpu")[1]
-    assert found[f"rfd[{network},n=100]"] == pytest.approx(frechet_distance(*real, *again), abs=0.02)
-    assert found[f"fd[{network},n=60]/s5"] == pytest.approx(frechet_distance(*real, *few), abs=0.02)
+    assert found[f"rfd[{network},n=100]"] == pytest.approx(frechet_distance(*real, *again), rel=1e-3)
+    assert found[f"fd[{network},n=60]/s5"] == pytest.approx(frechet_distance(*real, *few), rel=1e-3)
     ratio = found[f"fd[{network},n=60]/s5"] / found[f"fd[{network},n=60]/s25"]
     assert found[f"fd_ratio[{network},n=60]/s5"] == pytest.approx(ratio)
     assert found[f"fd_log[{network},n=60]/s25"] == pytest.approx(np.log(found[f"fd[{network},n=60]/s25"]))
