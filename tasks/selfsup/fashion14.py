@@ -37,7 +37,7 @@ BUDGETS = {
         "train": {"epochs": 2, "batch_size": 100},
         "task": {"n_train": 400, "n_valid": 100, "n_test": 200, "n_labelled": 200, "n_shown": 100, "pairs": 2},
     },
-    "lite": {"train": {"epochs": 8, "batch_size": 250, "validate_every": 4}, "task": {"n_train": 15_000}},
+    "lite": {"train": {"epochs": 6, "batch_size": 250, "validate_every": 3}, "task": {"n_train": 15_000}},
     "full": {
         "train": {"epochs": 100, "batch_size": 250, "validate_every": 10},
         "task": {"n_train": 26_000, "n_valid": 1000, "n_test": 10_000, "n_shown": 2000},
