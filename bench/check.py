@@ -28,14 +28,15 @@ from elboard.bench.identity import IN_KEY
 from elboard.bench.metrics.conventions import bare, better, in_range
 from elboard.bench.options import out_of_bounds
 from elboard.bench.registry import Entry, compatible, discover, find
-from elboard.bench.run import build, built, execute, load_trained, seed_everything
+from elboard.bench.run import build, execute, load_trained, seed_everything
 from elboard.bench.runs import Runs
 from elboard.bench.source import tree, ways_to_test_data
 
 FEW = 16  # examples of each split in a light check
+DRAWN, STEPS = {"evaluations", "sample_steps"}, 8  # options of methods: in how many steps a sample is drawn
 MANY = 20  # from which on an option `n_*` is taken for a number of examples, by which arrays grow
 KEPT = ("running_mean", "running_var", "num_batches_tracked")  # what batch normalisation may change in a loss
-LOADED: dict[str, Any] = {}  # the data of tasks at smoke, read once a process
+LOADED: dict[str, Any] = {}  # data of tasks at smoke, and methods that others start from, of a process
 
 Found = Iterator[tuple[str, str]]
 
@@ -72,9 +73,22 @@ def thorough(paths: tuple[Path, ...] = ()) -> set[tuple[str, str]]:
     return {*{method: (task, method) for task, method in reversed(homes)}.values(), *{pair[0]: pair for pair in reversed(costs)}.values()}
 
 
-def specification(task: str, method: str, paths: tuple[Path, ...] = ()) -> RunSpec:
-    """The run of a check."""
-    return resolve(task, method, budget="smoke", overrides={"trainer.accelerator": "cpu"}, paths=paths)
+def specification(task: str, method: str, paths: tuple[Path, ...] = (), **options: Any) -> RunSpec:
+    """The run of a check, in which a sample is drawn in few steps by what has such an option."""
+    bases = find("method", method, paths).card.bases
+    drawing = {"": method} | {f"bases.{role}.": words["method"] for role, words in bases.items()}
+    few = {f"{of}{name}": STEPS for of, one in drawing.items() for name in DRAWN & {*_options(one, paths)}}
+    return resolve(task, method, budget="smoke", overrides={"trainer.accelerator": "cpu"} | few | options, paths=paths)
+
+
+def _options(method: str, paths: tuple[Path, ...]) -> list[str]:
+    return [item.name for item in fields(find("method", method, paths).config_class())]
+
+
+def fewer(task: str, paths: tuple[Path, ...] = ()) -> dict[str, int]:
+    """Options by which ``task`` draws as few samples as there are examples in a light check."""
+    drawn = find("task", task, paths).budgets()["smoke"].get("task", {}).get("samples", 0)
+    return {"task.samples": FEW} if drawn > FEW else {}
 
 
 def of_entry(entry: Entry, paths: tuple[Path, ...] = ()) -> Found:
@@ -133,7 +147,7 @@ def of_pair(task: str, method: str, paths: tuple[Path, ...], root: Path) -> Foun
     if (task, method) in thorough(paths):
         yield from full(specification(task, method, paths), root)
     else:
-        light(specification(task, method, paths), root)
+        light(specification(task, method, paths, **fewer(task, paths)))
 
 
 def full(spec: RunSpec, root: Path) -> Found:
@@ -167,31 +181,71 @@ def _views(data: Any) -> Found:
             yield "load_train", f"{name} is a view of more than it shows: clone it"
 
 
-def light(spec: RunSpec, root: Path) -> dict[str, float]:
-    """Metrics after one step on few examples. Runs that ``spec`` starts from are made below ``root``, unless they are there.
+def light(spec: RunSpec) -> dict[str, float]:
+    """Metrics after one step on few examples, as those that ``spec`` starts from have taken.
 
     Raises what the pair raises, and ValueError for metrics that no record could hold.
     """
-    from elboard.bench.task import Task
-    from elboard.bench.training import Training
-
-    for base in (base for base in spec.starts_from() if Runs(root).trained(base) is None):
-        execute(base, root)
-    whole = built(spec, root, LOADED)
-    own = type(whole.task).batches is not Task.batches  # which may need all of the data
-    task, part, method = build(spec, whole.method.bases, whole.data if own else few(whole.data))
-    with tempfile.TemporaryDirectory() as folder:
-        config = {**spec.config, "train": {**spec.config["train"], "epochs": 1}}
-        training = Training(task, part, config, spec.seed, Path(folder), lambda event: None)
-        method.fit(part, training)
+    with stepped(spec) as (task, part, method, training):
         name = json.dumps(["test", spec.task, spec.budget, spec.seed, spec.config["task"]])
-        test = LOADED[name] = LOADED.get(name) or whole.task.load_test(whole.data)
-        test = test if own else few_of(test, whole.data)
+        test = LOADED[name] = LOADED.get(name) or task.load_test(_whole(spec))
+        test = test if part is _whole(spec) else few_of(test, _whole(spec))
         metrics = _scores(spec, task, method, part, test, training.tracked(method, test))
     wrong = [name for name, value in metrics.items() if not math.isfinite(value) or not in_range(name, value)]
     if wrong or not {task.card.primary} & {*metrics, *map(bare, metrics)}:
         raise ValueError(f"{wrong[0]} is {metrics[wrong[0]]}" if wrong else f"the primary metric {task.card.primary} is absent")
     return metrics
+
+
+@contextlib.contextmanager
+def stepped(spec: RunSpec, **train: Any) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """For a ``with``: task, few data, method and training of ``spec`` after one epoch of the few, with the options ``train``.
+
+    Whatever it starts from has taken such a step too, instead of having been trained.
+    """
+    from elboard.bench.training import Training
+
+    task, part, method = _light(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        config = {**spec.config, "train": {**spec.config["train"], "epochs": 1, **train}}
+        training = Training(task, part, config, spec.seed, Path(folder), lambda event: None)
+        method.fit(part, training)
+        yield task, part, method, training
+
+
+def started_from(spec: RunSpec) -> Any:
+    """The method of ``spec`` as others start from it, after a step that is taken once a process."""
+    if spec.key not in LOADED:
+        with stepped(spec) as (_, _, method, _):
+            LOADED[spec.key] = {name: value.cpu().clone() for name, value in method.state_dict().items()}
+    method = _light(spec)[2]
+    method.load_state_dict(LOADED[spec.key])
+    method.progress = 1.0
+    return method.eval()
+
+
+def _light(spec: RunSpec) -> Any:
+    """Task, few data and method of ``spec`` before its step; all data where the task makes its own batches of them."""
+    from elboard.bench.task import Task
+
+    said = find("method", spec.method, tuple(map(Path, spec.paths))).card.bases
+    bases: dict[str, Any] = {}
+    for role, runs in spec.bases.items():
+        methods = [started_from(run) for run in runs]
+        bases[role] = methods if "count" in said[role] else methods[0]
+    own = find("task", spec.task, tuple(map(Path, spec.paths))).load().batches is not Task.batches
+    return build(spec, bases, _whole(spec) if own else few(_whole(spec)))
+
+
+def _whole(spec: RunSpec) -> Any:
+    """The data that methods may see, read once a process."""
+    name = json.dumps([spec.task, spec.budget, spec.seed, spec.config["task"]])
+    if name not in LOADED:
+        task_class = find("task", spec.task, tuple(map(Path, spec.paths))).load()
+        task = task_class(task_class.Config(**spec.config["task"]), spec.budget, spec.seed)
+        task.fetch()
+        LOADED[name] = task.load_train()
+    return LOADED[name]
 
 
 def few(data: Any) -> Any:

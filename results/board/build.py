@@ -41,8 +41,8 @@ class Row:
     """
 
     of: Group
-    cells: dict[str, Cell]
-    ranks: dict[str, Standing]
+    cells: Mapping[str, Cell]
+    ranks: Mapping[str, Standing]
     badge: str
     oracle: str
     methods: Mapping[str, Entry] = field(repr=False)
@@ -285,13 +285,13 @@ def _examples(card: TaskCard, budget: str, columns: Iterable[str]) -> dict[str, 
 
 def _row(
     group: Group,
-    cells: dict[str, Cell],
-    ranks: dict[str, Standing],
+    cells: Mapping[str, Cell],
+    ranks: Mapping[str, Standing],
     badges: Mapping[str, str],
     methods: Mapping[str, Entry],
 ) -> Row:
-    found = [*badges.values(), *(["claimed"] if len(badges) < group.n else [])]
-    badge = min(found, key=BADGES.index, default="claimed")
+    found = {*badges.values(), *(["claimed"] if len(badges) < group.n or not badges else [])}
+    badge = min(found, key=BADGES.index) if len(found) > 1 else next(iter(found))
     return Row(group, cells, ranks, badge, _oracle(group, methods), methods)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -13,13 +14,34 @@ from elboard.results.kept import digest, kept
 from elboard.results.stats import Cell, Standing, compare_rows, standings, summarise_many
 from elboard.results.store import Group
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Summary:
     """Of each group of a board: ``cells`` by metric, where it stands by each ranked metric."""
 
-    cells: list[dict[str, Cell]]
-    ranks: list[dict[str, Standing]]
+    cells: Sequence[Mapping[str, Cell]]
+    ranks: Sequence[Mapping[str, Standing]]
+
+
+class Kept(Mapping[str, T], Generic[T]):
+    """What ``make`` makes of the numbers that were kept by name, each when it is asked for: of a board few are shown."""
+
+    def __init__(self, numbers: Mapping[str, Sequence[float]], make: Callable[[Sequence[float]], T]) -> None:
+        self._numbers, self._make = numbers, make
+
+    def __getitem__(self, name: str) -> T:
+        return self._make(self._numbers[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._numbers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
 def summarise_board(
@@ -34,10 +56,7 @@ def summarise_board(
     about = ["summary", list(columns), list(ranked), len(groups), digest(*groups)]
     about += [list(apart)] if apart else []
     said = kept(kept_in, about, lambda: vars(_compute(groups, columns, ranked, apart)))
-    return Summary(
-        [{key: Cell._make(numbers) for key, numbers in of_group.items()} for of_group in said["cells"]],
-        [{key: Standing._make(numbers) for key, numbers in of_group.items()} for of_group in said["ranks"]],
-    )
+    return Summary([Kept(of, Cell._make) for of in said["cells"]], [Kept(of, Standing._make) for of in said["ranks"]])
 
 
 def _compute(groups: Sequence[Group], columns: Sequence[str], ranked: Sequence[str], apart: Sequence[int]) -> Summary:

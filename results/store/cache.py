@@ -22,7 +22,7 @@ from elboard.results.store.groups import COLUMNS, FILE, Attempts, grouped
 
 NUMBER = np.dtype("<f8")  # of values
 SAID = ("name", "setting", "digest", "names", "number")  # of a row, beside COLUMNS
-LAYOUT = "elboard-11"  # the key of what the file says beside its rows
+LAYOUT = "elboard-12"  # the key of what the file says beside its rows
 
 
 def read(folder: Path, left_out: list[str], pattern: str = "", state: list[int] | None = None) -> tuple[list[Attempts], list[int] | None]:
@@ -69,9 +69,9 @@ def _names(names: str) -> tuple[tuple[str, str], ...]:
 
 
 def _digest(part: Attempts) -> str:
-    """That of its group where all attempts are of it and nothing else is, else an empty text."""
+    """That of its group where each attempt is of a run of its own and none of a search, else an empty text."""
     of = grouped([part])
-    return of[0].digest if of and of[0].n == len(part) and of[0].of.names == part.names else ""
+    return of[0].digest if of and of[0].n + of[0].failed == len(part) and of[0].of.names == part.names else ""
 
 
 def _hash_of(file: Path) -> str:

@@ -35,7 +35,7 @@ class Attempts:
             that a cache has, for :meth:`column`: of thousands few are looked at.
         names: kind ("metrics" or "cost") and name of each value, sorted.
         values: (len(names), n), float64 with NaN where absent.
-        digest: of its group (:func:`digest_of`) where all are known to be of it, as a cache may say.
+        digest: of its group (:func:`digest_of`) where the finished ones are known to be its runs, as a cache may say.
         rows: which ones of ``columns`` they are, None: all.
     """
 
@@ -172,7 +172,7 @@ def groups_of(records: Iterable[Record]) -> list[Group]:
 def _group(parts: Sequence[Attempts]) -> Group | None:
     """The group of ``parts``; None where there are trials of a search alone."""
     of = joined(parts)
-    if of.digest:
+    if of.digest and 0 not in of.columns["done"]:
         return Group(of)
     rows = _effective(of)
     rows = rows[~of.column("trial")[rows]]
@@ -183,8 +183,8 @@ def _group(parts: Sequence[Attempts]) -> Group | None:
     setting = next(part.setting for part, end in zip(parts, itertools.accumulate(map(len, parts)), strict=True) if first < end)
     counted = of.take(finished)
     some = ~np.isnan(counted.values).all(1)
-    counted = replace(counted, setting=setting, names=tuple(itertools.compress(of.names, some)), values=counted.values[some])
-    return Group(counted, len(rows) - len(finished), int(of.column("seed")[first]))
+    what = {"names": tuple(itertools.compress(of.names, some)), "values": counted.values[some], "digest": of.digest}
+    return Group(replace(counted, setting=setting, **what), len(rows) - len(finished), int(of.column("seed")[first]))
 
 
 def _effective(of: Attempts) -> np.ndarray:

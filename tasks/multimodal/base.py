@@ -84,12 +84,11 @@ class Multimodal(DataTask):
         return {**x, "y": y, "valid_y": self.examples("valid")[1]}
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
+        real = {name: of[:SELECT_N] for name, of in data.valid.items()}
         with torch.random.fork_rng(devices=[]):
-            fake = self._drawn(lambda n: method.sample_joint(len(n)), torch.zeros(SELECT_N))
+            fake = self._drawn(lambda n: method.sample_joint(len(n)), torch.zeros(len(real["m1"])))
         _, of = networks.load(self.device, self.network)
-        moments = [
-            [_moments(self._features(of, name, x[name])) for x in ({k: v[:SELECT_N] for k, v in data.valid.items()}, fake)] for name in fake
-        ]
+        moments = [[_moments(self._features(of, name, x[name])) for x in (real, fake)] for name in fake]
         return {self.card.selection: float(np.mean([frechet_distance(*real, *drawn) for real, drawn in moments]))}
 
     def _drawn(self, function: Any, *given: Any) -> Batch:

@@ -70,7 +70,8 @@ class Samples(Generation):
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         if self._valid is None:
             self._valid = self._moments(data.valid["x"])
-        return {self.card.selection: frechet_distance(*self._valid, *self._moments(method.sample(SELECT_N).cpu().clamp(0, 1)))}
+        fake = method.sample(min(SELECT_N, len(data.valid["x"]))).cpu().clamp(0, 1)
+        return {self.card.selection: frechet_distance(*self._valid, *self._moments(fake))}
 
     def _moments(self, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Mean and covariance of the features of ``x`` for the task's own network."""

@@ -115,7 +115,7 @@ class MNIST14Tokens(DataTask):
         return tuple(torch.cat(of).cpu() for of in zip(*parts, strict=True))
 
     def validate(self, method: Any, data: Data) -> dict[str, float]:
-        fake, _ = self._drawn(method, SELECT_N, SELECT_STEPS)
+        fake, _ = self._drawn(method, min(SELECT_N, len(data.valid["x"])), SELECT_STEPS)
         return {CARD.selection: frechet_distance(*self._moments(data.valid["x"]), *self._moments(fake))}
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:

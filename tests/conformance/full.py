@@ -12,7 +12,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +19,6 @@ from elboard.bench import check
 from elboard.bench.config import RunSpec, resolve
 from elboard.bench.papers import papers
 from elboard.bench.registry import compatible, discover, find
-from elboard.bench.run import build, built, execute
-from elboard.bench.runs import Runs
 
 SIZES = {  # options of tasks that say how much data there is or how often something is drawn, and not what is built
     *("n", "k", "side", "n_train", "n_valid", "n_test", "n_track", "n_shift", "n_samples", "valid_samples", "samples", "nll_k", "nll_n"),
@@ -29,6 +26,16 @@ SIZES = {  # options of tasks that say how much data there is or how often somet
     *("n_labelled", "n_shown", "pairs", "steps", "repeats", "n_classes", "episodes", "queries"),
     *("draws", "length", "stride", "track_n", "reference", "n_bound", "given"),
 }
+RATES = {
+    "lr",
+    "lr_z",
+    "weight_decay",
+    "dropout",
+    "draws",
+    "resamples",
+    "beta",
+    "beta_warmup",
+}  # options of methods that build nothing either
 TOGETHER = 8  # examples of a batch of two processes: two steps of those of a light check, as unused parameters stop the second one only
 NUMBERED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")  # by which Lightning knows a process that others started
 
@@ -46,7 +53,7 @@ class Case(NamedTuple):
 
 def cases() -> list[Case]:
     """Each method at home, each task with one method, and what the papers ask for at full, of the pairs that can run here; once for options
-    that differ in length alone, and for several tasks of a family with the same options once."""
+    that differ in lengths, sizes and rates alone, and for several tasks of a family with the same options once."""
     asked = [
         *(Case(entry.card.home, name) for name, entry in discover("method").items()),
         *(Case(*pair) for pair in sorted(check.thorough())),
@@ -59,7 +66,8 @@ def cases() -> list[Case]:
     pairs = set(compatible())
     for case in (case for case in asked if case[:2] in pairs):
         options = structure(case.task, case.method)
-        first.setdefault((case.task.split("/")[0], case.method, repr(case.set), repr(sorted(options.items()))), case)
+        building = [(name, value) for name, value in case.set if name.removeprefix("task.") not in (SIZES if "." in name else RATES)]
+        first.setdefault((case.task.split("/")[0], case.method, repr(building), repr(sorted(options.items()))), case)
     return list(first.values())
 
 
@@ -77,11 +85,9 @@ def structure(task: str, method: str) -> dict[str, Any]:
 
 def specification(case: Case, **trainer: str) -> RunSpec:
     """The run of ``case`` on the data of smoke: networks, objective and options are those of full."""
-    options = {**structure(case.task, case.method), **dict(case.set), **{f"trainer.{name}": value for name, value in trainer.items()}}
-    smoke = resolve(case.task, case.method, budget="smoke").config["task"]
-    if smoke.get("samples", 0) > check.FEW and "task.samples" not in options:  # networks of full may draw one pixel after the other
-        options["task.samples"] = check.FEW
-    return resolve(case.task, case.method, budget="smoke", overrides={"trainer.accelerator": "cpu", **options})
+    of_trainer = {f"trainer.{name}": value for name, value in trainer.items()}
+    few = check.fewer(case.task)  # networks of full may draw one pixel after the other
+    return check.specification(case.task, case.method, **few | structure(case.task, case.method) | dict(case.set) | of_trainer)
 
 
 # --- two processes --------------------------------------------------------------------------------
@@ -114,33 +120,26 @@ def _main(folder: Path, rank: int) -> None:
     for given in json.loads((folder / "cases.json").read_text(encoding="utf-8")):
         case = Case(given[0], given[1], tuple(map(tuple, given[2])))
         try:
-            said[str(case)] = _weights(case, rank, folder / f"runs{rank}")
+            said[str(case)] = _weights(case, rank)
         except Exception as error:
             said[str(case)] = f"{type(error).__name__}: {error}"
         (folder / f"{rank}.json").write_text(json.dumps(said), encoding="utf-8")
 
 
-def _weights(case: Case, rank: int, root: Path) -> str:
+def _weights(case: Case, rank: int) -> str:
     """A hash of the parameters of ``case`` after the steps of two processes."""
     from elboard.bench.task import Task
-    from elboard.bench.training import Training
 
     for name in NUMBERED:
         os.environ.pop(name, None)
     for base in specification(case).starts_from():  # each by each process alone
-        if Runs(root).trained(base) is None:
-            execute(base, root)
+        check.started_from(base)
     os.environ |= dict(zip(NUMBERED, (str(rank), "0", "2"), strict=True))  # anew: the end of a training takes some away
-    spec = specification(case, devices="2", strategy="ddp")
-    whole = built(spec, root, check.LOADED)
-    own = type(whole.task).batches is not Task.batches
-    task, part, method = build(spec, whole.method.bases, whole.data if own else check.few(whole.data))
-    train = {**spec.config["train"], "epochs": 1, "batch_size": TOGETHER if not own else spec.config["train"]["batch_size"]}
-    with tempfile.TemporaryDirectory() as folder:
-        method.fit(part, Training(task, part, {**spec.config, "train": train}, spec.seed, Path(folder), lambda event: None))
-    digest = hashlib.sha256()
-    for parameter in method.parameters():
-        digest.update(parameter.detach().cpu().numpy().tobytes())
+    own = find("task", case.task).load().batches is not Task.batches
+    spec, digest = specification(case, devices="2", strategy="ddp"), hashlib.sha256()
+    with check.stepped(spec, **({} if own else {"batch_size": TOGETHER})) as (_, _, method, _):
+        for parameter in method.parameters():
+            digest.update(parameter.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -3,8 +3,6 @@ processes. Networks are as large as there; data are those of the smoke budget, o
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import full
 import pytest
 
@@ -33,9 +31,9 @@ def test_each_method_is_there() -> None:
 
 @pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize("case", of_tasks([case for case in CASES if case.set or full.structure(case.task, case.method)]))
-def test_a_step_and_an_evaluation_with_the_options_of_full(case: full.Case, root: Path) -> None:
+def test_a_step_and_an_evaluation_with_the_options_of_full(case: full.Case) -> None:
     """Of those whose options or networks are others than at smoke, where :mod:`test_pairs` has the rest."""
-    assert check.light(full.specification(case), root)
+    assert check.light(full.specification(case))
 
 
 def of_kinds(cases: list[full.Case]) -> list[full.Case]:
@@ -46,10 +44,10 @@ def of_kinds(cases: list[full.Case]) -> list[full.Case]:
 
 @pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize("case", of_tasks(of_kinds(CASES)))
-def test_a_step_in_mixed_precision(case: full.Case, root: Path) -> None:
+def test_a_step_in_mixed_precision(case: full.Case) -> None:
     """Raises nothing but what a method says in words, and gives finite metrics."""
     try:
-        assert check.light(full.specification(case, precision="bf16-mixed"), root)
+        assert check.light(full.specification(case, precision="bf16-mixed"))
     except UserError as error:
         pytest.skip(str(error))
 

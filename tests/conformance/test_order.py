@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import nets
 import numpy as np
 import pytest
 
-from elboard.bench import check, evidence
+from elboard.bench import evidence
 from elboard.bench.metrics.conventions import bare, parse
 from elboard.bench.registry import discover, find
-from elboard.bench.run import execute
 
 DRAWN = {"kid"}  # of random subsets of the features' rows, as its docstring says: other rows, other subsets
-_seen: dict[str, dict[str, np.ndarray]] = {}
 
 
 @pytest.fixture
-def arrays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
+def arrays(request: pytest.FixtureRequest, root: Path) -> dict[str, np.ndarray]:
     """What the task of the test observed of its witness at smoke."""
     task = request.getfixturevalue("task")
-    if task not in _seen:
-        real = evidence.scored
-
-        def scored(cls: type, observed: Any) -> Any:
-            if cls.card.name == task:
-                _seen[task] = observed.arrays
-            return real(cls, observed)
-
-        monkeypatch.setattr(evidence, "scored", scored)
-        execute(check.specification(task, nets.witness(task)), tmp_path_factory.mktemp("order"))
-    return _seen[task]
+    nets.in_full(task, nets.witness(task), root)
+    return nets.observed[task]
 
 
 def shuffled(cls: Any, given: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:

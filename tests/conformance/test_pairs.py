@@ -25,6 +25,14 @@ def test_one_step_on_few_examples(task: str, method: str, root: Path) -> None:
     assert nets.metrics(task, method, root)
 
 
+@pytest.mark.xdist_group("some group")
+def test_workers_share_tests_by_groups(request: pytest.FixtureRequest) -> None:
+    """Else each worker reads and trains what one would do for all tests of a task."""
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("one process, or no groups asked for")
+    assert request.node.nodeid.endswith("@some group")
+
+
 @pytest.mark.parametrize("task", nets.tasks())
 def test_some_method_fills_every_column_of_the_board(task: str, root: Path) -> None:
     empty = set(discover("task")[task].card.metrics)
