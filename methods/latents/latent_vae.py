@@ -19,7 +19,7 @@ from torch import Tensor
 
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.classification import ClassSpec
-from elboard.bench.method import Bases
+from elboard.bench.method import Bases, at_least_single
 from elboard.bench.options import Count, NonNegative
 from elboard.methods.latents.base import LatentFlow
 from elboard.methods.parts.divergences import kl_to_standard_normal
@@ -50,7 +50,7 @@ class Autoencoding(LatentFlow):
         self.generate_in(config.channels, self.encoder.grid)
 
     def encoded(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, logvar = self.encoder.places(x).chunk(2, 1)
+        mean, logvar = at_least_single(self.encoder.places(x)).chunk(2, 1)
         return mean, logvar.clamp(-30, 20)  # as latent diffusion has it
 
     def decode(self, z: Tensor) -> Tensor:

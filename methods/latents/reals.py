@@ -1,7 +1,7 @@
 """Representation-aligned latent space, ReaLS (Xu, Yue, Wang et al. 2025): a VAE whose latents also say what a frozen encoder sees.
 
-    A(u, v)  = 0.9 (1 - cos(u, v)) + 0.1 smoothL1(u~, v~)             ~: standardised in each dimension, as v is over training images
-    L_align  = mean_p A(h(z)_p, f_p) + A(g(mean_p z_p), f)            f_p: features at places, f: their mean
+    A(u, v)  = 0.9 (1 - cos(u, v)) + 0.1 smoothL1(u~, v~)             ~: standardised in each dimension, as f_p are over training
+    L_align  = mean_p A(h(z)_p, f_p) + A(g(mean_p z_p), f)            images and places; f_p: features at places, f: their mean
     L        = mean |x - D(z)| + kl KL(q(z|x) || N(0, I)) + align L_align
 
 Gradients of L_align pass h and g into the encoder of the VAE; the encoder of features stays as it is. Networks, weight of the KL and steps

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from elboard.bench.card import MethodCard
 from elboard.bench.kinds.classification import ClassSpec
-from elboard.bench.method import Bases
+from elboard.bench.method import Bases, at_least_single
 from elboard.bench.options import NonNegative, Range, Share
 from elboard.methods.latents.base import CHUNK, TINY, OnFeatures
 from elboard.methods.parts.maps import MapCNN, MapDecoder
@@ -53,8 +53,8 @@ class Level(NamedTuple):
 
 
 def level(z: Tensor) -> Level:
-    """Of maps (B, C, h, w), without gradient."""
-    flat = z.detach().transpose(0, 1).flatten(1)
+    """Of maps (B, C, h, w), without gradient, in single precision or what is finer."""
+    flat = at_least_single(z.detach()).transpose(0, 1).flatten(1)
     return Level(flat.mean(), flat.std(1, correction=0).mean())
 
 

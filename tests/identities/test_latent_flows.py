@@ -79,6 +79,12 @@ def test_latents_are_brought_to_unit_scale() -> None:
     torch.testing.assert_close(total, torch.ones(4))
 
 
+def test_divergences_are_of_single_precision() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        mean, logvar = build(LatentVAEFlow).encoded(images())
+    assert mean.dtype == logvar.dtype == torch.float32
+
+
 def test_each_stage_trains_its_own_alone() -> None:
     method, batch = build(LatentVAEFlow), {"x": images(), "y": torch.arange(12) % 10}
     first = gradients(method, method.loss(batch)["loss"])

@@ -49,7 +49,14 @@ def test_pixels_reach_no_latent_in_the_first_stage() -> None:
 
 def test_the_second_stage_starts_at_the_frozen_encoder() -> None:
     method, x = build(PSVAE), images()
-    assert torch.equal(method.encoder.places(x), method.base.feature_map(x))
+    before = {name: p.clone() for name, p in method.named_parameters()}
+    optimizer = torch.optim.Adam(method.parameters(), 1e-3)
+    for _ in range(2):
+        optimizer.zero_grad()
+        method.tokenizer_loss(x)["loss"].backward()
+        optimizer.step()
+    assert not torch.equal(before["compress.0.0.weight"], method.compress[0][0].weight)
+    assert torch.equal(method.encoder.places(x), method.base.feature_map(x)), "the first stage leaves it"
     method.progress = 0.15
     assert method.joint and not method.generating
     of = gradients(method, method.tokenizer_loss(x)["loss"])

@@ -31,6 +31,9 @@ def test_matched_residuals_have_the_level_of_features() -> None:
     found = level(matched(r, level(r), level(f)))
     torch.testing.assert_close(found.mean, f.mean())
     torch.testing.assert_close(found.spread, f.transpose(0, 1).flatten(1).std(1, correction=0).mean(), rtol=1e-5, atol=0)
+    half = level(r.bfloat16())  # what layers give in half precision
+    assert half.mean.dtype == torch.float32
+    torch.testing.assert_close(half, level(r.bfloat16().float()))
     z = r.clone().requires_grad_()
     matched(z, level(z), level(f)).sum().backward()  # no gradient through the level: a mean that follows would leave none
     torch.testing.assert_close(z.grad, (level(f).spread / (level(r).spread + 1e-6)).expand_as(r))
