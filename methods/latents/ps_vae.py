@@ -16,7 +16,7 @@ Differences from the paper: an encoder by SimCLR in the place of DINOv2 (``faceb
 14 x 14 pixels, 8 channels of latents instead of 96 of 768; E_s and D_s are two convolutions and a layer at each place, as the encoder is
 convolutional, instead of three blocks of a transformer; squares are means over channels; neither a perceptual nor an adversarial loss; the
 weight of the KL, for which the paper refers to latent diffusion (1e-6), is 1e-4, here beside a sum over pixels, and the length is that of
-:mod:`elboard.methods.latents.latent_vae`; times of sampling are moved as those of training are, where the paper has 3 for all; the generator
+:mod:`elboard.methods.latents.latent_vae`; times of sampling are moved as those of training, where the paper has 3 for all; the generator
 is that of the family, of classes instead of texts, and has no guidance (6.5).
 """
 
