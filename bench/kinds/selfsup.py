@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from elboard.bench.metrics.conventions import Convention, share
 
@@ -33,6 +33,20 @@ class UncertainViews(ViewEncoder):
     @abstractmethod
     def uncertainty(self, x: Tensor) -> Tensor:
         """``(B,)``, larger for what is less certain; a scale of its own, so that one model's values are compared with each other alone."""
+
+
+class MapEncoder(ViewEncoder):
+    """Has features at the places of an image, whose means over these are what it represents it by; they may be what codes are made of.
+
+    Attributes:
+        backbone: the network of them alone, with ``places`` (images to :meth:`feature_map`) and ``n_features``, the channels.
+    """
+
+    backbone: Any
+
+    @abstractmethod
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Features ``(B, C, h, w)``."""
 
 
 class ClassOracle(ABC):

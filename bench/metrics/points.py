@@ -25,3 +25,10 @@ def mode_coverage(samples: np.ndarray, means: np.ndarray, deviation: float, shar
     samples is due to all modes together."""
     near = ((samples[:, None] - means) ** 2).sum(2) <= (3 * deviation) ** 2
     return float((near.sum(0) >= max(1.0, 0.2 * len(samples) * share / len(means))).mean())
+
+
+def tail_distance(samples: np.ndarray, points: np.ndarray, share: float = 0.05) -> float:
+    """Mean of the largest ``share`` (rounded up) of the distances of ``samples`` (n, D) from the nearest of ``points`` (m, D)."""
+    parts = np.array_split(np.asarray(samples, dtype=np.float64), max(1, len(samples) // 500))
+    nearest = np.concatenate([((part[:, None] - points) ** 2).sum(2).min(1) for part in parts])
+    return float(np.sort(np.sqrt(nearest))[-int(np.ceil(share * len(nearest))) :].mean())

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from elboard.methods.parts.maps import MapCNN
 from elboard.methods.parts.mixer import Mixer
 
 
@@ -115,12 +116,12 @@ class ResNet(nn.Module):
 
 
 def backbone(name: str, shape: tuple[int, ...], dropout: float = 0.0) -> nn.Module:
-    """The backbone called ``name``: "mlp" (784-256-128 for MNIST), "cnn", "pooled", "resnet8", "resnet20" or "mixer". Has
-    ``n_features``.
+    """The backbone called ``name``: "mlp" (784-256-128 for MNIST), "cnn", "pooled", "maps", "resnet8", "resnet20" or "mixer".
+    Has ``n_features``.
 
     Raises ValueError for an unknown name, and for examples that are no images where the network takes nothing else.
     """
-    if name in ("cnn", "pooled", "resnet8", "resnet20", "mixer") and len(shape) != 3:
+    if name in ("cnn", "pooled", "maps", "resnet8", "resnet20", "mixer") and len(shape) != 3:
         raise ValueError(f"backbone={name} takes examples of shape (channels, height, width), not {tuple(shape)}: set backbone=mlp")
     if name == "mlp":
         return MLP([math.prod(shape), 256, 128], dropout=dropout)
@@ -128,11 +129,13 @@ def backbone(name: str, shape: tuple[int, ...], dropout: float = 0.0) -> nn.Modu
         return SmallCNN(shape, dropout=dropout)
     if name == "pooled":
         return PooledCNN(shape, dropout=dropout)
+    if name == "maps":
+        return MapCNN(shape)
     if name in ("resnet8", "resnet20"):
         return ResNet(shape, dropout, n=1 if name == "resnet8" else 3)
     if name == "mixer":
         return Mixer(shape, dropout)
-    raise ValueError(f"backbone {name!r} is none of mlp, cnn, pooled, resnet8, resnet20, mixer")
+    raise ValueError(f"backbone {name!r} is none of mlp, cnn, pooled, maps, resnet8, resnet20, mixer")
 
 
 def halves(net: nn.Module) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:

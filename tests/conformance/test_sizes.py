@@ -79,6 +79,7 @@ PASSES = {  # of the whole evaluation
     "puzzles/sudoku": lambda c: (c["n_test"] + c["samples"]) * 2 * sum(c["steps"]),  # in two orders
     "tokens/mnist14": lambda c: c["samples"] * sum(c["steps"]) + c["n_bound"] * c["draws"],
     "sequences/mnist-rows": lambda c: c["samples"] + 3 * c["n_bound"],  # samples, likelihoods, completions and what these stand against
+    "latents/fashion14": lambda c: c["samples"] * sum(c["steps"]) + 2 * c["n_test"] + c["n_labelled"],  # samples, images again, and probes
     "compression/linear": lambda c: 2 * 10,  # maps of all ranks
     "compression/mnist-zoo": lambda c: (1 + 10) * c["n_test"],  # each version of a population, at most ten beside the originals
     "compression/mnist": lambda c: 5 * c["n_test"],  # networks of all sizes

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 from scipy.special import ive
 
 from elboard.bench.errors import UserError
-from elboard.bench.metrics.points import WIDTHS, mmd2, mode_coverage
+from elboard.bench.metrics.points import WIDTHS, mmd2, mode_coverage, tail_distance
 from elboard.tasks.data.toy import NAMES, NODES, PATTERNS, Atlas
 
 
@@ -82,3 +83,11 @@ def test_modes_are_covered_by_true_samples_and_lost_where_samples_are() -> None:
     kept = np.linalg.norm(x - means[0], axis=1) > 0.2
     assert mode_coverage(x[kept], means, deviation, share) == pytest.approx(24 / 25)
     assert mode_coverage(x[which != number], means, deviation, share) == 0.0
+
+
+def test_tail_distance_by_a_tree() -> None:
+    rng = np.random.default_rng(0)
+    samples, points = rng.standard_normal((1030, 3)), rng.standard_normal((400, 3))
+    nearest = np.sort(cKDTree(points).query(samples)[0])
+    assert tail_distance(samples, points) == pytest.approx(nearest[-52:].mean(), rel=1e-9)
+    assert tail_distance(points, points) == 0

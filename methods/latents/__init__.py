@@ -1,0 +1,1 @@
+"""Tokenizers whose latents one and the same flow generates."""
