@@ -264,15 +264,12 @@ def _board(
     of_group = zip(groups, found.cells, found.ranks, strict=True)
     rows = [_row(group, *summary, badges.get(group.group, {}), methods) for group, *summary in of_group]
 
-    def order(row: Row) -> tuple:
-        cell = row.cells.get(primary)
-        return (cell is None, sign * cell.mean if cell else 0.0)
-
-    tied = Counter(map(order, rows))
-    rows.sort(key=lambda row: (*order(row), row.label if tied[order(row)] > 1 else ""))
+    places = [(primary not in of, sign * of[primary].mean if primary in of else 0.0) for of in found.cells]
+    tied = Counter(places)
+    order = sorted(zip(places, rows, strict=True), key=lambda of: (of[0], of[1].label if tied[of[0]] > 1 else ""))
     current = card.version == version
     examples = _examples(card, budget, columns) if current else {}
-    return Board(card.name, version, budget, card.title, columns, primary, card.varies, tuple(rows), current, examples)
+    return Board(card.name, version, budget, card.title, columns, primary, card.varies, tuple(row for _, row in order), current, examples)
 
 
 def _examples(card: TaskCard, budget: str, columns: Iterable[str]) -> dict[str, str]:
