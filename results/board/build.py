@@ -188,7 +188,7 @@ class Choice:
         """Whether the rows of ``group`` are wanted."""
         named = not self.methods or any(fnmatch.fnmatchcase(group.method, pattern) for pattern in self.methods)
         wanted = not self.tuned or bool(group.notes.get("search")) == (self.tuned == "only")
-        return named and wanted and self.budget in ("", group.budget)
+        return named and wanted and (not self.budget or self.budget == group.budget)
 
 
 def read_boards(
@@ -225,12 +225,11 @@ def boards(
     """
     cards = {name: entry.card for name, entry in discover("task", paths).items()}
     sorted_out: dict[tuple[str, int, str], list[Group]] = defaultdict(list)
+    wanted = {name: card for name, card in cards.items() if pattern in ("", name, card.family)}
     for group in groups:
-        card = cards.get(group.task)
-        if card is None or pattern not in ("", group.task, card.family) or not choice.takes(group):
-            continue
-        if card.version == group.task_version or choice.old:
-            sorted_out[group.task, -group.task_version, group.budget].append(group)
+        task, version, budget, *_ = group.of.name
+        if task in wanted and (wanted[task].version == version or choice.old) and choice.takes(group):
+            sorted_out[task, -version, budget].append(group)
     methods = discover("method", paths)
     built = [
         _board(cards[task], -version, budget, found, choice, badges or {}, methods, kept_in)
@@ -251,18 +250,20 @@ def _board(
 ) -> Board:
     groups = [group for group in groups if group.n >= choice.min_n or group.failed and choice.min_n == 1]
     named = (*choice.metrics, choice.sort)
-    present = [key for group in groups for key in (*whole(group.measured), *(key for key in named if key in group.measured))]
+    measured = dict.fromkeys(group.measured for group in groups)
+    present = [key for keys in measured for key in (*whole(keys), *(key for key in named if key in keys))]
     present = list(dict.fromkeys(present))
     columns = columns_of(choice.metrics or card.metrics, present) if choice.metrics != ("all",) else tuple(present)
     primary = next(iter(columns_of((choice.sort or card.primary,), present)), card.primary)
     if primary in present and primary not in columns:
         columns = (primary, *columns)
     ranked = [key for key in columns if convention(key).direction != "none" and (choice.rank_all or key == primary)]
-    apart = [i for i, group in enumerate(groups) if _oracle(group, methods)]
+    oracles = [_oracle(group, methods) for group in groups]
+    apart = [i for i, oracle in enumerate(oracles) if oracle]
     found = summarise_board(groups, columns, ranked, kept_in, apart)
     sign = -1 if convention(primary).direction == "higher" else 1
-    of_group = zip(groups, found.cells, found.ranks, strict=True)
-    rows = [_row(group, *summary, badges.get(group.group, {}), methods) for group, *summary in of_group]
+    said = [_badge(group, badges.get(group.group, {})) for group in groups]
+    rows = [Row(*of, methods) for of in zip(groups, found.cells, found.ranks, said, oracles, strict=True)]
 
     places = [(primary not in of, sign * of[primary].mean if primary in of else 0.0) for of in found.cells]
     tied = Counter(places)
@@ -280,21 +281,15 @@ def _examples(card: TaskCard, budget: str, columns: Iterable[str]) -> dict[str, 
     return found if len(set(found.values())) > 1 else {}
 
 
-def _row(
-    group: Group,
-    cells: Mapping[str, Cell],
-    ranks: Mapping[str, Standing],
-    badges: Mapping[str, str],
-    methods: Mapping[str, Entry],
-) -> Row:
-    found = {*badges.values(), *(["claimed"] if len(badges) < group.n or not badges else [])}
-    badge = min(found, key=BADGES.index) if len(found) > 1 else next(iter(found))
-    return Row(group, cells, ranks, badge, _oracle(group, methods), methods)
+def _badge(group: Group, badges: Mapping[str, str]) -> str:
+    """The least of its runs', of which ``badges`` has those that have one; the others are claimed."""
+    return min({*badges.values(), *(["claimed"] if len(badges) < group.n else [])}, key=BADGES.index) if badges else "claimed"
 
 
 def _oracle(group: Group, methods: Mapping[str, Entry]) -> str:
     """What of the test data the method of ``group`` is handed, whichever its version; empty where it is none, or not here."""
-    return methods[group.method].card.oracle if group.method in methods else ""
+    entry = methods.get(group.method)
+    return entry.card.oracle if entry else ""
 
 
 def arrow(key: str) -> str:

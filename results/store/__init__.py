@@ -130,7 +130,7 @@ def _compact(source: Source, left_out: list[str]) -> tuple[int, int]:
     records, fresh = sum(map(len, kept)), sum(map(len, new))
     state = state if fresh == len(rest) else None
     if broken or fresh or records < sum(map(len, cached)) or covers != state:
-        by_setting = groupby(sorted((*kept, *new), key=attrgetter("setting")), attrgetter("setting"))
+        by_setting = groupby(sorted((*kept, *new), key=attrgetter("name", "setting")), attrgetter("setting"))
         cache.write(source.cache, [joined([*parts]) for _, parts in by_setting], state)
     return records + fresh, fresh
 
