@@ -101,5 +101,5 @@ def _filled(group: Group, later: Mapping[tuple[str, str], Mapping[str, float]]) 
     values = {("cost", name): column for name, column in group.cost.items()} | {
         ("metrics", name): metrics[name] for name in sorted(metrics)
     }
-    of = replace(group.of, names=(*values,), values=np.array([*values.values()]).reshape(-1, group.n), digest="")
-    return replace(group, of=of)
+    rest = group.of.rest()._replace(values=np.array([*values.values()]).reshape(-1, group.n))
+    return replace(group, of=replace(group.of, names=(*values,), rest=lambda: rest, digest=""))

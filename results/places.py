@@ -19,7 +19,8 @@ from typing import Any
 
 from elboard.bench import record as records
 from elboard.bench.record import ARCHIVE, Record
-from elboard.results.store.files import folders_of, telling
+from elboard.results.left_out import telling
+from elboard.results.store.files import folders_of
 from elboard.results.store.lines import Line, lines
 
 

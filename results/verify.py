@@ -199,7 +199,7 @@ def badges(root: Path | None, shipped: bool, among: Sequence[Group]) -> dict[str
     found = {
         group.group: {key: word for key, word in zip(group.keys, group.badges, strict=True) if word}
         for group in among
-        if bytes(group.of.columns["badge"]).strip(b"\0")  # most have none
+        if group.of.badged  # most are not
     }
     places: dict[str, list[Place]] = defaultdict(list)
     for place in (place for key in _verified(root, among) for place in places_of_run(root, key)):

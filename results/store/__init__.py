@@ -3,7 +3,6 @@
 Truth is, of those that ship, one line each (:mod:`elboard.results.store.lines`); of runs it is one JSON file for each attempt
 (:mod:`elboard.results.store.files`). Each source may have a cache (:mod:`elboard.results.store.cache`). Readers compare name, size and
 modification time of every file with what the cache says, and read the rest from the files, so that an answer does not depend on it.
-What is no valid record is left out with a warning of one line; of more than five, five and the number of the rest are told.
 
 ``<root>/archive/`` is a folder of runs like ``<root>`` to which nothing is written any more; :func:`pack` moves whole runs into it. Its
 cache says which state of the folder it covers; as long as that is the present one, its files are not looked at one by one, which would
@@ -27,8 +26,9 @@ from elboard.bench.errors import UserError
 from elboard.bench.kinds import lookup
 from elboard.bench.metrics.conventions import parse
 from elboard.bench.record import ARCHIVE, Record, flush
+from elboard.results.left_out import telling
 from elboard.results.store import cache, lines
-from elboard.results.store.files import INDEX, Item, Runs, Stat, folders_of, telling
+from elboard.results.store.files import INDEX, Item, Runs, Stat, folders_of
 from elboard.results.store.groups import Attempts, Group, attempts_of, grouped, groups_of, joined
 from elboard.results.store.lines import SHIPPED, Lines
 
@@ -91,9 +91,9 @@ def _unchanged(cached: Iterable[Attempts], files: Mapping[str, Stat]) -> tuple[l
     """The attempts whose files are as they were, and the other files."""
     kept, names = [], set()
     for part in cached:
-        stats = zip(part.texts("file"), part.column("size").tolist(), part.column("mtime").tolist(), strict=True)
+        stats = zip(part.texts("file"), part.columns["size"].tolist(), part.columns["mtime"].tolist(), strict=True)
         same = np.array([files.get(name) == (size, mtime) for name, size, mtime in stats])
-        kept += [part.take(same)] if same.any() else []
+        kept += [part if same.all() else part.take(same)] if same.any() else []
         names.update(itertools.compress(part.texts("file"), same))
     return kept, {name: stat for name, stat in files.items() if name not in names}
 
@@ -127,11 +127,11 @@ def _compact(source: Source, left_out: list[str]) -> tuple[int, int]:
     cached, covers = cache.read(source.cache, broken)
     kept, rest = _unchanged(cached, source.scan(left_out))
     new = attempts_of(_items(source, rest, left_out, whole=True))
-    records, fresh = sum(map(len, kept)), sum(map(len, new))
+    records, fresh = sum(part.n for part in kept), sum(part.n for part in new)
     state = state if fresh == len(rest) else None
-    if broken or fresh or records < sum(map(len, cached)) or covers != state:
-        by_setting = groupby(sorted((*kept, *new), key=attrgetter("name", "setting")), attrgetter("setting"))
-        cache.write(source.cache, [joined([*parts]) for _, parts in by_setting], state)
+    if broken or fresh or records < sum(part.n for part in cached) or covers != state:
+        common = attrgetter("name", "setting", "spec")
+        cache.write(source.cache, [joined([*parts]) for _, parts in groupby(sorted((*kept, *new), key=common), common)], state)
     return records + fresh, fresh
 
 

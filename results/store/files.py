@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from elboard.bench import record as records
 from elboard.bench.record import ARCHIVE, Record
+from elboard.results.left_out import leaving_out
 
 INDEX = ".index"  # below a folder of runs: what can be made again
-SHOWN = 5  # warnings of one call, beside the count of the rest
 Stat = tuple[int, int]  # size in bytes, modification time in ns
 
 
@@ -28,23 +26,9 @@ class Item(NamedTuple):
     stat: Stat = (0, 0)
 
 
-@contextmanager
-def leaving_out(path: str | Path, left_out: list[str]) -> Iterator[None]:
-    """Reads ``path`` within, where it can be read; a line for ``left_out`` where it cannot, unless it was removed since it was listed."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError as error:
-        left_out.append(f"{path}: cannot be read ({error.strerror}); it is left out")
-    except records.InvalidRecord as error:
-        left_out.append(str(error))
-
-
 @dataclass(frozen=True)
 class Runs:
-    """A folder of runs. ``closed``: an archive, where runs come and go by :func:`elboard.results.store.pack` alone, so that a cache can say
-    that it holds them all."""
+    """A folder of runs. ``closed``: an archive, to which :func:`elboard.results.store.pack` alone moves runs: a cache can hold all."""
 
     folder: Path
     closed: bool = False
@@ -85,14 +69,3 @@ def folders_of(root: Path | None) -> list[Runs]:
     """The folders of runs that belong to ``root``: itself and its archive."""
     folders = [] if root is None else [Runs(Path(root)), Runs(Path(root) / ARCHIVE, closed=True)]
     return [runs for runs in folders if runs.folder.is_dir()]
-
-
-@contextmanager
-def telling() -> Iterator[list[str]]:
-    """A list for lines about what is left out; warns in the end of each, of the first five where there are more, and how many more."""
-    messages: list[str] = []
-    yield messages
-    for message in messages[:SHOWN]:
-        warnings.warn(message, stacklevel=4)
-    if len(messages) > SHOWN:
-        warnings.warn(f"... and {len(messages) - SHOWN} more are left out", stacklevel=4)

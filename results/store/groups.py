@@ -7,9 +7,10 @@ import itertools
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,90 +21,98 @@ from elboard.results.store.files import Item
 NAMED = ("task", "task_version", "budget", "method", "method_version")  # of a specification, by which groups are sorted
 NOTES = ("search",)  # those that boards show
 TEXTS = ("key", "attempt", "ended", "badge", "file")
-FILE = ("file", "size", "mtime")  # where an attempt's record was
 COLUMNS = {**dict.fromkeys(TEXTS, "S"), "seed": "<i8", "done": "?", "trial": "?", "size": "<i8", "mtime": "<i8"}  # of attempts, with types
+
+
+class Rest(NamedTuple):
+    """What boards ask for of the few that they show."""
+
+    spec: str  # JSON of that of the run with seed 0
+    columns: (
+        np.ndarray
+    )  # (n,), of COLUMNS, texts as bytes; ``trial``: of a search, on no board; ``file``, ``size``, ``mtime``: of its record
+    values: np.ndarray  # (len(names), n), float64, NaN where absent
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """Attempts at runs that differ in their seed alone.
+    """``n`` attempts at runs that differ in their seed alone.
 
     Attributes:
         name: what tells groups apart and sorts them: NAMED, and the hash of what the runs have in common.
         setting: JSON of that (:func:`common_to`).
-        columns: those of COLUMNS, texts as bytes, maybe without FILE; ``trial`` says that it is of a search, on no board. The bytes of all
-            that a cache has, for :meth:`column`: of thousands few are looked at.
         names: kind ("metrics" or "cost") and name of each value, sorted.
-        values: (len(names), n), float64 with NaN where absent.
-        digest: of its group (:func:`digest_of`) where the finished ones are known to be its runs, as a cache may say.
-        rows: which ones of ``columns`` they are, None: all.
+        rest: makes what is read when it is first asked for (:class:`Rest`).
+        badged: whether one may have a badge.
+        digest: of its group, and how many ``failed``, where a cache knows that each is of a run of its own and none of a search.
     """
 
     name: tuple
     setting: str
-    columns: Mapping[str, np.ndarray | bytes]
     names: tuple[tuple[str, str], ...]
-    values: np.ndarray
+    n: int
+    rest: Callable[[], Rest] = field(repr=False)
+    badged: bool = False
     digest: str = ""
-    rows: np.ndarray | None = None
+    failed: int = 0
 
-    def __len__(self) -> int:
-        return self.values.shape[1]
-
-    def column(self, name: str) -> np.ndarray:
-        """(n,): that of COLUMNS."""
-        of = self.columns[name]
-        if not isinstance(of, np.ndarray):
-            of = np.frombuffer(of, f"S{8 * len(of) // len(self.columns['seed'])}" if name in TEXTS else COLUMNS[name])
-        return of if self.rows is None else of[self.rows]
+    _rest = cached_property(lambda self: self.rest())
+    spec, columns, values = (property(lambda self, i=i: self._rest[i]) for i in range(3))
 
     def texts(self, name: str) -> tuple[str, ...]:
         """The column ``name`` of TEXTS as strings."""
-        return tuple(text.decode("utf-8", "surrogatepass") for text in self.column(name).tolist())
+        return tuple(text.decode("utf-8", "surrogatepass") for text in self.columns[name].tolist())
 
     def take(self, rows: np.ndarray) -> Attempts:
         """Those that ``rows`` picks, in its order."""
-        whole = np.arange(len(self)) if self.rows is None else self.rows
-        return replace(self, values=self.values[:, rows], digest="", rows=whole[rows])
+        rest = Rest(self.spec, self.columns[rows], self.values[:, rows])
+        return replace(self, n=len(rest.columns), rest=lambda: rest, digest="", failed=0)
 
 
-def common_to(record: Record) -> tuple[tuple, str]:
-    """Name and setting of the attempts at ``record``'s run and those of other seeds. The setting is JSON of ``identity``, the tree of the
-    key without the seed, ``notes``, those that boards show, and ``spec``, JSON of that of the run with seed 0, which boards do not need."""
+def common_to(record: Record) -> tuple[tuple, str, str]:
+    """Of ``record``'s run and other seeds: the name, JSON of ``identity`` without seed and of ``notes``, and JSON of ``spec`` of seed 0."""
     notes = {name: record.notes[name] for name in NOTES if name in record.notes}
     spec = json.dumps(reseeded(record.spec, record.identity, 0), sort_keys=True)
-    setting = {"identity": configuration(record.identity), "notes": notes, "spec": spec}
-    return (*(record.spec[name] for name in NAMED), group_of(record.identity)), json.dumps(setting, sort_keys=True)
+    setting = json.dumps({"identity": configuration(record.identity), "notes": notes}, sort_keys=True)
+    return (*(record.spec[name] for name in NAMED), group_of(record.identity)), setting, spec
 
 
 def attempts_of(items: Iterable[Item]) -> list[Attempts]:
     """``items`` by their settings."""
-    by_setting: dict[tuple[tuple, str], list[tuple[tuple, dict]]] = defaultdict(list)
+    by_setting: dict[tuple[tuple, str, str], list[tuple[tuple, dict]]] = defaultdict(list)
     for record, metrics, badge, file, stat in items:
         of_run = (record.spec["seed"], record.status == "done", "trial" in record.notes)
         texts = (text.encode("utf-8", "surrogatepass") for text in (record.key, record.attempt, record.ended, badge, file))
         values = {(kind, name): value for kind, of in (("metrics", metrics), ("cost", record.cost)) for name, value in of.items()}
         by_setting[common_to(record)].append(((*texts, *of_run, *stat), values))
     found = []
-    for common, rows in by_setting.items():
+    for (name, setting, spec), rows in by_setting.items():
         said, of_runs = zip(*rows, strict=True)
-        columns = {name: np.array(column, COLUMNS[name]) for name, column in zip(COLUMNS, zip(*said, strict=True), strict=True)}
         names = tuple(sorted(set().union(*of_runs)))
         values = np.array([[of.get(name, math.nan) for of in of_runs] for name in names], float).reshape(-1, len(rows))
-        found.append(Attempts(*common, columns, names, values))
+        found.append(attempts(name, setting, names, Rest(spec, structured(zip(*said, strict=True)), values)))
     return found
 
 
+def structured(columns: Iterable[Sequence]) -> np.ndarray:
+    """``columns``, in the order of COLUMNS, texts as bytes or as ASCII, in one array."""
+    arrays = [np.array(column, kind) for column, kind in zip(columns, COLUMNS.values(), strict=True)]
+    return np.rec.fromarrays(arrays, names=[*COLUMNS]).view(np.ndarray)
+
+
+def attempts(name: tuple, setting: str, names: tuple[tuple[str, str], ...], rest: Rest) -> Attempts:
+    """Of what is there."""
+    return Attempts(name, setting, names, len(rest.columns), lambda: rest, bool((rest.columns["badge"] != b"").any()))
+
+
 def joined(parts: Sequence[Attempts]) -> Attempts:
-    """The attempts of ``parts`` one after the other, with the name and the setting of the first."""
-    if len(parts) == 1:
-        return parts[0]
-    columns = {name: np.concatenate([of.column(name) for of in parts]) for name in COLUMNS if all(name in of.columns for of in parts)}
+    """The attempts of ``parts`` one after the other, with the name, the setting and the specification of the first."""
     names = tuple(sorted({name for part in parts for name in part.names}))
-    values = np.full((len(names), sum(map(len, parts))), np.nan)
-    for part, end in zip(parts, itertools.accumulate(map(len, parts)), strict=True):
-        values[[names.index(name) for name in part.names], end - len(part) : end] = part.values
-    return Attempts(parts[0].name, parts[0].setting, columns, names, values)
+    values = np.full((len(names), sum(part.n for part in parts)), np.nan)
+    for part, end in zip(parts, itertools.accumulate(part.n for part in parts), strict=True):
+        values[[names.index(name) for name in part.names], end - part.n : end] = part.values
+    columns = np.concatenate([part.columns for part in parts])
+    return attempts(parts[0].name, parts[0].setting, names, Rest(parts[0].spec, columns, values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +137,9 @@ class Group:
     first_failed: int = 0
 
     task, task_version, budget, method, method_version, group = (property(lambda self, i=i: self.of.name[i]) for i in range(6))
-    n = property(lambda self: len(self.of))
+    n = property(lambda self: self.of.n)
     first = property(lambda self: int(self.seeds[0]) if self.n else self.first_failed)
-    seeds = property(lambda self: self.of.column("seed"))
+    seeds = property(lambda self: self.of.columns["seed"])
     keys = cached_property(lambda self: self.of.texts("key"))
     attempts = cached_property(lambda self: self.of.texts("attempt"))
     badges = cached_property(lambda self: self.of.texts("badge"))
@@ -141,7 +150,7 @@ class Group:
     _said = cached_property(lambda self: json.loads(self.of.setting))
     identity = property(lambda self: self._said["identity"])
     notes = property(lambda self: self._said["notes"])
-    spec = cached_property(lambda self: reseeded(json.loads(self._said["spec"]), self.identity, self.first))
+    spec = cached_property(lambda self: reseeded(json.loads(self.of.spec), self.identity, self.first))
 
 
 @cache
@@ -171,27 +180,28 @@ def groups_of(records: Iterable[Record]) -> list[Group]:
 
 def _group(parts: Sequence[Attempts]) -> Group | None:
     """The group of ``parts``; None where there are trials of a search alone."""
+    if len(parts) == 1 and (of := parts[0]).digest:
+        finished = of if not of.failed else replace(of, n=of.n - of.failed, failed=0, rest=lambda: of.take(of.columns["done"])._rest)
+        return Group(finished, of.failed)
     of = joined(parts)
-    if of.digest and 0 not in of.columns["done"]:
-        return Group(of)
     rows = _effective(of)
-    rows = rows[~of.column("trial")[rows]]
+    rows = rows[~of.columns["trial"][rows]]
     if not len(rows):
         return None
-    finished = rows[of.column("done")[rows]]
+    finished = rows[of.columns["done"][rows]]
     first = int((finished if len(finished) else rows)[0])
-    setting = next(part.setting for part, end in zip(parts, itertools.accumulate(map(len, parts)), strict=True) if first < end)
-    counted = of.take(finished)
-    some = ~np.isnan(counted.values).all(1)
-    what = {"names": tuple(itertools.compress(of.names, some)), "values": counted.values[some], "digest": of.digest}
-    return Group(replace(counted, setting=setting, **what), len(rows) - len(finished), int(of.column("seed")[first]))
+    part = next(part for part, end in zip(parts, itertools.accumulate(part.n for part in parts), strict=True) if first < end)
+    some = ~np.isnan(of.values[:, finished]).all(1)
+    rest = Rest(part.spec, of.columns[finished], of.values[some][:, finished])
+    counted = attempts(of.name, part.setting, tuple(itertools.compress(of.names, some)), rest)
+    return Group(counted, len(rows) - len(finished), int(of.columns["seed"][first]))
 
 
 def _effective(of: Attempts) -> np.ndarray:
     """The row of each run that counts, the first of equal ones, by the rule of :func:`elboard.bench.record.effective`; sorted by seed,
     which tells runs of a group apart."""
-    seeds = of.column("seed")
+    seeds = of.columns["seed"]
     if (seeds[1:] > seeds[:-1]).all():
-        return np.arange(len(of))
-    rows = np.lexsort([-np.arange(len(of)), *(of.column(name) for name in ("attempt", "ended", "done", "seed"))])
+        return np.arange(of.n)
+    rows = np.lexsort([-np.arange(of.n), *(of.columns[name] for name in ("attempt", "ended", "done", "seed"))])
     return rows[np.append(seeds[rows[1:]] != seeds[rows[:-1]], True)]  # the last one of each seed

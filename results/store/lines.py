@@ -20,8 +20,9 @@ from elboard.bench import record as records
 from elboard.bench.folders import kept_folder
 from elboard.bench.record import Record
 from elboard.results.beside import path_beside
+from elboard.results.left_out import leaving_out
 from elboard.results.said import backfilled, badge, verifications
-from elboard.results.store.files import Item, Stat, leaving_out
+from elboard.results.store.files import Item, Stat
 
 SHIPPED = Path(__file__).parents[1] / "records"
 KINDS = ("verified", "backfill")  # of what is said about a record

@@ -107,15 +107,13 @@ def by_hand(found: list[Record]) -> list[dict]:
 def check(root: Path, expected: list[dict], pattern: str = "") -> list[Group]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = groups(root, shipped=False, pattern=pattern)
+        return compare(groups(root, shipped=False, pattern=pattern), expected)
+
+
+def compare(found: list[Group], expected: list[dict]) -> list[Group]:
     assert [group.digest for group in found] == [digest_of(group) for group in found]  # also where a cache says it
-
-    def order(group: dict) -> str:
-        return json.dumps([group["task"], group["spec"]], sort_keys=True)
-
-    assert len(found) == len(expected)
-    for left, right in zip(sorted(plain(found), key=order), sorted(expected, key=order), strict=True):
-        assert left == right
+    order = lambda group: json.dumps([group["task"], group["spec"]], sort_keys=True)  # noqa: E731
+    assert sorted(plain(found), key=order) == sorted(expected, key=order)
     return found
 
 
@@ -279,15 +277,15 @@ def test_an_index_that_is_replaced_while_it_is_read(tmp_path: Path, monkeypatch:
     """The reader takes the new one: no warning, and each record once."""
     keep(tmp_path, *some())
     compact(tmp_path)
-    new, read = record_of(0.5, 50), cache._read
+    new, rows = record_of(0.5, 50), cache._Rows
     keep(tmp_path, new)
 
     def late(*words: object) -> object:
-        monkeypatch.setattr(cache, "_read", read)
+        monkeypatch.setattr(cache, "_Rows", rows)
         compact(tmp_path)
-        return read(*words)
+        return rows(*words)
 
-    monkeypatch.setattr(cache, "_read", late)
+    monkeypatch.setattr(cache, "_Rows", late)
     check(tmp_path, by_hand([*some(), new]))
 
 

@@ -21,7 +21,7 @@ from elboard.results.places import places_of_run
 from elboard.results.store import INDEX, compact, groups, load, pack
 from elboard.results.store.lines import lines
 from elboard.results.verify import Check, Verification, badges, write_verification
-from tests.results.test_store import PLUGINS, by_hand, check, keep, record_of
+from tests.results.test_store import PLUGINS, by_hand, check, compare, keep, record_of
 
 PATHS = tuple(map(Path, PLUGINS))
 
@@ -81,6 +81,18 @@ def test_a_trial_in_another_place_counts(tmp_path: Path) -> None:
     compact(tmp_path)
     check(tmp_path, by_hand([failed, trial]))
     assert groups(tmp_path, shipped=False) == []
+
+
+def test_an_index_that_is_replaced_before_its_values_are_asked_for(tmp_path: Path) -> None:
+    """All that is read of a group is of one index."""
+    runs = [record_of(0.5 + seed / 10, seed, status="failed" if seed == 1 else "done") for seed in range(4)]
+    pack(tmp_path, [file.parent.parent.name for file in keep(tmp_path, *runs)])
+    before = groups(tmp_path, shipped=False)
+    assert "_rest" not in vars(before[0].of), "what few ask for is read when it is asked for"
+    pack(tmp_path, [file.parent.parent.name for file in keep(tmp_path, record_of(0.25, 51))])
+    for index in (tmp_path / "archive" / INDEX).glob("*.parquet"):
+        index.write_bytes(b"")
+    compare(before, by_hand(runs))
 
 
 @pytest.fixture

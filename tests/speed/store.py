@@ -75,7 +75,7 @@ def synthetic(card: Any, seeds: int) -> list[Any]:
     import numpy as np
 
     from elboard.results.store import load
-    from elboard.results.store.groups import Attempts, common_to
+    from elboard.results.store.groups import Rest, attempts, common_to, structured
 
     task, metrics = card.name, [key for key in card.metrics if "[" not in key]
     rng = np.random.default_rng(zlib.crc32(task.encode()))
@@ -85,20 +85,20 @@ def synthetic(card: Any, seeds: int) -> list[Any]:
         spec = {**example.spec, "task": task, "method": method}
         identity = {**example.identity, "task": f"{task}@1", "method": f"{method}@1"}
         keys = [f"{key:016x}" for key in rng.integers(0, 2**63, seeds).tolist()]
-        attempts = [f"{attempt:012x}" for attempt in rng.integers(0, 2**48, seeds).tolist()]
+        drawn = [f"{attempt:012x}" for attempt in rng.integers(0, 2**48, seeds).tolist()]
         texts = {
             "key": keys,
-            "attempt": attempts,
+            "attempt": drawn,
             "ended": ["2026-11-24T16:22:38+00:00"] * seeds,
             "badge": [""] * seeds,
-            "file": [f"{key}/attempts/{attempt}.json" for key, attempt in zip(keys, attempts, strict=True)],
+            "file": [f"{key}/attempts/{attempt}.json" for key, attempt in zip(keys, drawn, strict=True)],
         }
-        columns = {name: np.array(column, dtype=object) for name, column in texts.items()}
-        columns |= {"seed": np.arange(seeds), "done": rng.random(seeds) > 0.01, "trial": np.zeros(seeds, dtype=bool)}
-        columns |= {"size": np.full(seeds, 8_000), "mtime": np.full(seeds, 10**18)}
+        done, others = rng.random(seeds) > 0.01, ([False] * seeds, [8_000] * seeds, [10**18] * seeds)
+        columns = structured((*texts.values(), range(seeds), done, *others))
         values = {("cost", name): 100 * rng.random(seeds) for name in COST} | {("metrics", name): rng.random(seeds) for name in metrics}
         record = replace(example, spec=spec, identity=identity)
-        parts.append(Attempts(*common_to(record), columns, tuple(sorted(values)), np.array([values[name] for name in sorted(values)])))
+        (about, setting, spec), names = common_to(record), tuple(sorted(values))
+        parts.append(attempts(about, setting, names, Rest(spec, columns, np.array([values[name] for name in names]))))
     return parts
 
 
@@ -113,7 +113,7 @@ def archive(home: Path, total: int) -> int:
     cards = [entry.card for _, entry in sorted(discover("task").items())]
     parts = [part for card in cards for part in synthetic(card, round(total / METHODS / len(cards)))]
     write(place.cache, parts, place.state())
-    return sum(map(len, parts))
+    return sum(part.n for part in parts)
 
 
 def archived() -> None:
