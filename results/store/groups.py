@@ -28,9 +28,7 @@ class Rest(NamedTuple):
     """What boards ask for of the few that they show."""
 
     spec: str  # JSON of that of the run with seed 0
-    columns: (
-        np.ndarray
-    )  # (n,), of COLUMNS, texts as bytes; ``trial``: of a search, on no board; ``file``, ``size``, ``mtime``: of its record
+    columns: np.ndarray  # (n,), of COLUMNS, texts as bytes; ``trial``: of a search; ``file``, ``size`` and ``mtime``: of its record
     values: np.ndarray  # (len(names), n), float64, NaN where absent
 
 
@@ -107,6 +105,8 @@ def attempts(name: tuple, setting: str, names: tuple[tuple[str, str], ...], rest
 
 def joined(parts: Sequence[Attempts]) -> Attempts:
     """The attempts of ``parts`` one after the other, with the name, the setting and the specification of the first."""
+    if len(parts) == 1:
+        return parts[0]
     names = tuple(sorted({name for part in parts for name in part.names}))
     values = np.full((len(names), sum(part.n for part in parts)), np.nan)
     for part, end in zip(parts, itertools.accumulate(part.n for part in parts), strict=True):
