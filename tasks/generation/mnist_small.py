@@ -38,6 +38,7 @@ from elboard.bench.options import Count
 from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.loaders import mnist
 from elboard.tasks.data.task import DataTask, permutation, stand_in
+from elboard.tasks.parts.moments import moments_of
 from elboard.tasks.parts.pictures import grid
 from elboard.tasks.parts.stacked import StackedBatches
 
@@ -138,9 +139,7 @@ class MNISTSmall(DataTask):
         sizes, n = data.spec.sizes, self.config.samples
         found = torch.cat([method.log_likelihoods(part.to(self.device)) for part in test["x"].split(500)], dim=1)
         fake = method.draw(n).float().cpu().clamp(0, 1)
-        moments = [
-            (of.mean(0), np.cov(of, rowvar=False)) for of in ((x @ test["components"]).double().numpy() for x in (test["real"], *fake))
-        ]
+        moments = [moments_of((x @ test["components"]).double().numpy()) for x in (test["real"], *fake)]
         distances = np.array([frechet_distance(*moments[0], *of) for of in moments[1:]])
         arrays = {"log_likelihood": found.T.float().cpu().numpy(), "fd": distances, "sizes": np.array(sizes), "samples": np.array(n)}
         shown = fake[:, :20].reshape(-1, 1, SIDE, SIDE)

@@ -41,7 +41,7 @@ from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.loaders import fashion_mnist
 from elboard.tasks.data.task import DataTask, halved, labelled, permutation, stand_in
 from elboard.tasks.parts import features
-from elboard.tasks.parts.moments import packed, unpacked
+from elboard.tasks.parts.moments import moments_of, packed, unpacked
 from elboard.tasks.parts.pictures import grid
 
 CARD = TaskCard(
@@ -128,11 +128,11 @@ class LatentsFashion14(DataTask):
         x, y = (data.valid[name][:SELECT_N] for name in ("x", "y"))
         with torch.random.fork_rng(devices=[]):
             drawn = {steps: self.features(self.samples(method, SELECT_N, steps)) for steps in sorted({*self.config.steps})}
-        real = moments(self.features(data.valid["x"]))
-        found = {f"fd[fashion-cnn,n=500]/s{steps}": frechet_distance(*real, *moments(of)) for steps, of in drawn.items()}
+        real = moments_of(self.features(data.valid["x"]))
+        found = {f"fd[fashion-cnn,n=500]/s{steps}": frechet_distance(*real, *moments_of(of)) for steps, of in drawn.items()}
         quality = psnr(self.over(method.reconstructed, x), x).mean()
         probe = {"probe_accuracy": float(self.hits(method, data, x, y).mean())}
-        return {self.card.selection: [*found.values()][-1], **found, "psnr": float(quality), **probe}
+        return {CARD.selection: [*found.values()][-1], **found, "psnr": float(quality), **probe}
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         c, x, y = self.config, test["x"], test["y"]
@@ -177,17 +177,12 @@ def psnr(y: Tensor, x: Tensor) -> np.ndarray:
     return (-10 * torch.log10(error.clamp_min(LEAST))).numpy()
 
 
-def moments(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of features (N, D)."""
-    return f.mean(0), np.cov(f, rowvar=False)
-
-
 def kept_moments(real: np.ndarray, others: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Moments of features (N, D) by name, in the axes of the covariance of ``real``, of which these are ``real_mean`` and
     ``real_variance``; in single precision and correlations in 16 bits."""
-    variance, axes = np.linalg.eigh(moments(real)[1])
+    variance, axes = np.linalg.eigh(moments_of(real)[1])
     found = {"real_mean": (real.mean(0) @ axes).astype(np.float32), "real_variance": variance.clip(0).astype(np.float32)}
     for name, of in others.items():
-        mean, covariance = moments(of @ axes)
+        mean, covariance = moments_of(of @ axes)
         found |= {f"{name}_mean": mean.astype(np.float32), **packed(name, covariance)}
     return found

@@ -37,7 +37,7 @@ from elboard.bench.task import Batch, Data, Observed, Test
 from elboard.tasks.data.task import DataTask
 from elboard.tasks.multimodal import networks
 from elboard.tasks.parts.images import mean_of
-from elboard.tasks.parts.moments import packed, unpacked
+from elboard.tasks.parts.moments import moments_of, packed, unpacked
 from elboard.tasks.parts.pictures import grid
 
 BATCH, SELECT_N, SCALE = 500, 500, 0.75
@@ -88,7 +88,7 @@ class Multimodal(DataTask):
         with torch.random.fork_rng(devices=[]):
             fake = self._drawn(lambda n: method.sample_joint(len(n)), torch.zeros(len(real["m1"])))
         _, of = networks.load(self.device, self.network)
-        moments = [[_moments(self._features(of, name, x[name])) for x in (real, fake)] for name in fake]
+        moments = [[moments_of(self._features(of, name, x[name])) for x in (real, fake)] for name in fake]
         return {self.card.selection: float(np.mean([frechet_distance(*real, *drawn) for real, drawn in moments]))}
 
     def _drawn(self, function: Any, *given: Any) -> Batch:
@@ -118,7 +118,7 @@ class Multimodal(DataTask):
         joint = self._drawn(lambda n: method.sample_joint(len(n)), torch.zeros(len(y)))
         arrays = {f"fd[{full}]": np.array(len(y))}
         for name, (kind, pictures) in itertools.product(self.names, (("real", x), ("fake", joint))):
-            mean, covariance = _moments(self._features(of, name, pictures[name]))
+            mean, covariance = moments_of(self._features(of, name, pictures[name]))
             arrays |= {f"{kind}_{name}_mean": mean, f"{kind}_{name}_covariance": covariance}
         if len(x) > 1:
             found = torch.stack([self._classes(of, name, joint[name]) for name in x], dim=1)
@@ -179,10 +179,6 @@ class Multimodal(DataTask):
             if name.endswith("_covariance"):
                 kept |= packed(name.removesuffix("_covariance"), array)
         return kept
-
-
-def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return features.mean(0), np.cov(features, rowvar=False)
 
 
 def _distances(observed: Mapping[str, np.ndarray], asked: Collection[str] | None) -> dict[str, float]:

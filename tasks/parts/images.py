@@ -44,6 +44,7 @@ from elboard.bench.task import Batch, Data, Observed, Test
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import DataTask, chosen_by_likelihood, images, permutation, stand_in
 from elboard.tasks.parts import features
+from elboard.tasks.parts.moments import moments_of
 from elboard.tasks.parts.pictures import grid, shown
 
 BATCH = 500  # images evaluated at once
@@ -169,7 +170,7 @@ class Generation(DataTask):
         distance, network, of = features.load(self.config.network or self.network, self.device)
         real_f = self._map(lambda part: {"f": of(part)}, grey)["f"].astype(np.float64)
         fake_f = self._map(lambda part: {"f": of(part.clamp(0, 1))}, fake)["f"].astype(np.float64)
-        moments = [moment for f in (real_f, fake_f) for moment in (f.mean(0), np.cov(f, rowvar=False))]
+        moments = [moment for f in (real_f, fake_f) for moment in moments_of(f)]
         arrays = {**dict(zip(MOMENTS, moments, strict=True)), f"{distance}[{network}]": np.array(n)}
         return Observed({**arrays, "real_features": real_f, "fake_features": fake_f}, {"samples": grid(fake[: shown(fake)], 10)})
 

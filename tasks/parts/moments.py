@@ -12,6 +12,11 @@ from torch import Tensor
 FULL = np.iinfo(np.int16).max  # a correlation of 1
 
 
+def moments_of(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (D,) and covariance (D, D) of features (n, D)."""
+    return f.mean(0), np.cov(f, rowvar=False)
+
+
 def packed(of: str, covariance: np.ndarray) -> dict[str, np.ndarray]:
     """What is kept of a covariance (D, D): ``<of>_deviation`` and ``<of>_correlation``."""
     deviation = np.sqrt(np.diag(covariance))

@@ -39,6 +39,7 @@ from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.loaders import mnist
 from elboard.tasks.data.task import DataTask, images, permutation, stand_in
 from elboard.tasks.parts.features import small_network
+from elboard.tasks.parts.moments import moments_of
 from elboard.tasks.parts.pictures import grid
 
 CARD = TaskCard(
@@ -189,7 +190,7 @@ def _distances(observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {}
     said = next(name for name in observed if name.startswith("fd["))
     real, fakes = observed["real_features"], [observed[f"fake{i}_features"] for i in range(len(observed["betas"]))]
-    moments = [(f.mean(0), np.cov(f, rowvar=False)) for f in (real, *fakes)]
+    moments = [moments_of(f) for f in (real, *fakes)]
     of, n = said[3:-1], int(observed[said])
     recall = np.array([precision_recall(real, f)[1] for f in fakes])
     return {f"fd[{of},n={n}]": np.array([frechet_distance(*moments[0], *m) for m in moments[1:]]), f"gen_recall[{of},n={n}]": recall}

@@ -30,7 +30,7 @@ from elboard.bench.task import Batch, Data, Observed, Test
 from elboard.tasks.data.task import DataTask, halved, images
 from elboard.tasks.parts import features
 from elboard.tasks.parts.images import digits_of
-from elboard.tasks.parts.moments import variance_within
+from elboard.tasks.parts.moments import moments_of, variance_within
 from elboard.tasks.parts.pictures import grid
 
 BATCH, SELECT_N = 500, 500
@@ -138,8 +138,3 @@ class Sampling(DataTask):
             found[f"control_accuracy[{network}]/{slice_}"] = float(accuracy[i])
             found[f"diversity/{slice_}"] = float(diversity[i])
         return found | cls.derived(found, observed, f"[{network},n={n}]")
-
-
-def moments_of(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (D,) and covariance (D, D) of features (n, D)."""
-    return f.mean(0), np.cov(f, rowvar=False)

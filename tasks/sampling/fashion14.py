@@ -30,8 +30,9 @@ from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data import loaders
 from elboard.tasks.data.task import DataTask, halved, images, permutation, stand_in
 from elboard.tasks.parts import features
+from elboard.tasks.parts.moments import moments_of
 from elboard.tasks.parts.pictures import grid
-from elboard.tasks.sampling.base import BATCH, SELECT_N, moments_of
+from elboard.tasks.sampling.base import BATCH, SELECT_N
 
 CARD = TaskCard(
     name="sampling/fashion14",
@@ -100,7 +101,7 @@ class UnconditionalSamples(DataTask):
     def validate(self, method: Any, data: Data) -> dict[str, float]:
         with torch.random.fork_rng(devices=[]):
             fake = self._drawn(method, min(SELECT_N, len(data.valid["x"])), SELECT_STEPS)
-        return {self.card.selection: frechet_distance(*self._moments(data.valid["x"]), *self._moments(fake))}
+        return {CARD.selection: frechet_distance(*self._moments(data.valid["x"]), *self._moments(fake))}
 
     def observe(self, method: Any, data: Data, test: Test, history: list[dict[str, float]]) -> Observed:
         c, (distance, network, _) = self.config, features.load(NETWORK, self.device)

@@ -40,6 +40,7 @@ from elboard.tasks.data.task import DataTask, images
 from elboard.tasks.parts import features
 from elboard.tasks.parts.depth import depth_of
 from elboard.tasks.parts.images import binarise, digits_of, mean_of
+from elboard.tasks.parts.moments import moments_of
 from elboard.tasks.parts.pictures import grid
 
 CARD = TaskCard(
@@ -112,8 +113,7 @@ class MNISTRows(DataTask):
 
     def _moments(self, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Mean and covariance of the features of ``x`` (N, 28, 28)."""
-        f = self._each(features.load(NETWORK, self.device)[2], x[:, None]).double().numpy()
-        return f.mean(0), np.cov(f, rowvar=False)
+        return moments_of(self._each(features.load(NETWORK, self.device)[2], x[:, None]).double().numpy())
 
     def _drawn(self, method: Any, n: int) -> Tensor:
         return self._each(lambda part: method.sample(len(part)), torch.arange(n))

@@ -33,6 +33,7 @@ from elboard.bench.task import Data, Observed, Test
 from elboard.tasks.data.task import DataTask, halved
 from elboard.tasks.parts import features
 from elboard.tasks.parts.images import digits_of
+from elboard.tasks.parts.moments import moments_of
 from elboard.tasks.parts.pictures import grid
 
 CARD = TaskCard(
@@ -106,8 +107,7 @@ class MNIST14Tokens(DataTask):
     def _moments(self, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Mean and covariance of the features of ``x`` (N, 196)."""
         of = features.load(NETWORK, self.device)[2]
-        f = torch.cat([of(part.to(self.device)) for part in grey(x).split(BATCH)]).double().cpu().numpy()
-        return f.mean(0), np.cov(f, rowvar=False)
+        return moments_of(torch.cat([of(part.to(self.device)) for part in grey(x).split(BATCH)]).double().cpu().numpy())
 
     def _drawn(self, method: Any, n: int, steps: int) -> tuple[Tensor, Tensor]:
         """Samples and their idle shares."""

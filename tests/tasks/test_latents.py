@@ -11,8 +11,9 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 from elboard.bench.kinds.generation import Generator
 from elboard.bench.kinds.latents import LatentGenerator
 from elboard.bench.metrics.generation import frechet_distance
-from elboard.tasks.latents.fashion14 import BUDGETS, LatentsFashion14, kept_moments, moments, psnr
+from elboard.tasks.latents.fashion14 import BUDGETS, CARD, LatentsFashion14, kept_moments, psnr
 from elboard.tasks.parts import features
+from elboard.tasks.parts.moments import moments_of
 from elboard.tasks.samples.toy_2d import ToySamples, plane
 from elboard.tasks.selfsup.fashion14 import ViewsFashion14
 
@@ -43,7 +44,7 @@ def test_metrics_are_those_of_features_and_of_torchmetrics() -> None:
     wanted = [peak_signal_noise_ratio(0.9 * one, one, data_range=1.0).item() for one in x]
     assert found["psnr"] == pytest.approx(np.mean(wanted), rel=1e-5)
     of = features.load("fashion-cnn", "cpu")[2]
-    real, again, few = (moments(of(part).double().numpy()) for part in (x, 0.9 * x, Pixels().drawn(torch.arange(60) % 10, 5)))
+    real, again, few = (moments_of(of(part).double().numpy()) for part in (x, 0.9 * x, Pixels().drawn(torch.arange(60) % 10, 5)))
     network = features.load("fashion-cnn", "cpu")[1]
     assert found[f"rfd[{network},n=100]"] == pytest.approx(frechet_distance(*real, *again), rel=1e-3)
     assert found[f"fd[{network},n=60]/s5"] == pytest.approx(frechet_distance(*real, *few), rel=1e-3)
@@ -51,7 +52,7 @@ def test_metrics_are_those_of_features_and_of_torchmetrics() -> None:
     assert found[f"fd_ratio[{network},n=60]/s5"] == pytest.approx(ratio)
     assert found[f"fd_log[{network},n=60]/s25"] == pytest.approx(np.log(found[f"fd[{network},n=60]/s25"]))
     assert task.score(task.compact(seen.arrays)) == found and sum(of.nbytes for of in task.compact(seen.arrays).values()) < 16 * 1024
-    assert task.validate(Pixels(), data).keys() >= {task.card.selection, "psnr", "probe_accuracy"}
+    assert task.validate(Pixels(), data).keys() >= {CARD.selection, "psnr", "probe_accuracy"}
 
 
 def test_the_axes_of_moments_change_no_distance() -> None:
@@ -68,7 +69,7 @@ def test_the_axes_of_moments_change_no_distance() -> None:
         },
         None,
     )
-    assert found["rfd[x,n=2]"] == found["fd[x,n=2]/s5"] == pytest.approx(frechet_distance(*moments(real), *moments(other)), rel=1e-3)
+    assert found["rfd[x,n=2]"] == found["fd[x,n=2]/s5"] == pytest.approx(frechet_distance(*moments_of(real), *moments_of(other)), rel=1e-3)
     assert found["psnr"] == 5 and found["probe_accuracy"] == 0.5 and not any(name.startswith("fd_ratio") for name in found)
 
 
