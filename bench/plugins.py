@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING
 
 from elboard.bench.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
 
 FAULTS = (Exception, SystemExit)  # what anybody's code may raise; Ctrl-C is the user's
 _told: set[str | None] = set()
@@ -29,13 +31,15 @@ def hush() -> None:
 
 def points(group: str) -> list[EntryPoint]:
     """The entry points of ``group``; a distribution whose list of them cannot be read is left out."""
+    import importlib.metadata  # a tenth of what help takes
+
     try:
         return list(importlib.metadata.entry_points(group=group))
     except Exception:  # one malformed file of any distribution
         return [point for of in importlib.metadata.distributions() for point in _points_of(of) if point.group == group]
 
 
-def _points_of(distribution: importlib.metadata.Distribution) -> list[EntryPoint]:
+def _points_of(distribution: Distribution) -> list[EntryPoint]:
     try:
         return list(distribution.entry_points)
     except Exception as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -14,7 +13,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elboard.bench.cached import literals
 from elboard.bench.card import MethodCard, TaskCard, fits, missing
@@ -23,6 +22,9 @@ from elboard.bench.folders import places
 from elboard.bench.kinds import offered
 from elboard.bench.plugins import FAULTS, aside, distribution, fault, left_out, points
 from elboard.bench.source import ancestors, config_class, edited, hash_of, last_class, literal, text_of, tree
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 CARDS = {"method": MethodCard, "task": TaskCard}
 TYPES = {"str": str, "int": int, "bool": bool, "dict": dict, "str | dict": str | dict}  # of a card's fields; those of the others are tuples
@@ -137,7 +139,7 @@ def _files_of(name: str, *patterns: str) -> list[tuple[Path, str]]:
     return [(file, ".".join((name, *file.relative_to(root).with_suffix("").parts))) for file in files]
 
 
-def _files_of_plugin(point: importlib.metadata.EntryPoint) -> list[Found]:
+def _files_of_plugin(point: EntryPoint) -> list[Found]:
     try:
         with aside():
             found = _files_of(point.module, "*.py")

@@ -16,7 +16,6 @@ from elboard.bench.cli.app import Out, OutThere, app
 from elboard.bench.cli.printing import print_table, telling
 from elboard.bench.errors import UserError, check_known, nearest, printable
 from elboard.bench.identity import difference
-from elboard.bench.provenance import hardware, revision, versions
 from elboard.bench.run import root_folder
 from elboard.bench.runs import folder_named, matching
 
@@ -91,6 +90,7 @@ def doctor(out: Out = None) -> None:
     """Versions, devices, data, and what is missing."""
     import torch
 
+    from elboard.bench.provenance import hardware, revision, versions  # imports importlib.metadata, a tenth of what help takes
     from elboard.tasks.data.fetch import available, describe
 
     for name, number in versions().items():
