@@ -129,6 +129,15 @@ def test_ndcg_is_scikit_learns_without_ties() -> None:
     assert found["ndcg@10"].mean() == pytest.approx(sk.ndcg_score(targets, scores, k=10), abs=1e-12)
 
 
+@pytest.mark.parametrize("levels", [1, 2, 5, 1000])
+@pytest.mark.parametrize("k", [1, 5, 29, 30, 40])
+def test_lists_are_those_of_a_stable_sort_whatever_is_equal(levels: int, k: int) -> None:
+    rng = np.random.default_rng(levels)
+    scores, history = rng.integers(levels, size=(200, 30)).astype(np.float32), rng.random((200, 30)) < rng.random((200, 1))
+    sorted_ = np.argsort(np.where(history, np.inf, -scores), axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(ranking.top_items(scores, history, k), sorted_)
+
+
 def test_ranking_refuses_what_is_not_finite() -> None:
     with pytest.raises(ValueError, match="finite"):
         ranking.top_items(np.full((1, 3), np.nan), np.zeros((1, 3)), 1)
