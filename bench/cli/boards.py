@@ -128,10 +128,13 @@ def compare(
 
 def _chosen(across: Any, method: list[str], task: list[str]) -> tuple[list[str], list[str]]:
     """The methods, of those that stand on some of the tasks, and the tasks: of those that a pattern alone names, where methods are named
-    too, without the ones on which none of them stands. Raises UserError where one alone of either fits."""
+    too, the ones on which all methods stand that are named in full, or if those are not two, any method. Raises UserError where one alone
+    of either fits."""
     tasks = _named("task", task, across.tasks)
     methods = _named("method", method, [label for label in across.methods if not tasks or {*tasks} & {*across.on(label)}])
     taken = {of for label in methods for of in across.on(label)} if methods else {*tasks}
+    common = taken.intersection(tasks, *(across.on(label) for label in methods if label in method))
+    taken = common if len(common) > 1 else taken
     tasks = [name for name in tasks if name in taken or name in task]
     if len(tasks) == 1:
         raise UserError(f"{tasks[0]} alone: compare needs two tasks; `elboard leaderboard {tasks[0]}` compares on one")
