@@ -7,22 +7,29 @@ from collections.abc import Sequence
 import numpy as np
 
 
+def smallest(values: np.ndarray, k: int) -> np.ndarray:
+    """Positions of the k smallest of each row of ``values`` (N, M), smallest first, ``(N, min(k, M))``; the lower one among equals.
+
+    What a stable sort begins with, by a partial one.
+    """
+    k = min(k, values.shape[1])
+    found = np.argpartition(values, k - 1, axis=1)[:, :k]
+    found.sort(axis=1)  # equal values in the order of their positions
+    least = np.take_along_axis(values, found, axis=1)
+    first = np.take_along_axis(found, np.argsort(least, axis=1, kind="stable"), axis=1)
+    tied = (values <= least.max(axis=1, keepdims=True)).sum(axis=1) > k  # of equal values some are beyond the end, any of them
+    first[tied] = np.argsort(values[tied], axis=1, kind="stable")[:, :k]
+    return first
+
+
 def top_items(scores: np.ndarray, history: np.ndarray, k: int) -> np.ndarray:
     """The k best items of each user outside the history, ``(U, k)``, best first; the lower index among equal scores.
 
-    All items are ranked by a partial sort. Raises ValueError for a score that is not finite.
+    Raises ValueError for a score that is not finite.
     """
     if not np.isfinite(scores).all():
         raise ValueError("scores must be finite")
-    masked = np.where(history.astype(bool), np.inf, -scores)  # smallest first
-    k = min(k, masked.shape[1])
-    found = np.argpartition(masked, k - 1, axis=1)[:, :k]
-    found.sort(axis=1)  # equal scores in the order of items
-    values = np.take_along_axis(masked, found, axis=1)
-    top = np.take_along_axis(found, np.argsort(values, axis=1, kind="stable"), axis=1)
-    tied = (masked <= values.max(axis=1, keepdims=True)).sum(axis=1) > k  # of equal scores some are beyond the end, any of them
-    top[tied] = np.argsort(masked[tied], axis=1, kind="stable")[:, :k]
-    return top
+    return smallest(np.where(history.astype(bool), np.inf, -np.asarray(scores, dtype=np.float64)), k)
 
 
 def per_user(top: np.ndarray, targets: np.ndarray, ks: Sequence[int], ndcg_ks: Sequence[int]) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from elboard.bench.metrics.dynamics import spearman
+from elboard.bench.metrics.ranking import smallest
 
 NEIGHBOURS, FIFTHS = 20, 5
 TINY = 1e-8
@@ -34,8 +35,7 @@ def nearest_classes(known: np.ndarray, y: np.ndarray, features: np.ndarray, k: i
     """The most frequent class ``(N,)`` among the ``k`` rows of ``known`` with the largest cosine similarity, a vote each; the lowest of
     several."""
     similarity = _unit(features) @ _unit(known).T
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : min(k, len(known))]
-    votes = (y[nearest][:, :, None] == np.arange(y.max() + 1)).sum(1)
+    votes = (y[smallest(-similarity, k)][:, :, None] == np.arange(y.max() + 1)).sum(1)
     return votes.argmax(1)
 
 

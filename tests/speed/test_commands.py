@@ -51,19 +51,19 @@ def seconds(place: Path, *words: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def ratio(measure: Callable[[], float], unit: Callable[[], float], limit: float) -> float:
-    """Best of ``measure`` over best of ``unit``, in turns, which end when it is within ``limit``."""
+def numpy_alone(place: Path) -> float:
+    return seconds(place, "-c", "import numpy; print()")
+
+
+def ratio(place: Path, measure: Callable[[], float], limit: float) -> float:
+    """Best of ``measure`` in units, both run in turns, which end when it is within ``limit``."""
     ours, units = [], []
     for _ in range(TURNS):
-        units.append(unit())
+        units.append(numpy_alone(place))
         ours.append(measure())
         if min(ours) <= limit * min(units):
             break
     return min(ours) / min(units)
-
-
-def numpy_alone(place: Path) -> float:
-    return seconds(place, "-c", "import numpy; print()")
 
 
 def cold(place: Path) -> float:
@@ -74,7 +74,7 @@ def cold(place: Path) -> float:
 
 def test_a_cold_cache_is_filled_once(place: Path) -> None:
     cold(place)  # compiles what is imported
-    assert ratio(lambda: cold(place), lambda: numpy_alone(place), COLD) <= COLD
+    assert ratio(place, lambda: cold(place), COLD) <= COLD
     assert {path.name.split("-")[0] for path in (place.parent / "cache").iterdir()} == {"kept", "records"}
 
 
@@ -82,7 +82,7 @@ def test_a_cold_cache_is_filled_once(place: Path) -> None:
 def test_a_command_that_only_reads(command: tuple[str, ...], place: Path) -> None:
     seconds(place, "-m", "elboard", *command)  # fills the cache, compiles what is imported
     limit = LIMITS[command]
-    assert ratio(lambda: seconds(place, "-m", "elboard", *command), lambda: numpy_alone(place), limit) <= limit
+    assert ratio(place, lambda: seconds(place, "-m", "elboard", *command), limit) <= limit
 
 
 @pytest.mark.parametrize("command", LIMITS, ids=" ".join)
