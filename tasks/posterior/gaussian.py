@@ -23,7 +23,7 @@ CARD = TaskCard(
     primary="mmd2",
     metrics=("mmd2", "mean_error", "variance_error", "correlation", "mean_field_error", "iat"),
     selection="mmd2",
-    papers=("003", "083"),
+    papers=("003", "020", "083"),
     full="100,000 instead of 10,000 steps; no paper's own setting",
     work={"lite": (1, 20_000), "full": (1, 20_000)},
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from elboard.bench import training
 from elboard.bench.config import resolve
 from elboard.bench.errors import UserError
 from elboard.bench.kinds.classification import ClassSpec
+from elboard.bench.kinds.posterior import TargetSpec
 from elboard.bench.run import execute
 from elboard.methods.bayesian.ivon import VariationalClassifier
+from elboard.methods.bayesian.ivon_density import IVONDensity
 from elboard.methods.bayesian.ivon_optimizer import IVON
 
 IDENTITIES = {
@@ -21,6 +24,10 @@ IDENTITIES = {
         "test_linear_regression_has_the_exact_mean_field_posterior",
         "test_three_steps_by_hand",
         "test_draws_have_the_posteriors_moments_and_leave_the_mean_alone",
+    ),
+    "ivon-density": (
+        "test_of_independent_coordinates_the_posterior_is_exact",
+        "test_of_correlated_coordinates_h_is_the_diagonal_of_the_hessian",
     ),
 }
 
@@ -240,3 +247,46 @@ def test_validation_sees_the_posterior_of_its_epoch_and_a_resumed_run_is_the_sam
     assert resumed.metrics == whole.metrics and resumed.notes == whole.notes
     curves = [(tmp_path / name / spec.key / "curves.jsonl").read_text() for name in ("whole", "broken")]
     assert curves[0] == curves[1]
+
+
+# --- the density -----------------------------------------------------------------------------------
+
+
+def fitted(hessian: torch.Tensor, mode: torch.Tensor, steps: int = 4000, **options: object) -> IVONDensity:
+    """After ``steps`` on a Gaussian density, at a rate that falls to nothing; in double precision."""
+    made = IVONDensity(IVONDensity.Config(**options), TargetSpec((len(mode),), 1)).double()
+    log_prob = lambda z: -0.5 * (((z - mode) @ hessian) * (z - mode)).sum(1)  # noqa: E731
+    made.prepare(SimpleNamespace(oracle=SimpleNamespace(log_prob=log_prob)))
+    optimizer = made.make_optimizer([{"params": list(made.parameters())}])
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = made.loss({})["loss"]
+        value.backward()
+        return value
+
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = made.config.lr * (1 - step / steps)
+        optimizer.step(closure)
+    made.__dict__["_trainer"] = SimpleNamespace(optimizers=[optimizer])
+    made.before_validation()
+    return made
+
+
+def test_of_independent_coordinates_the_posterior_is_exact() -> None:
+    """Mode and variances; a prior of its own adds delta to the precision and draws the mode towards nothing."""
+    hessian, mode = torch.tensor([4.0, 1.0], dtype=torch.float64), torch.tensor([0.5, -1.0], dtype=torch.float64)
+    for delta in (1e-6, 2.0):
+        made = fitted(hessian.diag(), mode, weight_decay=delta)
+        np.testing.assert_allclose(made.precision, hessian + delta, rtol=0.12)
+        np.testing.assert_allclose(made.mean.detach(), hessian * mode / (hessian + delta), atol=0.08)
+
+
+def test_of_correlated_coordinates_h_is_the_diagonal_of_the_hessian() -> None:
+    """Not its spectrum nor the inverse of the marginal variances, which are 10 and 0.53, and 1."""
+    hessian = torch.linalg.inv(torch.tensor([[1.0, 0.9], [0.9, 1.0]], dtype=torch.float64))
+    made = fitted(hessian, torch.zeros(2, dtype=torch.float64), 6000)
+    np.testing.assert_allclose(made.precision, hessian.diagonal(), rtol=0.12)
+    drawn = np.cov(made.draw(20_000).numpy().T)
+    np.testing.assert_allclose(drawn.diagonal() * hessian.diagonal().numpy(), 1, atol=0.15)
+    assert abs(drawn[0, 1]) / drawn[0, 0] < 0.03
