@@ -216,12 +216,12 @@ def power(
     path: Paths = [],  # noqa: B006
 ) -> None:
     """How many more seeds would separate two methods, and what they cost."""
-    from elboard.results.board.build import Choice, boards
+    from elboard.results.board.build import Choice, boards, columns_of
     from elboard.results.stats import needed
 
     check_known("task", task, discover("task", tuple(path)))
     check_known("budget", budget, BUDGETS)
-    choice = Choice(metrics=(metric,) if metric else (), sort=metric, budget=budget)
+    choice = Choice(metrics=(metric,) if metric else (), budget=budget)
     choice.check()
     groups = read_groups(out, shipped, task)
     with telling():
@@ -229,14 +229,16 @@ def power(
     if not found:
         raise UserError(f"no records on {task!r} at budget {budget}")
     (board,) = found
-    rows = [_row(board, name) for name in (a, b)]
+    # Of a metric without a direction, too, two rows can differ: nothing is sorted by it.
+    key = next(iter(columns_of((metric,), board.columns)), metric) if metric else board.primary
+    rows = [_row(board, key, name) for name in (a, b)]
     if rows[0] is rows[1]:
         raise UserError(f"{a!r} and {b!r} are one row on {board.task}, {board.budget}: name two")
-    left, right = (row.values[board.primary] for row in rows)
-    ranked, pairs = board.pairs(board.primary, *rows)
+    left, right = (row.values[key] for row in rows)
+    ranked, pairs = board.pairs(key, *rows)
     places = [ranked.index(row) for row in rows]
     test, more = pairs.comparison(*places), needed(left, right, pairs.spread(*places))
-    print(f"{board.task}, {board.budget}, {board.primary}: {rows[0].label} (n = {len(left)}) - {rows[1].label} (n = {len(right)})")
+    print(f"{board.task}, {board.budget}, {key}: {rows[0].label} (n = {len(left)}) - {rows[1].label} (n = {len(right)})")
     interval = "" if test.p is None else f" [{test.low:.4g}, {test.high:.4g}], p = {test.p:.3g}"
     print(f"difference {test.effect:.4g}{interval} ({test.test})")
     if more.extra_seeds is None:
@@ -254,13 +256,13 @@ def power(
         _queue(board, rows, more.total, queue, command("sweep", queue, out=out, paths=path))
 
 
-def _row(board: Any, name: str) -> Any:
-    """The row labelled ``name``, or the one of that method in its defaults."""
-    rows = [row for row in board.rows if board.primary in row.cells]
+def _row(board: Any, key: str, name: str) -> Any:
+    """The row with the metric ``key`` that is labelled ``name``, or the one of that method in its defaults."""
+    rows = [row for row in board.rows if key in row.cells]
     for row in rows:
         if row.label == name or (row.method == name and not row.changed):
             return row
-    raise UserError(f"no row {name!r} with {board.primary} on {board.task}, {board.budget}: {nearest(name, [row.label for row in rows])}")
+    raise UserError(f"no row {name!r} with {key} on {board.task}, {board.budget}: {nearest(name, [row.label for row in rows])}")
 
 
 def _duration(seconds: float) -> str:

@@ -114,3 +114,16 @@ def test_the_command_takes_any_common_subset(capsys: pytest.CaptureFixture[str],
         assert main(["compare", *words]) == 2
         out, err = capsys.readouterr()
         assert message in err and err.count("\n") == 1 and not out
+
+
+def test_power_asks_for_no_direction(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Claims compare metrics, too, of which neither more nor less is better; nothing is sorted by them."""
+    monkeypatch.chdir(tmp_path)
+    asked, key = ["power", "vbll-regression", "mle-regression", "regression/gap"], "variance_growth/between"
+    found = [group for group in groups(None) if group.task == "regression/gap" and not group.identity.get("options")]
+    left, right = (next(group.metrics[key] for group in found if group.method == name) for name in asked[1:3])
+    assert main([*asked, "--metric", key]) == 0
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert first == f"regression/gap, lite, {key}: vbll-regression (n = {len(left)}) - mle-regression (n = {len(right)})"
+    assert second.startswith(f"difference {(left - right).mean():.4g} [")
+    assert main(asked) == 0 and key not in capsys.readouterr().out
