@@ -247,10 +247,8 @@ def power(
     if more.extra_seeds == 0:
         print(f"the seeds at hand have 80 % power for a difference of this size{'; it is shown' if (test.p or 1) < 0.05 else ''}")
         return
-    each = [(row.cost.get("wall_s"), more.total - n) for row, n in zip(rows, (len(left), len(right)), strict=True)]
-    known = all(seconds is not None for seconds, runs in each if runs)
-    cost = f"about {_duration(sum(seconds * runs for seconds, runs in each if runs))}" if known else "an unknown time"
     print(f"{more.total} seeds each, {more.extra_seeds} more, would show it in four of five repetitions, if it is this large;")
+    cost = _cost([(row.cost.get("wall_s"), more.total - n) for row, n in zip(rows, (len(left), len(right)), strict=True)])
     print(f"{cost} of runs one after another, from the costs on record")
     if queue is not None:
         _queue(board, rows, more.total, queue, command("sweep", queue, out=out, paths=path))
@@ -263,6 +261,13 @@ def _row(board: Any, key: str, name: str) -> Any:
         if row.label == name or (row.method == name and not row.changed):
             return row
     raise UserError(f"no row {name!r} with {key} on {board.task}, {board.budget}: {nearest(name, [row.label for row in rows])}")
+
+
+def _cost(each: list[tuple[float | None, int]]) -> str:
+    """What runs take of which each kind takes so many seconds, so many times."""
+    if any(seconds is None for seconds, runs in each if runs):
+        return "an unknown time"
+    return f"about {_duration(sum(seconds * runs for seconds, runs in each if runs and seconds is not None))}"
 
 
 def _duration(seconds: float) -> str:
