@@ -9,19 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from elboard.bench.errors import UserError
 from elboard.methods.parts.token_networks import SPREAD
-
-
-def base_of(letters: int, count: int) -> int:
-    """The smallest b of which ``count`` digits tell ``letters`` apart."""
-    return next(b for b in range(2, letters + 2) if b**count >= letters)
 
 
 class SubTokens(nn.Module):
     """The code of K ``letters``. What it is asked of may lie on another device than it: short sequences are enumerated on the CPU.
-
-    Raises UserError where a digit would be 0 in all tokens: it would be masked and revealed, and nothing would change.
 
     Attributes:
         count: l, digits of a token. base: b. digits: those of each token, (K, l).
@@ -30,10 +22,7 @@ class SubTokens(nn.Module):
     def __init__(self, letters: int, count: int):
         super().__init__()
         self.letters, self.count = letters, count
-        self.base = base_of(letters, count)
-        if count > 1 and self.base ** (count - 1) >= letters:
-            most = max(n for n in range(1, count) if n == 1 or base_of(letters, n) ** (n - 1) < letters)
-            raise UserError(f"sub_tokens={count}: of {letters} tokens to the base {self.base} a digit is always 0; try sub_tokens={most}")
+        self.base = next(b for b in range(2, letters + 2) if b**count >= letters)
         places = self.base ** torch.arange(count - 1, -1, -1)
         self.register_buffer("places", places, persistent=False)
         self.register_buffer("digits", torch.arange(letters)[:, None] // places % self.base, persistent=False)
