@@ -168,6 +168,19 @@ def test_a_pixel_sees_those_before_it_and_no_other(name: str, options: dict, sha
         assert i == 0 or j + 1 == shape[2] or flat[:, before - shape[2] + 1].all(), f"({i}, {j}) is blind above at its right"
 
 
+def test_how_much_is_seen_without_short_cuts() -> None:
+    """Shares of the 13 x 13 inner pixels, as the paper's file has them: of the left neighbour, the one above, any of the own row."""
+    method = made("pixelcnnpp", (1, 14, 14), short_cuts=False).double()
+    v = method.values(images(1, (1, 14, 14)).double()).requires_grad_()
+    out, seen = method.network(with_ones(v)), []
+    for i, j in itertools.product(range(1, 14), repeat=2):
+        (gradient,) = torch.autograd.grad(out[0, :, i, j].square().sum(), v, retain_graph=True)
+        by = gradient[0, 0] != 0
+        seen.append([by[i, j - 1], by[i - 1, j], by[i].any()])
+    shares = torch.tensor(seen).double().mean(0)
+    assert [round(100 * share) for share in shares.tolist()] == [21, 46, 43]
+
+
 @pytest.mark.parametrize(("name", "options"), ARMS)
 @pytest.mark.parametrize("shape", [(1, 8, 12), (3, 6, 4), (1, 1, 5), (1, 7, 7)])
 def test_what_is_drawn_is_what_is_computed_whole(name: str, options: dict, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
