@@ -265,9 +265,8 @@ def _row(board: Any, key: str, name: str) -> Any:
 
 def _cost(each: list[tuple[float | None, int]]) -> str:
     """What runs take of which each kind takes so many seconds, so many times."""
-    if any(seconds is None for seconds, runs in each if runs):
-        return "an unknown time"
-    return f"about {_duration(sum(seconds * runs for seconds, runs in each if runs and seconds is not None))}"
+    costs = [None if seconds is None else seconds * runs for seconds, runs in each if runs]
+    return "an unknown time" if None in costs else f"about {_duration(sum(costs))}"
 
 
 def _duration(seconds: float) -> str:

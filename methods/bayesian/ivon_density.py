@@ -6,7 +6,7 @@ The loss is minus the log density, with lambda = 1. Where it is a quadratic with
 h converges to diag Lambda and the variances to 1 / (Lambda_ii + delta), those of the best product of marginals; m to the mode.
 
 Differences from the paper, which has posteriors of networks: the density holds its prior, so that delta is next to nothing; h is averaged
-over 2,000 steps, not 100,000, since a step here costs a microsecond of two numbers and runs have 10,000.
+over 2,000 steps, not 100,000, since runs have 10,000.
 """
 
 from __future__ import annotations

@@ -52,6 +52,7 @@ def test_evidence_curves_and_pictures_are_those_of_one_run_of_a_configuration() 
 
 def test_they_are_small() -> None:
     sizes = {file: file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()}
+    assert sum(sizes.values()) / len(LINES) < 9 * 1024
     boards = sum(sizes.pop(file) for file in boards_below(SHIPPED))
     assert boards / len(LINES) < 6 * 1024, "a record of a run, with what is said of it"
     assert sum(sizes.values()) / len(GROUPS) < 24 * 1024, "evidence is compact, and of one run of a configuration"
